@@ -1,0 +1,61 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "mliuq/energy_model.hpp"
+
+namespace mliuq {
+
+/// Spread of one energy-like quantity f = d·θ over the posterior, about the best fit.
+struct Spread {
+  double std = 0.0;  ///< root of the second moment of f over the members about the best fit
+  double min = 0.0;  ///< smallest f over the members
+  double max = 0.0;  ///< largest f over the members
+};
+
+/// Where per-atom spreads go, each [n_atoms] indexed by atom, eV. Null: not wanted.
+struct AtomSpreads {
+  double* std = nullptr;
+  double* min = nullptr;
+  double* max = nullptr;
+  double* extrapolation = nullptr;  ///< dᵀA⁻¹d, needs an extrapolation factor
+
+  bool any() const { return std || min || max || extrapolation; }
+};
+
+/// Weights sampled from the posterior, and what they say of energies. A second moment over M members of P weights is a
+/// P×P matrix, kept as the smaller of two factors (triangular P×P, or the members themselves): exact either way.
+class Ensemble {
+ public:
+  /// members: [M][n_elements][P] flattened. Throws Error on a wrong length or a non-finite weight.
+  Ensemble(const EnergyModel& model, std::span<const double> members);
+
+  int n_members() const { return n_members_; }
+
+  /// The upper triangular R of A = RᵀR over all n_elements·P weights, row-major: extrapolation = |R⁻ᵀ d|².
+  void set_extrapolation_factor(std::span<const double> factor);
+  bool has_extrapolation() const { return !inverse_factors_.empty(); }
+
+  /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K] and best-fit energies.
+  void atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
+                    const double* B, const AtomSpreads& out) const;
+
+  /// Spread of the energy of a cell from its summed features [n_elements][P].
+  Spread cell_spread(std::span<const double> features) const;
+
+  /// Energy of every member [M] from summed features [n_elements][P].
+  void committee(std::span<const double> features, std::span<double> energies) const;
+
+ private:
+  int n_members_ = 0;
+  int n_elements_ = 0;
+  int n_weights_ = 0;
+  std::vector<double> theta_;
+  std::vector<double> members_by_element_;   // [n_elements][P][M]: contiguous over members for the vector unit
+  std::vector<double> std_factors_;          // [n_elements][P][rank]: |Fᵀ d|² = variance; empty: use the members
+  std::vector<double> inverse_factors_;      // [n_elements][P][P_total]: |Fᵀ d|² = dᵀA⁻¹d
+  int std_rank_ = 0;
+};
+
+}  // namespace mliuq

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mliuq/energy_model.hpp"
+#include "mliuq/neighbourhood.hpp"
+#include "mliuq/snap_params.hpp"
+
+namespace mliuq {
+
+/// Where a kernel puts what it computes for a run of centres. Null: not wanted (and not paid for).
+/// Voigt order everywhere in the core: xx yy zz yz xz xy.
+struct KernelOutput {
+  double* energies = nullptr;      ///< [n_centres], eV, overwritten
+  double* B = nullptr;             ///< [n_centres][K], overwritten
+  double* forces = nullptr;        ///< [n_atoms][3], eV/Å, added to (images too: the caller folds them back)
+  double* virial = nullptr;        ///< [6], eV, −dE/dstrain, added to
+  double* atom_virials = nullptr;  ///< [n_atoms][6], eV, half of each pair to either end, added to
+};
+
+/// Derivatives of the descriptors of a run of centres, one entry per neighbour inside the cutoff.
+struct GradientBlock {
+  std::vector<double> B;       ///< [n_centres][K]
+  std::vector<int> first;      ///< [n_centres + 1], range of pairs of each centre
+  std::vector<int> neighbour;  ///< [n_pairs], atom index
+  std::vector<double> dB;      ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å; the centre's own is minus the sum
+};
+
+/// Scratch memory of one thread, reused from call to call. Each kernel derives its own.
+class Workspace {
+ public:
+  virtual ~Workspace() = default;
+};
+
+/// The hot loops behind one interface. Immutable after construction and free of threads: callers run chunks of
+/// centres in parallel, each thread with a Workspace and accumulators of its own. Centres of species −1 are the
+/// caller's mistake.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+
+  /// What is running, as `mliuq info --build` shows it: "reference", "avx512 double", …
+  virtual std::string name() const = 0;
+  virtual std::unique_ptr<Workspace> make_workspace() const = 0;
+  virtual void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const KernelOutput& out,
+                        Workspace& workspace) const = 0;
+  virtual void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
+                         Workspace& workspace) const = 0;
+};
+
+enum class InstructionSet { reference, baseline, avx2, avx512 };
+enum class Precision { double_precision, single_precision };
+
+/// Which kernel to build. `automatic()` takes the widest instruction set of this machine unless the environment
+/// variable MLIUQ_KERNEL (reference, baseline, avx2, avx512) says otherwise.
+struct KernelChoice {
+  InstructionSet instruction_set = InstructionSet::reference;
+  Precision precision = Precision::double_precision;
+
+  /// Throws Error when MLIUQ_KERNEL names something unknown or something this machine cannot run.
+  static KernelChoice automatic(Precision precision = Precision::double_precision);
+};
+
+std::string_view to_string(InstructionSet set);
+
+/// Instruction sets this build holds and this machine runs, narrowest first; always begins with `reference`.
+std::vector<InstructionSet> available_instruction_sets();
+
+/// Both arguments are copied into the kernel. Throws Error on invalid parameters or weights of another shape.
+std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice);
+
+}  // namespace mliuq

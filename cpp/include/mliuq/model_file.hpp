@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mliuq/snap_params.hpp"
+
+namespace mliuq {
+
+/// What calibration says of raw spreads: error² = (alpha·std)² + noise². Noise is per atom for energies.
+struct ErrorScale {
+  double alpha_energy = 1.0;
+  double alpha_force = 1.0;
+  double alpha_stress = 1.0;
+  double noise_energy = 0.0;  ///< eV/atom
+  double noise_force = 0.0;   ///< eV/Å
+  double noise_stress = 0.0;  ///< eV/Å³
+};
+
+struct ZblRange {
+  double inner;  ///< Å
+  double outer;  ///< Å
+};
+
+/// Everything the core needs of a NAME.mliuq file (docs/reference/model-file.md).
+struct ModelFile {
+  SnapParams params;
+  std::vector<double> theta;                ///< [n_elements][P]
+  std::vector<double> members;              ///< [M][n_elements][P], empty without a posterior
+  std::vector<double> extrapolation_factor; ///< [n_elements·P][n_elements·P] upper triangular, or empty
+  std::optional<ZblRange> zbl;
+  ErrorScale error_scale;
+};
+
+/// Reads a model file. Throws Error naming file, key, expected and found; never trusts a size it has not checked.
+ModelFile read_model_file(const std::string& path);
+
+}  // namespace mliuq

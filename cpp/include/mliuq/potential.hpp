@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "mliuq/energy_model.hpp"
+#include "mliuq/ensemble.hpp"
+#include "mliuq/kernel.hpp"
+#include "mliuq/model_file.hpp"
+#include "mliuq/zbl.hpp"
+
+namespace mliuq {
+
+/// Where an evaluation goes; null: not wanted. Arrays [n_atoms] are indexed by atom and written for centres only.
+struct PotentialOutput {
+  double* energy = nullptr;         ///< [1], eV, sum over the centres, overwritten
+  double* atom_energies = nullptr;  ///< [n_atoms], eV, overwritten
+  double* forces = nullptr;         ///< [n_atoms][3], eV/Å, added to (images included: the caller folds them back)
+  double* virial = nullptr;         ///< [6] Voigt, eV, added to
+  double* atom_virials = nullptr;   ///< [n_atoms][6] Voigt, eV, added to
+  double* B = nullptr;              ///< [n_atoms][K], overwritten
+  AtomSpreads spreads;              ///< per-atom spreads, need members
+  double* features = nullptr;       ///< [n_elements][P], sum of D over the centres, overwritten: add over ranks,
+                                    ///  then ask Ensemble::cell_spread
+};
+
+/// Descriptor, model, ensemble and nuclear repulsion put together: what ASE and LAMMPS call.
+/// `evaluate` is const and safe to call from one thread at a time per Potential (it owns its workspaces).
+class Potential {
+ public:
+  explicit Potential(ModelFile file, KernelChoice choice = KernelChoice::automatic());
+  ~Potential();
+  Potential(Potential&&) noexcept;
+  Potential& operator=(Potential&&) noexcept;
+
+  const SnapParams& params() const;
+  const EnergyModel& model() const;
+  const Ensemble* ensemble() const;  ///< null without members
+  const ErrorScale& error_scale() const;
+  const Kernel& kernel() const;
+  double cutoff() const;             ///< Å, largest of SNAP and ZBL
+
+  /// Centres of species −1 are skipped. n_threads 0: what OpenMP would take. Deterministic for a fixed thread count.
+  /// Throws Error when spreads are asked of a model without members, or an energy comes out non-finite (naming the atom).
+  void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
+                int n_threads = 0);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Predicted error of a cell's energy, eV: sqrt((alpha std)² + (n_atoms noise)²).
+double energy_error(const ErrorScale& scale, double std, double n_atoms);
+
+}  // namespace mliuq
