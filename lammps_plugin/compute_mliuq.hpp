@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <array>
+
+#include "pair_mliuq.hpp"
+
+namespace mliuq_lammps {
+
+/// `compute ID all mliuq`: uncertainty of the energy of the cell.
+/// Scalar: energy_std, eV. Vector: [1] energy_min, [2] energy_max, [3] largest per-atom energy_std, [4] the ID of that
+/// atom, [5] energy_err; energies in eV of the whole cell.
+class ComputeMliuq : public LAMMPS_NS::Compute {
+ public:
+  ComputeMliuq(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
+  ~ComputeMliuq() override;
+
+  void init() override;
+  double compute_scalar() override;
+  void compute_vector() override;
+
+ private:
+  void update_values();
+  void update_cell();
+  void update_worst_atom();
+
+  PairMliuq* pair_ = nullptr;
+  std::array<double, 5> values_{};
+  long evaluation_ = -1;  // of the pair style, when the values were made
+};
+
+}  // namespace mliuq_lammps

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <vector>
+
+#include "pair_mliuq.hpp"
+
+namespace mliuq_lammps {
+
+/// `compute ID group mliuq/atom QUANTITY ...`: energy_std, energy_min, energy_max, energy_err (eV), extrapolation, one
+/// column each in the order asked. Zero for atoms outside the group.
+class ComputeMliuqAtom : public LAMMPS_NS::Compute {
+ public:
+  ComputeMliuqAtom(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
+  ~ComputeMliuqAtom() override;
+
+  void init() override;
+  void compute_peratom() override;
+  double memory_usage() override;
+
+ private:
+  void grow();
+
+  PairMliuq* pair_ = nullptr;
+  std::vector<AtomQuantity> columns_;
+  int n_max_ = 0;
+};
+
+}  // namespace mliuq_lammps

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// What LAMMPS calls when it loads mliuqplugin.so: registers every style of the plugin.
+
+#include "compute_mliuq.hpp"
+#include "compute_mliuq_atom.hpp"
+#include "lammps_headers.hpp"
+#include "lammpsplugin_api.hpp"
+#include "pair_mliuq.hpp"
+
+using LAMMPS_NS::LAMMPS;
+
+namespace {
+
+template <class Style>
+void* create_pair(void* lammps) {
+  return static_cast<LAMMPS_NS::Pair*>(new Style(static_cast<LAMMPS*>(lammps)));
+}
+
+template <class Style>
+void* create_compute(void* lammps, int narg, char** arg) {
+  return static_cast<LAMMPS_NS::Compute*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
+}
+
+void* guard_not_available(void* lammps, int, char**) {
+  static_cast<LAMMPS*>(lammps)->error->all(
+      FLERR, std::string("fix mliuq/guard is not available yet; stop a run with compute mliuq and fix halt"));
+}
+
+}  // namespace
+
+void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
+  auto* const register_style = reinterpret_cast<lammpsplugin_regfunc>(register_function);
+  lammpsplugin_t plugin{};
+  plugin.version = MLIUQ_LAMMPS_VERSION;
+  plugin.author = "the mliuq authors";
+  plugin.handle = handle;
+
+  plugin.style = "pair";
+  plugin.name = "mliuq";
+  plugin.info = "SNAP/qSNAP potential with a POPS posterior";
+  plugin.creator.v1 = &create_pair<mliuq_lammps::PairMliuq>;
+  register_style(&plugin, lammps);
+
+  plugin.style = "compute";
+  plugin.name = "mliuq/atom";
+  plugin.info = "uncertainty of the energy of every atom";
+  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuqAtom>;
+  register_style(&plugin, lammps);
+
+  plugin.name = "mliuq";
+  plugin.info = "uncertainty of the energy of the cell";
+  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuq>;
+  register_style(&plugin, lammps);
+
+  plugin.style = "fix";
+  plugin.name = "mliuq/guard";
+  plugin.info = "not available yet";
+  plugin.creator.v2 = &guard_not_available;
+  register_style(&plugin, lammps);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+#include "pair_mliuq.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "mliuq/error.hpp"
+#include "mliuq/model_file.hpp"
+
+using LAMMPS_NS::Compute;
+using LAMMPS_NS::LAMMPS;
+using LAMMPS_NS::Pair;
+namespace NeighConst = LAMMPS_NS::NeighConst;
+namespace utils = LAMMPS_NS::utils;
+
+namespace mliuq_lammps {
+
+namespace {
+
+constexpr const char* kUsage = "expected: pair_coeff * * FILE ELEMENT ... (one element, or NULL, per atom type)";
+
+// LAMMPS keeps virials as xx yy zz xy xz yz, the core as xx yy zz yz xz xy.
+void swap_voigt(double* virial) { std::swap(virial[3], virial[5]); }
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string line;
+  for (const std::string& word : words) line += (line.empty() ? "" : " ") + word;
+  return line;
+}
+
+}  // namespace
+
+AtomQuantity quantity_of(const std::string& name) {
+  const auto found = std::find(kQuantityNames.begin(), kQuantityNames.end(), name);
+  return static_cast<AtomQuantity>(found - kQuantityNames.begin());
+}
+
+PairMliuq::PairMliuq(LAMMPS* lmp) : Pair(lmp) {
+  single_enable = 0;
+  restartinfo = 0;  // weights come from the model file, as for every many-body style
+  one_coeff = 1;
+  manybody_flag = 1;
+  centroidstressflag = LAMMPS_NS::CENTROID_NOTAVAIL;
+}
+
+PairMliuq::~PairMliuq() {
+  if (copymode || !allocated) return;
+  memory->destroy(setflag);
+  memory->destroy(cutsq);
+}
+
+// --- input script ---------------------------------------------------------------------------------------------------
+
+void PairMliuq::settings(int narg, char** arg) {
+  if (std::strcmp(update->unit_style, "metal") != 0) {
+    error->all(FLERR, "Pair style mliuq: expected units metal (eV, Angstrom, ps), found units {}", update->unit_style);
+  }
+  precision_ = mliuq::Precision::double_precision;
+  for (int i = 0; i < narg; i += 2) {
+    if (std::strcmp(arg[i], "precision") != 0) {
+      error->all(FLERR, "Pair style mliuq: expected keyword precision, found {}", arg[i]);
+    }
+    const std::string value = i + 1 < narg ? arg[i + 1] : "nothing";
+    if (value != "single" && value != "double") {
+      error->all(FLERR, "Pair style mliuq: precision: expected single or double, found {}", value);
+    }
+    if (value == "single") precision_ = mliuq::Precision::single_precision;
+  }
+}
+
+void PairMliuq::coeff(int narg, char** arg) {
+  if (narg < 3 || std::strcmp(arg[0], "*") != 0 || std::strcmp(arg[1], "*") != 0) {
+    error->all(FLERR, "Pair style mliuq: {}, found {}", kUsage, joined({arg, arg + narg}));
+  }
+  if (narg - 3 != atom->ntypes) {
+    error->all(FLERR, "Pair style mliuq: {}, found {} elements for {} atom types", kUsage, narg - 3, atom->ntypes);
+  }
+  if (!allocated) allocate();
+  read_model(arg[2]);
+
+  species_of_type_.assign(atom->ntypes + 1, -1);
+  for (int type = 1; type <= atom->ntypes; ++type) {
+    const std::string element = arg[2 + type];
+    if (element != "NULL") species_of_type_[type] = species_of(element);
+  }
+  bool any = false;
+  for (int i = 1; i <= atom->ntypes; ++i) {
+    for (int j = i; j <= atom->ntypes; ++j) {
+      setflag[i][j] = species_of_type_[i] >= 0 && species_of_type_[j] >= 0;
+      any = any || setflag[i][j];
+    }
+  }
+  if (!any) error->all(FLERR, "Pair style mliuq: {}, found NULL for every atom type", kUsage);
+}
+
+void PairMliuq::allocate() {
+  const int n = atom->ntypes + 1;
+  memory->create(setflag, n, n, "pair:setflag");
+  memory->create(cutsq, n, n, "pair:cutsq");
+  for (int i = 0; i < n; ++i) std::fill_n(setflag[i], n, 0);
+  allocated = 1;
+}
+
+/// Every rank reads. One that cannot must not leave the others waiting, and one message is enough.
+void PairMliuq::read_model(const std::string& path) {
+  std::string problem;
+  try {
+    const std::string found = utils::get_potential_file_path(path);
+    mliuq::ModelFile file = mliuq::read_model_file(found.empty() ? path : found);
+    zbl_outer_.reset();
+    if (file.zbl) zbl_outer_ = file.zbl->outer;
+    potential_ = std::make_unique<mliuq::Potential>(std::move(file), mliuq::KernelChoice::automatic(precision_));
+  } catch (const mliuq::Error& e) {
+    problem = e.what();
+  } catch (const std::bad_alloc&) {
+    problem = path + ": not enough memory to read it";
+  }
+  const int mine = problem.empty() ? comm->nprocs : comm->me;
+  int first_failed = 0;
+  MPI_Allreduce(&mine, &first_failed, 1, MPI_INT, MPI_MIN, world);
+  if (first_failed < comm->nprocs) {
+    int length = static_cast<int>(problem.size());
+    MPI_Bcast(&length, 1, MPI_INT, first_failed, world);
+    problem.resize(length);
+    MPI_Bcast(problem.data(), length, MPI_CHAR, first_failed, world);
+    error->all(FLERR, "Pair style mliuq: " + problem);
+  }
+  file_ = path;
+  fresh_ = 0;
+  log_model();
+}
+
+void PairMliuq::log_model() const {
+  if (comm->me != 0) return;
+  const mliuq::SnapParams& params = potential_->params();
+  const mliuq::Ensemble* const ensemble = potential_->ensemble();
+  utils::logmesg(lmp, "mliuq model {}: elements {}, twojmax {}, cutoff {:.4f} A, {} members; {} kernel, {} thread(s)\n",
+                 file_, joined(params.elements), params.twojmax, potential_->cutoff(),
+                 ensemble ? ensemble->n_members() : 0, potential_->kernel().name(), comm->nthreads);
+}
+
+int PairMliuq::species_of(const std::string& element) const {
+  const int species = potential_->params().index_of(element);
+  if (species < 0) {
+    error->all(FLERR, "Pair style mliuq: {}: expected an element of the model ({}) or NULL, found {}", file_,
+               joined(potential_->params().elements), element);
+  }
+  return species;
+}
+
+void PairMliuq::init_style() {
+  if (!potential_) error->all(FLERR, "Pair style mliuq: {}, found no pair_coeff", kUsage);
+  if (!force->newton_pair) error->all(FLERR, "Pair style mliuq: expected newton pair on, found off");
+  if (!atom->tag_enable) error->all(FLERR, "Pair style mliuq: expected atom IDs, found atom_modify id no");
+  neighbor->add_request(this, NeighConst::REQ_FULL);
+  clients_.clear();
+  flags_.fill(0);
+}
+
+double PairMliuq::init_one(int i, int j) {
+  const int a = species_of_type_[i];
+  const int b = species_of_type_[j];
+  if (a < 0 || b < 0) {
+    error->all(FLERR, "Pair style mliuq: atom types {} and {}: expected elements of the model, found NULL", i, j);
+  }
+  return std::max(potential_->params().cutoff(a, b), zbl_outer_.value_or(0.0));
+}
+
+// --- evaluation -----------------------------------------------------------------------------------------------------
+
+void PairMliuq::compute(int eflag, int vflag) {
+  ev_init(eflag, vflag);
+  ++evaluation_;
+  step_ = update->ntimestep;
+  n_atoms_ = atom->nlocal + atom->nghost;
+  fresh_ = 0;
+
+  mliuq::PotentialOutput out;
+  double energy = 0.0;
+  if (n_atoms_ > 0) out.forces = atom->f[0];
+  if (eflag_global) out.energy = &energy;
+  if (eflag_atom) out.atom_energies = eatom;
+  if (vflag_global && !vflag_fdotr) out.virial = virial;
+  if (vflag_atom && n_atoms_ > 0) out.atom_virials = vatom[0];
+  energy = evaluate(out, wanted_now());
+
+  if (eflag_global) eng_vdwl += energy;
+  if (out.virial) swap_voigt(virial);
+  if (out.atom_virials) {
+    for (int i = 0; i < n_atoms_; ++i) swap_voigt(vatom[i]);
+  }
+  if (vflag_fdotr) virial_fdotr_compute();
+}
+
+/// Calls the core on LAMMPS's lists as they are. Returns the energy when `out` or `wanted` ask for it.
+double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
+  double energy = 0.0;
+  if (out.energy || (wanted & kCell)) out.energy = &energy;
+  if (wanted & bit(kStd)) out.spreads.std = cleared(kStd);
+  if (wanted & bit(kMin)) out.spreads.min = cleared(kMin);
+  if (wanted & bit(kMax)) out.spreads.max = cleared(kMax);
+  if (wanted & bit(kExtrapolation)) out.spreads.extrapolation = cleared(kExtrapolation);
+  if (wanted & kCell) {
+    features_.assign(potential_->model().theta().size(), 0.0);
+    out.features = features_.data();
+  }
+  if (list->inum > 0) {
+    mliuq::Neighbourhood atoms;
+    atoms.positions = atom->x[0];
+    atoms.types = atom->type;
+    atoms.species_of_type = species_of_type_.data();
+    atoms.n_atoms = n_atoms_;
+    atoms.n_neighbours = list->numneigh;
+    atoms.neighbours = list->firstneigh;
+    atoms.index_mask = NEIGHMASK;
+    try {
+      potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, out, comm->nthreads);
+    } catch (const mliuq::Error& e) {
+      error->one(FLERR, "Pair style mliuq: step " + std::to_string(step_) + ": " + e.what());
+    }
+  }
+  if (wanted & kCell) local_energy_ = energy;
+  fresh_ |= wanted;
+  return energy;
+}
+
+double* PairMliuq::cleared(AtomQuantity quantity) {
+  std::vector<double>& values = atom_values_[quantity];
+  values.assign(static_cast<std::size_t>(std::max(atom->nmax, 1)), 0.0);
+  return values.data();
+}
+
+// --- spreads on request ---------------------------------------------------------------------------------------------
+
+void PairMliuq::require(unsigned wanted, const std::string& who) const {
+  if (!potential_) error->all(FLERR, "{}: expected pair_style mliuq with a pair_coeff, found no model", who);
+  const mliuq::Ensemble* const ensemble = potential_->ensemble();
+  if (!ensemble) error->all(FLERR, "{}: {}: expected a model with posterior members, found none", who, file_);
+  if ((wanted & bit(kExtrapolation)) && !ensemble->has_extrapolation()) {
+    error->all(FLERR, "{}: {}: expected a model with extrapolation.factor, found none", who, file_);
+  }
+}
+
+void PairMliuq::attach(Compute* compute, unsigned wanted) { clients_.push_back({compute, wanted}); }
+
+unsigned PairMliuq::wanted_now() const {
+  unsigned wanted = 0;
+  for (const Client& client : clients_) {
+    if (client.compute->matchstep(update->ntimestep)) wanted |= client.wanted;
+  }
+  for (int q = 0; q < kNumQuantities; ++q) {
+    if (flags_[q]) wanted |= bit(static_cast<AtomQuantity>(q));
+  }
+  // The error is made of the standard deviation, when it is read.
+  if (wanted & bit(kErr)) wanted = (wanted & ~bit(kErr)) | bit(kStd);
+  return wanted;
+}
+
+void PairMliuq::ensure(unsigned wanted) {
+  const unsigned missing = wanted & ~fresh_;
+  if (missing == 0) return;
+  if (step_ != update->ntimestep || n_atoms_ != atom->nlocal + atom->nghost) {
+    error->one(FLERR, std::string("Pair style mliuq: uncertainties asked for positions that no forces were computed "
+                                  "for; use run 0 first"));
+  }
+  evaluate({}, missing);
+}
+
+const double* PairMliuq::atom_values(AtomQuantity quantity) {
+  if (quantity != kErr) {
+    ensure(bit(quantity));
+  } else if (!(fresh_ & bit(kErr))) {
+    ensure(bit(kStd));
+    double* const errors = cleared(kErr);
+    const double* const std = atom_values_[kStd].data();
+    for (int k = 0; k < list->inum; ++k) {
+      const int i = list->ilist[k];
+      errors[i] = mliuq::energy_error(potential_->error_scale(), std[i], 1.0);
+    }
+    fresh_ |= bit(kErr);
+  }
+  return atom_values_[quantity].data();
+}
+
+double PairMliuq::local_energy() {
+  ensure(kCell);
+  return local_energy_;
+}
+
+const std::vector<double>& PairMliuq::local_features() {
+  ensure(kCell);
+  return features_;
+}
+
+void* PairMliuq::extract(const char* name, int& dim) {
+  dim = 0;
+  for (int q = 0; q < kNumQuantities; ++q) {
+    if (std::string(kQuantityNames[q]) + "_flag" == name) return &flags_[q];
+  }
+  return nullptr;
+}
+
+void* PairMliuq::extract_peratom(const char* name, int& columns) {
+  columns = 0;
+  const AtomQuantity quantity = quantity_of(name);
+  if (quantity == kNumQuantities) return nullptr;
+  require(bit(quantity), "Pair style mliuq");
+  // `fix pair` asks once while the input is read: there may be nothing to evaluate yet.
+  if (update->whichflag == 0 && !(fresh_ & bit(quantity))) return cleared(quantity);
+  return const_cast<double*>(atom_values(quantity));
+}
+
+double PairMliuq::memory_usage() {
+  std::size_t numbers = features_.capacity();
+  for (const std::vector<double>& values : atom_values_) numbers += values.capacity();
+  return Pair::memory_usage() + static_cast<double>(numbers * sizeof(double));
+}
+
+PairMliuq* find_pair(LAMMPS* lmp, const std::string& who) {
+  auto* const pair = dynamic_cast<PairMliuq*>(lmp->force->pair_match("mliuq", 1));
+  if (!pair) lmp->error->all(FLERR, who + ": expected one pair_style mliuq in the input, found none or several");
+  return pair;
+}
+
+}  // namespace mliuq_lammps
