@@ -1,0 +1,212 @@
+"""Empirical-Bayes Gaussian posterior: θ = θ* + δ, δ ~ N(0, S), and a noise floor for each kind of row.
+
+S is fitted by maximum likelihood to leave-one-configuration-out residuals, so that the spread of a prediction is the error
+the fit makes on configurations it has not seen.  The floors σ_E, σ_F, σ_S hold what no weights can explain (convergence
+noise of the reference, rows near zero by symmetry); they belong to no member.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mliuq.errors import MliuqError
+from mliuq.posterior.likelihood import SINGLE_PRECISION_FROM, Likelihood, maximise
+from mliuq.posterior.selection import Selection
+from mliuq.regression.loco import RowStatistics
+from mliuq.regression.rows import KINDS, Floats, Ints, RowSource
+from mliuq.regression.solver import Solution
+
+log = logging.getLogger(__name__)
+
+PRIOR_PER_WEIGHT = 2e-4
+FEW_CONFIGURATIONS = 20
+
+
+@dataclass(frozen=True)
+class NoiseFloors:
+    """Error that no member shows: σ_E (eV/atom), σ_F (eV/Å), σ_S (eV/Å³); 0 for a kind the posterior has not seen."""
+
+    energy: float = 0.0
+    force: float = 0.0
+    stress: float = 0.0
+
+    def of(self, kind: NDArray[np.int8]) -> Floats:
+        """Floor of each row, shape (n,)."""
+        return np.array([self.energy, self.force, self.stress])[kind]
+
+
+@dataclass(frozen=True)
+class GaussianSettings:
+    """How S is fitted.
+
+    Attributes
+    ----------
+    prior : λ, weight of the isotropic prior on S relative to all data; 2e-4 per weight (0.01 at P = 56) when absent
+    tolerance : stop when a round of the minimiser lowers F by less (nats per unit weight)
+    rows_per_kind : at most so many rows of each kind enter, drawn at random: bounds memory and time
+    seed : of that draw
+    selection : which rows may enter
+    """
+
+    prior: float | None = None
+    tolerance: float = 1e-4
+    rows_per_kind: int = 20_000
+    seed: int = 0
+    selection: Selection = field(default_factory=Selection)
+
+    def validate(self) -> None:
+        for name in ("prior", "tolerance", "rows_per_kind"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise MliuqError(f"gaussian posterior: {name} is {value}, expected a number above zero")
+
+
+@dataclass(frozen=True)
+class LeftOutRows:
+    """Whitened rows z = Wᵀx with their leave-one-configuration-out residuals: what the posterior learns from."""
+
+    z: Floats
+    e: Floats
+    kind: NDArray[np.int8]
+    config: Ints
+
+    def take(self, rows: NDArray[np.bool_]) -> LeftOutRows:
+        return LeftOutRows(self.z[rows], self.e[rows], self.kind[rows], self.config[rows])
+
+
+@dataclass(frozen=True)
+class GaussianPosterior:
+    """The fitted posterior, in whitened coordinates: δ = W T u, u ~ N(0, 1).
+
+    Attributes
+    ----------
+    factor : (rank, rank) lower triangular T, S = T Tᵀ
+    noise : floors fitted along
+    prior : λ used
+    objective : F at the end
+    evaluations : of F and its gradient
+    converged : whether the tolerance was reached
+    """
+
+    factor: Floats
+    noise: NoiseFloors
+    prior: float
+    objective: float
+    evaluations: int
+    converged: bool
+
+    def spread(self, z: Floats) -> Floats:
+        """Standard deviation of z·δ, shape (n,): no floor, no calibration."""
+        return np.asarray(np.linalg.norm(z @ self.factor, axis=1))
+
+    def std(self, z: Floats, kind: NDArray[np.int8]) -> Floats:
+        """Predicted error of rows, (spread² + floor²)^½."""
+        return np.asarray(np.hypot(self.spread(z), self.noise.of(kind)))
+
+
+def left_out_rows(
+    rows: RowSource, solution: Solution, statistics: RowStatistics, settings: GaussianSettings | None = None
+) -> LeftOutRows:
+    """Gather in one pass the rows S is fitted to.
+
+    Rows of negligible leverage, of weight zero, and those whose configuration the others do not determine are left out.
+
+    Raises
+    ------
+    MliuqError
+        if no row is left.
+    """
+    settings = settings or GaussianSettings()
+    settings.validate()
+    table = rows.table
+    chosen = settings.selection.mask(table, statistics) & np.isfinite(statistics.loco)
+    rng = np.random.default_rng(settings.seed)
+    for kind in range(len(KINDS)):
+        at = np.flatnonzero(chosen & (table.kind == kind))
+        if at.size > settings.rows_per_kind:
+            chosen[at] = False
+            chosen[rng.choice(at, settings.rows_per_kind, replace=False)] = True
+    if not chosen.any():
+        raise MliuqError(
+            "gaussian posterior: every configuration is needed to determine the weights, none can be left out;"
+            " add configurations or fit fewer weights"
+        )
+    z = np.empty((int(chosen.sum()), solution.whitener.shape[1]))
+    filled = 0
+    for index in range(rows.n_blocks):
+        picked = chosen[rows.span(index)]
+        if picked.any():
+            part = rows.design(index)[picked] @ solution.whitener
+            z[filled : filled + len(part)] = part
+            filled += len(part)
+    return LeftOutRows(z, statistics.loco[chosen], table.kind[chosen], table.config[chosen])
+
+
+def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) -> GaussianPosterior:
+    """Fit S and the floors by maximum likelihood (mliuq.posterior.likelihood); each kind of row has the same weight in all.
+
+    Raises
+    ------
+    MliuqError
+        with rows of fewer than two configurations, or residuals that are all zero.
+    """
+    settings = settings or GaussianSettings()
+    settings.validate()
+    _check(data)
+    kinds, group = np.unique(data.kind, return_inverse=True)
+    q = 1.0 / (np.bincount(group) * len(kinds))[group]
+    prior = settings.prior if settings.prior is not None else PRIOR_PER_WEIGHT * data.z.shape[1]
+    likelihood = Likelihood(data.z, data.e, q, group, prior, single=data.z.shape[1] >= SINGLE_PRECISION_FROM)
+    best = maximise(likelihood, tolerance=settings.tolerance)
+    if not best.converged:
+        log.warning(
+            "gaussian posterior: not converged after %d evaluations, F = %.6f", best.evaluations, best.objective
+        )
+    floors = {KINDS[kind]: float(floor) for kind, floor in zip(kinds, best.floors, strict=True)}
+    return GaussianPosterior(
+        best.factor, NoiseFloors(**floors), prior, best.objective, best.evaluations, best.converged
+    )
+
+
+def draw_gaussian(posterior: GaussianPosterior, solution: Solution, n: int, seed: int) -> Floats:
+    """Return `n` corrections δ, shape (n, P).
+
+    With at least as many members as weights the draw is adjusted to have exactly the second moment S, so that the spread
+    of the stored members is the posterior's own for every prediction (a plain draw of 500 scatters by 3 %).
+    """
+    if n < 1:
+        raise MliuqError(f"number of members is {n}, expected at least 1")
+    rank = len(posterior.factor)
+    u = np.random.default_rng(seed).standard_normal((n, rank))
+    if n >= rank:
+        orthogonal, triangle = np.linalg.qr(u)
+        u = orthogonal * (np.sqrt(n) * np.sign(np.diag(triangle)))
+    return np.asarray(u @ (solution.whitener @ posterior.factor).T)
+
+
+def _check(data: LeftOutRows) -> None:
+    n = len(data.z)
+    if not (data.e.shape == data.kind.shape == data.config.shape == (n,)):
+        raise MliuqError(
+            f"gaussian posterior: {n} rows with {data.e.shape} residuals, {data.kind.shape} kinds, {data.config.shape} configurations"
+        )
+    configurations = len(np.unique(data.config))
+    if configurations < 2:
+        raise MliuqError(f"gaussian posterior: expected rows of at least 2 configurations, found {configurations}")
+    if configurations < FEW_CONFIGURATIONS:
+        log.warning(
+            "gaussian posterior: only %d configurations; its error bars are little more than a guess", configurations
+        )
+    if not (np.isfinite(data.z).all() and np.isfinite(data.e).all()):
+        raise MliuqError("gaussian posterior: expected finite rows and residuals, found NaN or infinity")
+    if not data.z.any(axis=1).all():
+        raise MliuqError("gaussian posterior: expected rows that depend on the weights, found a row of zeros")
+    for kind in np.unique(data.kind):
+        if not data.e[data.kind == kind].any():
+            raise MliuqError(
+                f"gaussian posterior: every {KINDS[kind]} residual is zero, there is no misfit to learn error bars from"
+            )
