@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 class Evidence:
     """Gamma hyperpriors of the noise precision α and the weight precision λ, and the stopping rule."""
 
-
     alpha_1: float = 1e-6
     alpha_2: float = 1e-6
     lambda_1: float = 1e-6

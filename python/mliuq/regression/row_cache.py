@@ -1,0 +1,103 @@
+"""Rows computed once and kept: in memory, on disk, or not at all.
+
+A fit with posterior goes over its rows four times or more.  On disk every block is one file, written under a temporary name
+and renamed, so that a fit killed after hours finds its finished blocks again.  A manifest says which rows a folder holds;
+rows of other data or other descriptors are never mixed up.  Weights are not part of the cache: they may be tuned freely.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mliuq.errors import MliuqError
+from mliuq.regression.rows import Floats, RowSource
+
+_MANIFEST = "rows.json"
+
+
+class MemoryRows(RowSource):
+    """Keeps every block of another source in memory once it has been computed."""
+
+    def __init__(self, source: RowSource) -> None:
+        self._source = source
+        self.table, self.n_weights = source.table, source.n_weights
+        self._kept: dict[int, Floats] = {}
+
+    def design(self, index: int) -> Floats:
+        if index not in self._kept:
+            self._kept[index] = self._source.design(index)
+        return self._kept[index]
+
+
+class DiskRows(RowSource):
+    """Keeps every block of another source in a folder.
+
+    Parameters
+    ----------
+    source : where rows come from when the folder does not have them
+    folder : made if absent; may be shared by the ranks of one fit
+    fingerprint : identifies data and descriptor
+
+    Raises
+    ------
+    MliuqError
+        if the folder holds rows of something else, or a damaged block.
+    """
+
+    def __init__(self, source: RowSource, folder: str | Path, fingerprint: str) -> None:
+        self._source = source
+        self.table, self.n_weights = source.table, source.n_weights
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mine = {"fingerprint": fingerprint, "n_rows": len(self.table), "n_weights": self.n_weights}
+        mine["starts"] = [int(start) for start in self.table.starts]
+        manifest = self.folder / _MANIFEST
+        if not manifest.exists():
+            _replace(manifest, json.dumps(mine).encode())
+        try:
+            found = json.loads(manifest.read_text())
+        except json.JSONDecodeError as error:
+            raise MliuqError(f"{manifest}: damaged ({error}); remove the folder") from error
+        if found != mine:
+            raise MliuqError(
+                f"{self.folder}: holds rows of other data or another descriptor (fingerprint "
+                f"{found.get('fingerprint')}, expected {fingerprint}); give another folder or remove this one"
+            )
+
+    def path(self, index: int) -> Path:
+        return self.folder / f"block-{index:06d}.f64"
+
+    @property
+    def n_finished(self) -> int:
+        """Number of blocks that are already on disk."""
+        return sum(self.path(index).exists() for index in range(self.n_blocks))
+
+    def design(self, index: int) -> Floats:
+        path, span = self.path(index), self.span(index)
+        shape = (span.stop - span.start, self.n_weights)
+        if path.exists():
+            x = np.fromfile(path)  # read, not mapped: pages of a mapping would count as this process's memory
+            if x.size != shape[0] * shape[1]:
+                raise MliuqError(f"{path}: holds {x.size} numbers, expected {shape[0] * shape[1]}; remove the file")
+            return x.reshape(shape)
+        x = np.ascontiguousarray(self._source.design(index))
+        if x.shape != shape:
+            raise MliuqError(f"block {index} has shape {x.shape}, expected {shape}")
+        _replace(path, x)
+        return x
+
+
+def _replace(path: Path, content: bytes | Floats) -> None:
+    """Write a file so that it is there as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as stream:
+            content.tofile(stream) if isinstance(content, np.ndarray) else stream.write(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MliuqError(f"{path}: cannot be written: {error}") from error

@@ -1,0 +1,156 @@
+"""Weights of squared residuals.
+
+The weight of a row is built in this order: the constant of its kind; the near-equilibrium factor, if asked for, with energy
+and force weights brought to equal sums; the table entry of its configuration's group, which replaces the constant; the
+configuration's own column, which multiplies.  FitSNAP's weights multiply rows, so theirs are the square roots of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mliuq.errors import MliuqError
+from mliuq.regression.rows import ENERGY, FORCE, KINDS, STRESS, Floats
+from mliuq.regression.targets import Keys, Targets, describe
+
+
+@dataclass(frozen=True)
+class GroupWeights:
+    """Weights of one group of configurations; None leaves the general constant."""
+
+    energy: float | None = None
+    force: float | None = None
+    stress: float | None = None
+
+
+@dataclass(frozen=True)
+class NearEquilibrium:
+    """Weighting towards what matters near equilibrium: exp(−(E − E_min)/a) per energy, exp(−|F_i|/b) per atom's force.
+
+    a and b are the scales of Perez et al., npj Comput. Mater. 11, 263 (2025): E is the energy per atom, E_min the lowest of
+    the data set.  Energy and force weights are then scaled so that the two kinds have equal sums.
+    """
+
+    energy_scale: float = 2.0
+    force_scale: float = 50.0
+
+
+@dataclass(frozen=True)
+class WeightSettings:
+    """How much each row counts.
+
+    Attributes
+    ----------
+    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made
+    groups : weights by group (`config_type`)
+    columns : info keys holding weights of a configuration, by kind (``{"energy": "fitsnap_eweight"}``)
+    columns_multiply_rows : the columns hold FitSNAP's weights, which multiply rows and are squared here
+    near_equilibrium : the paper's weighting
+    """
+
+    energy: float = 1.0
+    force: float = 1.0
+    stress: float = 0.0
+    groups: Mapping[str, GroupWeights] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    columns_multiply_rows: bool = False
+    near_equilibrium: NearEquilibrium | None = None
+
+    def wanted(self) -> tuple[bool, bool, bool]:
+        """Return which kinds of rows are needed at all."""
+        return (
+            any(self._constant(g, ENERGY) > 0.0 for g in (None, *self.groups)),
+            any(self._constant(g, FORCE) > 0.0 for g in (None, *self.groups)),
+            any(self._constant(g, STRESS) > 0.0 for g in (None, *self.groups)),
+        )
+
+    def validate(self) -> None:
+        for group in (None, *self.groups):
+            for kind, name in enumerate(KINDS):
+                value = self._constant(group, kind)
+                if not (np.isfinite(value) and value >= 0.0):
+                    place = f"of group {group!r} " if group is not None else ""
+                    raise MliuqError(f"{name} weight {place}is {value}, expected a number not below zero")
+        if unknown := set(self.columns) - set(KINDS):
+            raise MliuqError(f"weight column for {sorted(unknown)[0]!r}, expected one of {', '.join(KINDS)}")
+        if self.near_equilibrium and not min(
+            self.near_equilibrium.energy_scale, self.near_equilibrium.force_scale
+        ) > 0.0:
+            raise MliuqError(f"near-equilibrium scales are {self.near_equilibrium}, expected numbers above zero")
+        if not any(self.wanted()):
+            raise MliuqError("energy, force and stress weights are all zero: nothing to fit")
+
+    def _constant(self, group: str | None, kind: int) -> float:
+        name = KINDS[kind]
+        own = getattr(self.groups[group], name) if group in self.groups else None
+        return float(getattr(self, name) if own is None else own)
+
+
+def row_weights(
+    structures: Sequence[Atoms], targets: Sequence[Targets], settings: WeightSettings, keys: Keys
+) -> list[tuple[float, Floats, float]]:
+    """Return (energy weight, weight of each atom's force components (n_atoms,), stress weight) of every configuration.
+
+    Raises
+    ------
+    MliuqError
+        for settings out of range, a group in the table that no configuration belongs to, or a bad or missing column.
+    """
+    settings.validate()
+    groups = [_group(atoms, keys) for atoms in structures]
+    if missing := set(settings.groups) - set(groups):
+        known = ", ".join(sorted({g for g in groups if g is not None})) or "none"
+        raise MliuqError(f"weights are given for group {sorted(missing)[0]!r}, but the data has these groups: {known}")
+    energy, force = _near_equilibrium(targets, structures, settings.near_equilibrium)
+    weights = []
+    for index, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
+        e, f, s = (
+            settings._constant(group, kind) * _column(atoms, KINDS[kind], settings, describe(atoms, index, keys.group))
+            for kind in (ENERGY, FORCE, STRESS)
+        )
+        weights.append((e * energy[index], f * force[index], s))
+    return weights
+
+
+def _near_equilibrium(
+    targets: Sequence[Targets], structures: Sequence[Atoms], settings: NearEquilibrium | None
+) -> tuple[Floats, list[Floats]]:
+    if settings is None:
+        return np.ones(len(targets)), [np.ones(len(atoms)) for atoms in structures]
+    per_atom = np.array([np.nan if t.energy is None else t.energy / len(a) for t, a in zip(targets, structures, strict=True)])
+    with np.errstate(invalid="ignore"):
+        energy = np.exp(-(per_atom - np.nanmin(per_atom)) / settings.energy_scale)
+    energy = np.where(np.isnan(energy), 0.0, energy)
+    force = [
+        np.zeros(len(a)) if t.forces is None else np.exp(-np.linalg.norm(t.forces, axis=1) / settings.force_scale)
+        for t, a in zip(targets, structures, strict=True)
+    ]
+    components = 3.0 * sum(len(f) for t, f in zip(targets, force, strict=True) if t.forces is not None)
+    force_sum, energy_sum = 3.0 * sum(float(f.sum()) for f in force), float(energy.sum())
+    if force_sum > 0.0 and energy_sum > 0.0:
+        return energy * components / energy_sum, [f * components / force_sum for f in force]
+    return energy, force
+
+
+def _group(atoms: Atoms, keys: Keys) -> str | None:
+    group = atoms.info.get(keys.group)
+    return None if group is None else str(group)
+
+
+def _column(atoms: Atoms, kind: str, settings: WeightSettings, where: str) -> float:
+    key = settings.columns.get(kind)
+    if not key:
+        return 1.0
+    value: Any = atoms.info.get(key)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise MliuqError(f"{where}: {kind} weight column {key!r} holds {value!r}, expected a number") from None
+    if not (np.isfinite(number) and number >= 0.0):
+        raise MliuqError(f"{where}: {kind} weight column {key!r} holds {number}, expected a number not below zero")
+    return number**2 if settings.columns_multiply_rows else number
