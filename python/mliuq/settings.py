@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +70,8 @@ class SnapSettings:
     elements : chemical symbols; those of the data, in alphabetical order, when empty
     radii, weights : R and w of each element; 0.5 and 1 when empty
     quadratic : energy terms quadratic in the bispectrum
-    zbl : inner and outer radius (Å) of the ZBL repulsion that is subtracted before the fit and added after it; empty for none
+    zbl : inner and outer radius (Å) of the ZBL repulsion that is subtracted before the fit and added after it; empty
+        for none
     """
 
     twojmax: int = 8
@@ -225,7 +226,8 @@ class FitSettings:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return nested tables of plain values, every key spelled out; what is unset is left out."""
-        return to_mapping(self)
+        table: dict[str, Any] = to_mapping(self)
+        return table
 
     def to_toml(self) -> str:
         """Return the settings as the text of a TOML file that reads back to the same settings."""
@@ -233,10 +235,8 @@ class FitSettings:
 
     def validate(self) -> None:
         """Refuse values out of range, with the key, the value and what is expected."""
-        for section in fields(self):
-            value = getattr(self, section.name)
-            if is_dataclass(value):
-                value.validate()  # type: ignore[union-attr,attr-defined]
+        for section in (self.data, self.snap, self.weights, self.solver, self.posterior):
+            section.validate()
 
 
 def _in_range(key: str, value: float, low: float, high: float, *, open_top: bool = False) -> None:

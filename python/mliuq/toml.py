@@ -46,7 +46,8 @@ def to_mapping(value: Any) -> Any:
 def write_toml(table: Mapping[str, Any], name: str = "") -> str:
     """Return a nested table as TOML text: plain values first, then sub-tables."""
     plain = [f"{_key(k)} = {_value(v)}" for k, v in table.items() if not isinstance(v, Mapping)]
-    text = "\n".join(([f"[{name}]"] if name and plain else []) + plain)
+    tables = any(isinstance(v, Mapping) for v in table.values())
+    text = "\n".join(([f"[{name}]"] if name and (plain or not tables) else []) + plain)
     parts = [text] if text else []
     for key, value in table.items():
         if isinstance(value, Mapping):

@@ -24,8 +24,8 @@ def read_structures(paths: str | Path | Iterable[str | Path]) -> list[Atoms]:
 
     Parameters
     ----------
-    paths : extended XYZ (`.xyz`, `.extxyz`, also with `.gz`, `.bz2` or `.xz`), ASE database (`.db`), a folder of FitSNAP
-        JSON files (groups are sub-folders), or any other file that `ase.io.read` knows.
+    paths : extended XYZ (`.xyz`, `.extxyz`, also with `.gz`, `.bz2` or `.xz`), ASE database (`.db`), a folder of
+        FitSNAP JSON files (groups are sub-folders), or any other file that `ase.io.read` knows.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _read_database(path: Path) -> list[Atoms]:
     import ase.db
 
     structures = []
-    with ase.db.connect(path, use_lock_file=False) as database:
+    with ase.db.connect(path, use_lock_file=False) as database:  # type: ignore[no-untyped-call]
         for row in database.select():
             atoms = row.toatoms()
             atoms.info.update(row.key_value_pairs)

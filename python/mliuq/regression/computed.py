@@ -34,7 +34,8 @@ class ComputedRows(RowSource):
     ----------
     structures : configurations
     targets : what they are fitted to, the reference potential (ZBL) already subtracted
-    weights : (energy, (n_atoms,) forces, stress) of each configuration; a kind of weight zero or without target has no rows
+    weights : (energy, (n_atoms,) forces, stress) of each configuration; a kind of weight zero or without target has no
+        rows
     design_rows : computes the design rows of some structures
     n_weights : numbers per row
     """

@@ -1,8 +1,9 @@
 """Rows computed once and kept: in memory, on disk, or not at all.
 
-A fit with posterior goes over its rows four times or more.  On disk every block is one file, written under a temporary name
-and renamed, so that a fit killed after hours finds its finished blocks again.  A manifest says which rows a folder holds;
-rows of other data or other descriptors are never mixed up.  Weights are not part of the cache: they may be tuned freely.
+A fit with posterior goes over its rows four times or more.  On disk every block is one file, written under a temporary
+name and renamed, so that a fit killed after hours finds its finished blocks again.  A manifest says which rows a folder
+holds; rows of other data or other descriptors are never mixed up.  Weights are not part of the cache: they may be tuned
+freely.
 """
 
 from __future__ import annotations

@@ -40,7 +40,11 @@ class Keys:
 
 
 def read_targets(
-    structures: Sequence[Atoms], keys: Keys, wanted: tuple[bool, bool, bool] = (True, True, False), *, skip_missing: bool = False
+    structures: Sequence[Atoms],
+    keys: Keys,
+    wanted: tuple[bool, bool, bool] = (True, True, False),
+    *,
+    skip_missing: bool = False,
 ) -> list[Targets]:
     """Take reference values from structures.
 

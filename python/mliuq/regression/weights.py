@@ -1,8 +1,9 @@
 """Weights of squared residuals.
 
-The weight of a row is built in this order: the constant of its kind; the near-equilibrium factor, if asked for, with energy
-and force weights brought to equal sums; the table entry of its configuration's group, which replaces the constant; the
-configuration's own column, which multiplies.  FitSNAP's weights multiply rows, so theirs are the square roots of ours.
+The weight of a row is built in this order: the constant of its kind; the near-equilibrium factor, if asked for, with
+energy and force weights brought to equal sums; the table entry of its configuration's group, which replaces the
+constant; the configuration's own column, which multiplies.  FitSNAP's weights multiply rows, so theirs are the square
+roots of ours.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class GroupWeights:
 class NearEquilibrium:
     """Weighting towards what matters near equilibrium: exp(−(E − E_min)/a) per energy, exp(−|F_i|/b) per atom's force.
 
-    a and b are the scales of Perez et al., npj Comput. Mater. 11, 263 (2025): E is the energy per atom, E_min the lowest of
-    the data set.  Energy and force weights are then scaled so that the two kinds have equal sums.
+    a and b are the scales of Perez et al., npj Comput. Mater. 11, 263 (2025): E is the energy per atom, E_min the
+    lowest of the data set.  Energy and force weights are then scaled so that the two kinds have equal sums.
     """
 
     energy_scale: float = 2.0
@@ -78,16 +79,17 @@ class WeightSettings:
                     raise MliuqError(f"{name} weight {place}is {value}, expected a number not below zero")
         if unknown := set(self.columns) - set(KINDS):
             raise MliuqError(f"weight column for {sorted(unknown)[0]!r}, expected one of {', '.join(KINDS)}")
-        if self.near_equilibrium and not min(
-            self.near_equilibrium.energy_scale, self.near_equilibrium.force_scale
-        ) > 0.0:
+        if (
+            self.near_equilibrium
+            and not min(self.near_equilibrium.energy_scale, self.near_equilibrium.force_scale) > 0.0
+        ):
             raise MliuqError(f"near-equilibrium scales are {self.near_equilibrium}, expected numbers above zero")
         if not any(self.wanted()):
             raise MliuqError("energy, force and stress weights are all zero: nothing to fit")
 
     def _constant(self, group: str | None, kind: int) -> float:
         name = KINDS[kind]
-        own = getattr(self.groups[group], name) if group in self.groups else None
+        own = getattr(self.groups.get(group or ""), name, None) if group is not None else None
         return float(getattr(self, name) if own is None else own)
 
 
@@ -122,7 +124,9 @@ def _near_equilibrium(
 ) -> tuple[Floats, list[Floats]]:
     if settings is None:
         return np.ones(len(targets)), [np.ones(len(atoms)) for atoms in structures]
-    per_atom = np.array([np.nan if t.energy is None else t.energy / len(a) for t, a in zip(targets, structures, strict=True)])
+    per_atom = np.array(
+        [np.nan if t.energy is None else t.energy / len(a) for t, a in zip(targets, structures, strict=True)]
+    )
     with np.errstate(invalid="ignore"):
         energy = np.exp(-(per_atom - np.nanmin(per_atom)) / settings.energy_scale)
     energy = np.where(np.isnan(energy), 0.0, energy)

@@ -1,0 +1,118 @@
+"""How far an atom is from the data: Mahalanobis distance and the D-optimality grade γ.
+
+Both are unit-free and know nothing of energies.  With A = RᵀR of the fit, dᵀA⁻¹d = ‖R⁻ᵀd‖² is the local prediction
+rigidity's inverse.  The active set of an element is the square matrix of atomic rows d of (nearly) largest volume; an
+atom's grade is
+
+    γ = max_j |d · active⁻¹|_j
+
+so that γ ≤ `tolerance` on the training set, and γ > 1 means extrapolation: swapping the atom in would enlarge the
+volume by γ (Podryabinkin & Shapeev, Comput. Mater. Sci. 140, 171 (2017); Goreinov et al., MaxVol, 2010).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from mliuq.errors import MliuqError
+from mliuq.regression.rows import Floats
+
+log = logging.getLogger(__name__)
+
+_START = 1e-6  # volume of a direction no atom has explored yet, relative to the spread of the data
+_BATCH = 512  # candidates exchanged between two exact inversions
+
+
+def atomic_rows(b: Floats, quadratic: bool) -> Floats:
+    """Return the rows d with e_i = d_i·θ_element from the bispectrum.
+
+    Parameters
+    ----------
+    b : (n_atoms, K) bispectrum
+    quadratic : append the products in LAMMPS's order, ½ on the diagonal
+
+    Returns
+    -------
+    (n_atoms, P) with P = 1 + K, or 1 + K + K(K + 1)/2
+    """
+    parts = [np.ones((len(b), 1)), b]
+    if quadratic:
+        i, j = np.triu_indices(b.shape[1])
+        parts.append(b[:, i] * b[:, j] * np.where(i == j, 0.5, 1.0))
+    return np.concatenate(parts, axis=1)
+
+
+def mahalanobis(d: Floats, factor: Floats) -> Floats:
+    """Return √(dᵀA⁻¹d) of rows `d` (n, P), with A = RᵀR given by its factor R (P, P)."""
+    return np.asarray(np.linalg.norm(solve_triangular(factor, d.T, trans="T", check_finite=False), axis=0))
+
+
+def grade(d: Floats, active: Floats) -> Floats:
+    """Return γ of rows `d` (n, P) with respect to an active set (P, P)."""
+    return np.asarray(np.abs(np.linalg.solve(active.T, d.T)).max(axis=0))
+
+
+class ActiveSet:
+    """Selects the active set of one element from a stream of atomic rows.
+
+    Directions that no atom has shown start with a tiny volume, so that the first atom to show one is taken, and a set
+    that stays incomplete (fewer atoms than weights) grades atoms along unseen directions as far away.
+    """
+
+    def __init__(self, n_weights: int, *, tolerance: float = 1.01) -> None:
+        if not tolerance > 1.0:
+            raise MliuqError(f"tolerance of the active set is {tolerance}, expected a number above 1")
+        self.tolerance = tolerance
+        self.rows: Floats = np.zeros((n_weights, n_weights))
+        self._scale: Floats | None = None
+
+    def update(self, d: Floats, max_sweeps: int = 200) -> int:
+        """Exchange rows until no row of `d` (n, P) exceeds the tolerance; return the number of exchanges."""
+        if not len(d):
+            return 0
+        if self._scale is None:
+            self._scale = np.sqrt(np.mean(d**2, axis=0))
+            self._scale[self._scale == 0.0] = 1.0
+            self.rows = np.diag(_START * self._scale)
+        exchanges = 0
+        for _ in range(max_sweeps):
+            # Solved in units of the columns' spread: γ does not change, the conditioning does.
+            c = np.linalg.solve((self.rows / self._scale).T, (d / self._scale).T).T
+            gamma = np.abs(c).max(axis=1)
+            worst = np.argsort(-gamma, kind="stable")[:_BATCH]
+            worst = worst[gamma[worst] > self.tolerance]
+            if not len(worst):
+                return exchanges
+            exchanges += self._exchange(c[worst], d[worst])
+        log.warning("active set: stopped after %d sweeps with a grade of %.3g", max_sweeps, float(gamma.max()))
+        return exchanges
+
+    def _exchange(self, c: Floats, d: Floats) -> int:
+        """Swap in rows of d greedily by largest grade; c = d · rows⁻¹ follows by rank-one updates."""
+        exchanges, c = 0, c.copy()
+        while exchanges < len(c):
+            i, j = divmod(int(np.argmax(np.abs(c))), c.shape[1])
+            pivot = c[i, j]
+            if abs(pivot) <= self.tolerance:
+                break
+            self.rows[j] = d[i]
+            step = c[i].copy()
+            step[j] -= 1.0
+            c -= np.outer(c[:, j], step / pivot)
+            exchanges += 1
+        return exchanges
+
+
+def select_active_sets(
+    atoms: Iterable[tuple[Floats, Floats]], n_elements: int, n_weights: int, *, tolerance: float = 1.01
+) -> Floats:
+    """Return the active sets of all elements, shape (n_elements, P, P), from batches of (rows (n, P), element (n,))."""
+    sets = [ActiveSet(n_weights, tolerance=tolerance) for _ in range(n_elements)]
+    for d, element in atoms:
+        for index, active in enumerate(sets):
+            active.update(d[element == index])
+    return np.stack([active.rows for active in sets])

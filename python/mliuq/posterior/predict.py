@@ -1,0 +1,80 @@
+"""Predictions of a posterior on rows: best fit, spread about it, envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.rows import Floats, Ints, RowSource
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of a data set and what the model says of them; arrays (n,), units of the row's kind (energies per atom).
+
+    Attributes
+    ----------
+    y, mean : reference and best fit, without the reference potential
+    std : root of the members' second moment about the best fit
+    low, high : the members' envelope
+    kind, config : of the rows
+    """
+
+    y: Floats
+    mean: Floats
+    std: Floats
+    low: Floats
+    high: Floats
+    kind: NDArray[np.int8]
+    config: Ints
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def of_kind(self, kind: int) -> Predictions:
+        """Return the rows of one kind."""
+        at = self.kind == kind
+        return Predictions(*(getattr(self, name)[at] for name in ("y", "mean", "std", "low", "high", "kind", "config")))
+
+
+def predict(
+    rows: RowSource,
+    theta: Floats,
+    moves: Floats | None,
+    *,
+    team: Team | None = None,
+    progress: Progress | None = None,
+    stage: str = "predict",
+) -> Predictions:
+    """Predict all rows in one pass.
+
+    Parameters
+    ----------
+    theta : (P,) best fit
+    moves : (M, P) members minus best fit; without them std is zero and the envelope is the best fit
+    """
+    team = team or Team()
+    share = team.share(rows.n_blocks)
+
+    def parts() -> Iterator[Floats]:
+        for done, index in enumerate(share, start=1):
+            x = rows.block(index).x
+            mean = x @ theta
+            out = np.zeros((len(x), 4))
+            out[:, 0] = out[:, 2] = out[:, 3] = mean
+            if moves is not None and len(moves):
+                shifts = x @ moves.T
+                out[:, 1] = np.sqrt(np.mean(shifts**2, axis=1))
+                out[:, 2] += shifts.min(axis=1)
+                out[:, 3] += shifts.max(axis=1)
+            yield out
+            if progress:
+                progress(stage, done, len(share))
+
+    mean, std, low, high = team.gather(np.concatenate([np.zeros((0, 4)), *parts()])).T.copy()
+    table = rows.table
+    return Predictions(table.y, mean, std, low, high, table.kind, table.config)
