@@ -1,5 +1,8 @@
-"""The one exception type of the Python side."""
+"""The one exception of the package."""
 
 
 class MliuqError(ValueError):
-    """Something the user gave cannot be used; the message names what, where, expected and found."""
+    """Bad input. The message says what was wrong, where, what was expected and what was found.
+
+    The C++ core raises this same class.
+    """

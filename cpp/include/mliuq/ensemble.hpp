@@ -41,11 +41,9 @@ class Ensemble {
   void atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
                     const double* B, const AtomSpreads& out) const;
 
-  /// Spread of the energy of a cell from its summed features [n_elements][P].
-  Spread cell_spread(std::span<const double> features) const;
-
-  /// Energy of every member [M] from summed features [n_elements][P].
-  void committee(std::span<const double> features, std::span<double> energies) const;
+  /// By how much each member's energy differs from the best fit's, d·(θ_m − θ*) into moves [M], for summed features
+  /// d [n_elements][P].
+  void committee_moves(std::span<const double> features, std::span<double> moves) const;
 
  private:
   int n_members_ = 0;

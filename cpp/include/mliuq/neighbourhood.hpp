@@ -1,8 +1,5 @@
 #pragma once
 
-#include <span>
-#include <vector>
-
 namespace mliuq {
 
 /// Who may be near whom. Positions hold owned atoms and their periodic images ("ghosts") alike, so that no kernel
@@ -18,25 +15,6 @@ struct Neighbourhood {
   int index_mask = ~0;                    ///< low bits of a list entry that are the atom's index
 
   int species(int atom) const { return species_of_type[types[atom]]; }
-};
-
-/// A neighbourhood from compressed rows, the form Python hands over: atom i < n_centres has the neighbours
-/// indices[offsets[i]] … indices[offsets[i + 1]]. Arrays other than the row pointers belong to the caller.
-class CompressedNeighbourhood {
- public:
-  /// Throws Error when offsets decrease or an index lies outside [0, n_atoms).
-  CompressedNeighbourhood(std::span<const double> positions, std::span<const int> species, int n_elements,
-                          std::span<const int> offsets, std::span<const int> indices);
-
-  const Neighbourhood& view() const { return view_; }
-  std::span<const int> centres() const { return centres_; }
-
- private:
-  std::vector<int> centres_;
-  std::vector<int> identity_;
-  std::vector<int> counts_;
-  std::vector<const int*> rows_;
-  Neighbourhood view_;
 };
 
 }  // namespace mliuq

@@ -24,7 +24,7 @@ struct PotentialOutput {
   double* B = nullptr;              ///< [n_atoms][K], overwritten
   AtomSpreads spreads;              ///< per-atom spreads, need members
   double* features = nullptr;       ///< [n_elements][P], sum of D over the centres, overwritten: add over ranks,
-                                    ///  then ask Ensemble::cell_spread
+                                    ///  then ask Potential::cell_spread
 };
 
 /// Descriptor, model, ensemble and nuclear repulsion put together: what ASE and LAMMPS call.
@@ -47,6 +47,13 @@ class Potential {
   /// Throws Error when spreads are asked of a model without members, or an energy comes out non-finite (naming the atom).
   void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                 int n_threads = 0);
+
+  /// Spread of a cell's energy from its summed features and its best-fit energy (eV, nuclear repulsion included).
+  /// Throws Error for a model without members.
+  Spread cell_spread(std::span<const double> features, double energy) const;
+
+  /// The cell's energy by every member into energies [M], eV.
+  void committee(std::span<const double> features, double energy, std::span<double> energies) const;
 
  private:
   struct State;

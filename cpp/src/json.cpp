@@ -1,0 +1,226 @@
+#include "json.hpp"
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "mliuq/error.hpp"
+
+namespace mliuq {
+
+class JsonParser {
+ public:
+  JsonParser(std::string_view text, const std::string& where) : text_(text), where_(where) {}
+
+  Json document() {
+    Json value = parse_value(where_, 0);
+    skip_space();
+    if (position_ != text_.size()) fail("expected the end of the text");
+    return value;
+  }
+
+ private:
+  static constexpr int kMaxDepth = 64;
+
+  [[noreturn]] void fail(const std::string& what) const {
+    throw Error(where_ + ": not valid JSON at byte " + std::to_string(position_) + ": " + what);
+  }
+
+  void skip_space() {
+    while (position_ < text_.size() && std::string_view(" \t\r\n").find(text_[position_]) != std::string_view::npos)
+      ++position_;
+  }
+
+  char peek() const {
+    if (position_ >= text_.size()) fail("unexpected end of text");
+    return text_[position_];
+  }
+
+  void expect(char c) {
+    if (peek() != c) fail(std::string("expected '") + c + "'");
+    ++position_;
+  }
+
+  bool take_word(std::string_view word) {
+    if (text_.substr(position_, word.size()) != word) return false;
+    position_ += word.size();
+    return true;
+  }
+
+  Json parse_value(const std::string& path, int depth) {
+    if (depth > kMaxDepth) fail("nested deeper than " + std::to_string(kMaxDepth));
+    skip_space();
+    Json json;
+    json.path_ = path;
+    const char c = peek();
+    if (c == '{') {
+      json.value_ = parse_object(path, depth);
+    } else if (c == '[') {
+      json.value_ = parse_array(path, depth);
+    } else if (c == '"') {
+      json.value_ = parse_string();
+    } else if (take_word("true")) {
+      json.value_ = true;
+    } else if (take_word("false")) {
+      json.value_ = false;
+    } else if (!take_word("null")) {
+      json.value_ = parse_number();
+    }
+    return json;
+  }
+
+  Json::Object parse_object(const std::string& path, int depth) {
+    Json::Object object;
+    expect('{');
+    skip_space();
+    if (peek() == '}') return ++position_, object;
+    while (true) {
+      skip_space();
+      std::string key = parse_string();
+      skip_space();
+      expect(':');
+      Json value = parse_value(path + (depth == 0 ? ": " : ".") + key, depth + 1);
+      if (!object.emplace(key, std::move(value)).second) fail("key \"" + key + "\" is given twice");
+      skip_space();
+      if (peek() == '}') return ++position_, object;
+      expect(',');
+    }
+  }
+
+  Json::Array parse_array(const std::string& path, int depth) {
+    Json::Array array;
+    expect('[');
+    skip_space();
+    if (peek() == ']') return ++position_, array;
+    while (true) {
+      array.push_back(parse_value(path + "[" + std::to_string(array.size()) + "]", depth + 1));
+      skip_space();
+      if (peek() == ']') return ++position_, array;
+      expect(',');
+    }
+  }
+
+  unsigned parse_hex4() {
+    unsigned code = 0;
+    if (position_ + 4 > text_.size()) fail("short \\u escape");
+    const auto [end, error] = std::from_chars(text_.data() + position_, text_.data() + position_ + 4, code, 16);
+    if (error != std::errc{} || end != text_.data() + position_ + 4) fail("bad \\u escape");
+    position_ += 4;
+    return code;
+  }
+
+  static void append_utf8(std::string& out, unsigned code) {
+    if (code < 0x80) {
+      out += static_cast<char>(code);
+    } else if (code < 0x800) {
+      out += static_cast<char>(0xC0 | code >> 6);
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    } else if (code < 0x10000) {
+      out += static_cast<char>(0xE0 | code >> 12);
+      out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    } else {
+      out += static_cast<char>(0xF0 | code >> 18);
+      out += static_cast<char>(0x80 | (code >> 12 & 0x3F));
+      out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
+      out += static_cast<char>(0x80 | (code & 0x3F));
+    }
+  }
+
+  std::string parse_string() {
+    expect('"');
+    std::string out;
+    while (peek() != '"') {
+      const char c = text_[position_++];
+      if (static_cast<unsigned char>(c) < 0x20) fail("control character in a string");
+      if (c != '\\') {
+        out += c;
+        continue;
+      }
+      const char escape = peek();
+      ++position_;
+      constexpr std::string_view from = "\"\\/bfnrt", to = "\"\\/\b\f\n\r\t";
+      if (const auto known = from.find(escape); known != std::string_view::npos) {
+        out += to[known];
+      } else if (escape == 'u') {
+        unsigned code = parse_hex4();
+        if (code >= 0xD800 && code < 0xDC00 && take_word("\\u")) {
+          const unsigned low = parse_hex4();
+          if (low < 0xDC00 || low > 0xDFFF) fail("broken surrogate pair");
+          code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+        }
+        append_utf8(out, code);
+      } else {
+        fail("unknown escape");
+      }
+    }
+    ++position_;
+    return out;
+  }
+
+  double parse_number() {
+    double value = 0.0;
+    const char* first = text_.data() + position_;
+    if (*first != '-' && (*first < '0' || *first > '9')) fail("expected a value");
+    const auto [end, error] = std::from_chars(first, text_.data() + text_.size(), value);
+    if (error != std::errc{} || !std::isfinite(value)) fail("expected a finite number");
+    position_ += end - first;
+    return value;
+  }
+
+  std::string_view text_;
+  std::string where_;
+  std::size_t position_ = 0;
+};
+
+Json Json::parse(std::string_view text, const std::string& where) { return JsonParser(text, where).document(); }
+
+void Json::wrong_type(const char* expected) const {
+  constexpr const char* names[] = {"null", "a boolean", "a number", "a string", "a list", "an object"};
+  throw Error(path_ + " is " + names[value_.index()] + ", expected " + expected);
+}
+
+bool Json::as_bool() const {
+  if (const auto* v = std::get_if<bool>(&value_)) return *v;
+  if (const auto* v = std::get_if<double>(&value_); v && (*v == 0.0 || *v == 1.0)) return *v == 1.0;
+  wrong_type("a boolean (or 0 or 1)");
+}
+
+double Json::as_number() const {
+  if (const auto* v = std::get_if<double>(&value_)) return *v;
+  wrong_type("a number");
+}
+
+long long Json::as_integer() const {
+  const double v = as_number();
+  if (v != std::floor(v) || std::abs(v) > 9e15) wrong_type("a whole number");
+  return static_cast<long long>(v);
+}
+
+const std::string& Json::as_string() const {
+  if (const auto* v = std::get_if<std::string>(&value_)) return *v;
+  wrong_type("a string");
+}
+
+const Json::Array& Json::as_array() const {
+  if (const auto* v = std::get_if<Array>(&value_)) return *v;
+  wrong_type("a list");
+}
+
+const Json::Object& Json::as_object() const {
+  if (const auto* v = std::get_if<Object>(&value_)) return *v;
+  wrong_type("an object");
+}
+
+const Json* Json::find(std::string_view key) const {
+  const Object& object = as_object();
+  const auto found = object.find(key);
+  return found == object.end() ? nullptr : &found->second;
+}
+
+const Json& Json::at(std::string_view key) const {
+  if (const Json* found = find(key)) return *found;
+  throw Error(path_ + ": key \"" + std::string(key) + "\" is missing");
+}
+
+}  // namespace mliuq

@@ -1,0 +1,47 @@
+#include <cstdlib>
+#include <string>
+
+#include "kernels/reference_kernel.hpp"
+#include "mliuq/error.hpp"
+#include "mliuq/kernel.hpp"
+
+namespace mliuq {
+
+std::string_view to_string(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::reference: return "reference";
+    case InstructionSet::baseline: return "baseline";
+    case InstructionSet::avx2: return "avx2";
+    case InstructionSet::avx512: return "avx512";
+  }
+  return "unknown";
+}
+
+std::vector<InstructionSet> available_instruction_sets() { return {InstructionSet::reference}; }
+
+KernelChoice KernelChoice::automatic(Precision precision) {
+  const auto available = available_instruction_sets();
+  const char* forced = std::getenv("MLIUQ_KERNEL");
+  if (!forced || !*forced) return {available.back(), precision};
+  std::string names;
+  for (InstructionSet set : available) {
+    if (forced == to_string(set)) return {set, precision};
+    names += (names.empty() ? "" : ", ") + std::string(to_string(set));
+  }
+  throw Error("environment variable MLIUQ_KERNEL is '" + std::string(forced) + "', expected one that this machine runs: " +
+              names);
+}
+
+std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice) {
+  params.validate();
+  if (model.n_elements() != params.n_elements() || model.n_components() != params.n_components())
+    throw Error("kernel: weights for " + std::to_string(model.n_elements()) + " elements and " +
+                std::to_string(model.n_components()) + " components, expected " + std::to_string(params.n_elements()) +
+                " and " + std::to_string(params.n_components()));
+  switch (choice.instruction_set) {
+    case InstructionSet::reference: return make_reference_kernel(params, model);
+    default: throw Error("kernel: " + std::string(to_string(choice.instruction_set)) + " is not in this build");
+  }
+}
+
+}  // namespace mliuq

@@ -1,0 +1,96 @@
+#include "mliuq/snap_params.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "bispectrum_index.hpp"
+#include "mliuq/error.hpp"
+
+namespace mliuq {
+namespace {
+
+std::string number(double value) {
+  std::string text = std::to_string(value);
+  return text;
+}
+
+void require_per_element(const std::string& key, std::size_t found, std::size_t expected) {
+  if (found != expected)
+    throw Error("SNAP parameters: " + key + " has " + std::to_string(found) + " values, expected one per element (" +
+                std::to_string(expected) + ")");
+}
+
+void require_finite_positive(const std::string& key, double value) {
+  if (!(std::isfinite(value) && value > 0.0))
+    throw Error("SNAP parameters: " + key + " is " + number(value) + ", expected a positive number");
+}
+
+}  // namespace
+
+int SnapParams::n_components() const {
+  const int channels = chemflag ? n_elements() * n_elements() * n_elements() : 1;
+  return channels * bispectrum_count(twojmax);
+}
+
+int SnapParams::n_weights() const {
+  const int k = n_components();
+  return 1 + k + (quadraticflag ? k * (k + 1) / 2 : 0);
+}
+
+double SnapParams::max_cutoff() const {
+  double widest = 0.0;
+  for (double radius : radii) widest = std::max(widest, radius);
+  return 2.0 * widest * rcutfac;
+}
+
+int SnapParams::index_of(const std::string& element) const {
+  const auto found = std::find(elements.begin(), elements.end(), element);
+  return found == elements.end() ? -1 : static_cast<int>(found - elements.begin());
+}
+
+void SnapParams::validate() const {
+  if (twojmax < 0 || twojmax > kMaxTwojmax)
+    throw Error("SNAP parameters: twojmax is " + std::to_string(twojmax) + ", expected 0 to " +
+                std::to_string(kMaxTwojmax));
+  require_finite_positive("rcutfac", rcutfac);
+  if (!(std::isfinite(rfac0) && rfac0 > 0.0 && rfac0 <= 1.0))
+    throw Error("SNAP parameters: rfac0 is " + number(rfac0) +
+                ", expected more than 0 and at most 1 (θ must stay within π)");
+  if (!(std::isfinite(rmin0) && rmin0 >= 0.0))
+    throw Error("SNAP parameters: rmin0 is " + number(rmin0) + ", expected a number of at least 0 Å");
+  if (elements.empty()) throw Error("SNAP parameters: no elements given, expected at least one");
+  const std::size_t n = elements.size();
+  require_per_element("radii", radii.size(), n);
+  require_per_element("weights", weights.size(), n);
+  for (std::size_t e = 0; e < n; ++e) {
+    if (elements[e].empty()) throw Error("SNAP parameters: element " + std::to_string(e + 1) + " has an empty name");
+    if (std::count(elements.begin(), elements.end(), elements[e]) > 1)
+      throw Error("SNAP parameters: element " + elements[e] + " is given twice");
+    require_finite_positive("radius of " + elements[e], radii[e]);
+    if (!std::isfinite(weights[e]))
+      throw Error("SNAP parameters: weight of " + elements[e] + " is not a finite number");
+    if (rmin0 >= rcutfac * 2.0 * radii[e])
+      throw Error("SNAP parameters: rmin0 is " + number(rmin0) + " Å, expected less than the cutoff of " + elements[e] +
+                  " (" + number(rcutfac * 2.0 * radii[e]) + " Å)");
+  }
+  if (switchinnerflag) {
+    require_per_element("sinner", sinner.size(), n);
+    require_per_element("dinner", dinner.size(), n);
+    for (std::size_t e = 0; e < n; ++e) {
+      if (!(std::isfinite(sinner[e]) && sinner[e] >= 0.0))
+        throw Error("SNAP parameters: sinner of " + elements[e] + " is " + number(sinner[e]) +
+                    ", expected a number of at least 0 Å");
+      require_finite_positive("dinner of " + elements[e], dinner[e]);
+    }
+  } else if (!sinner.empty() || !dinner.empty()) {
+    throw Error("SNAP parameters: sinner and dinner are given, expected only with switchinnerflag 1");
+  }
+  const long long k = n_components();
+  const long long weights_per_element = 1 + k + (quadraticflag ? k * (k + 1) / 2 : 0);
+  if (weights_per_element * static_cast<long long>(n) > 50'000'000)
+    throw Error("SNAP parameters: " + std::to_string(weights_per_element) + " weights per element, expected a model of "
+                "at most 50 million weights; lower twojmax or drop chemflag or quadraticflag");
+}
+
+}  // namespace mliuq

@@ -1,0 +1,42 @@
+#include "bindings.hpp"
+#include "mliuq/model_file.hpp"
+#include "mliuq/snap_files.hpp"
+
+namespace mliuq::bindings {
+
+void register_files(py::module_& module) {
+  module.def("read_snap_files", [](const std::string& coeff_path, const std::string& param_path) {
+    SnapPotential potential = read_snap_files(coeff_path, param_path);
+    const py::ssize_t n_elements = potential.params.n_elements(), P = potential.params.n_weights();
+    py::array_t<double> theta({n_elements, P});
+    std::copy(potential.theta.begin(), potential.theta.end(), theta.mutable_data());
+    return py::make_tuple(potential.params, theta);
+  });
+  module.def("write_snap_files", [](const SnapParams& params, const Array<double>& theta, const std::string& coeff_path,
+                                    const std::string& param_path) {
+    write_snap_files({params, to_vector(theta)}, coeff_path, param_path);
+  });
+  py::class_<ErrorScale>(module, "ErrorScale")
+      .def(py::init<>())
+      .def_readwrite("alpha_energy", &ErrorScale::alpha_energy)
+      .def_readwrite("alpha_force", &ErrorScale::alpha_force)
+      .def_readwrite("alpha_stress", &ErrorScale::alpha_stress)
+      .def_readwrite("noise_energy", &ErrorScale::noise_energy)
+      .def_readwrite("noise_force", &ErrorScale::noise_force)
+      .def_readwrite("noise_stress", &ErrorScale::noise_stress);
+  py::class_<ModelFile>(module, "ModelFile")
+      .def(py::init([](const SnapParams& params, const Array<double>& theta, const Array<double>& members,
+                       const Array<double>& extrapolation_factor, std::optional<std::pair<double, double>> zbl,
+                       const ErrorScale& error_scale) {
+             ModelFile file{params, to_vector(theta), to_vector(members), to_vector(extrapolation_factor), {}, error_scale};
+             if (zbl) file.zbl = ZblRange{zbl->first, zbl->second};
+             return file;
+           }),
+           py::arg("params"), py::arg("theta"), py::arg("members"), py::arg("extrapolation_factor"), py::arg("zbl"),
+           py::arg("error_scale"))
+      .def_readonly("params", &ModelFile::params)
+      .def_readonly("error_scale", &ModelFile::error_scale);
+  module.def("read_model_file", &read_model_file, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace mliuq::bindings

@@ -1,0 +1,85 @@
+#include "bindings.hpp"
+#include "kernel_choice.hpp"
+#include "mliuq/design_rows.hpp"
+#include "mliuq/zbl.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+namespace mliuq::bindings {
+namespace {
+
+int thread_count(int wanted) {
+#ifdef _OPENMP
+  return wanted > 0 ? wanted : omp_get_max_threads();
+#else
+  return wanted > 0 ? wanted : 1;
+#endif
+}
+
+py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStructure*>& structures, bool energy,
+                    bool forces, bool stress, int threads) {
+  const RowRequest request{energy, forces, stress};
+  py::list result;
+  std::vector<double*> rows;
+  for (const PackedStructure* structure : structures) {
+    py::array_t<double> array({static_cast<py::ssize_t>(request.n_rows(structure->n_owned())),
+                               static_cast<py::ssize_t>(builder.n_columns())});
+    rows.push_back(array.mutable_data());
+    result.append(std::move(array));
+  }
+  py::gil_scoped_release release;
+  builder.build_all(structures, request, rows, thread_count(threads));
+  return result;
+}
+
+py::tuple descriptors(const SnapParams& params, const PackedStructure& structure, bool derivatives,
+                      const std::string& kernel_name) {
+  const auto model = EnergyModel::zero(params.n_elements(), params.n_components());
+  const auto kernel = make_kernel(params, model, kernel_choice(kernel_name, "double"));
+  const py::ssize_t K = params.n_components();
+  auto B = zeros({structure.n_owned(), K});
+  DescriptorDerivatives d;
+  {
+    py::gil_scoped_release release;
+    compute_descriptors(*kernel, params.n_components(), structure, {B.mutable_data(), static_cast<std::size_t>(B.size())},
+                        derivatives ? &d : nullptr);
+  }
+  py::array_t<double> dB({static_cast<py::ssize_t>(d.centre.size()), static_cast<py::ssize_t>(3), K});
+  std::copy(d.dB.begin(), d.dB.end(), dB.mutable_data());
+  return py::make_tuple(B, py::array_t<int>(d.centre.size(), d.centre.data()),
+                        py::array_t<int>(d.atom.size(), d.atom.data()), dB);
+}
+
+py::tuple evaluate_zbl(const std::vector<std::string>& elements, double inner, double outer,
+                       const PackedStructure& structure) {
+  const Zbl zbl(elements, inner, outer);
+  const py::ssize_t n = structure.n_atoms();
+  auto energies = zeros({n}), forces = zeros({n, 3});
+  double virial[6] = {};
+  zbl.evaluate(structure.neighbourhood(), structure.centres(),
+               {.energies = energies.mutable_data(), .forces = forces.mutable_data(), .virial = virial});
+  structure.fold({forces.mutable_data(), static_cast<std::size_t>(forces.size())}, 3);
+  const py::slice owned(0, structure.n_owned(), 1);
+  return py::make_tuple(py::array(energies[owned]), py::array(forces[owned]), py::array_t<double>(6, virial));
+}
+
+}  // namespace
+
+void register_rows(py::module_& module) {
+  py::class_<RowBuilder>(module, "RowBuilder")
+      .def(py::init([](const SnapParams& params, const std::string& kernel) {
+             return std::make_unique<RowBuilder>(params, kernel_choice(kernel, "double"));
+           }),
+           py::arg("params"), py::arg("kernel") = "")
+      .def_property_readonly("n_columns", &RowBuilder::n_columns)
+      .def("build", &build_rows, py::arg("structures"), py::kw_only(), py::arg("energy") = true,
+           py::arg("forces") = true, py::arg("stress") = false, py::arg("threads") = 0);
+  module.def("descriptors", &descriptors, py::arg("params"), py::arg("structure"), py::arg("derivatives") = false,
+             py::arg("kernel") = "");
+  module.def("evaluate_zbl", &evaluate_zbl, py::arg("elements"), py::arg("inner"), py::arg("outer"),
+             py::arg("structure"));
+}
+
+}  // namespace mliuq::bindings

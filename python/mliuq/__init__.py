@@ -1,0 +1,36 @@
+"""mliuq: a SNAP interatomic potential that knows when it is wrong.
+
+Names are imported on first use, so that ``import mliuq`` (which LAMMPS does to find its plugin) costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mliuq.errors import MliuqError
+
+if TYPE_CHECKING:
+    from mliuq.calculator import MLIUQCalculator
+    from mliuq.descriptors import descriptors
+    from mliuq.fitting import fit
+    from mliuq.model import Model
+    from mliuq.params import SnapParams
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MLIUQCalculator": "mliuq.calculator",
+    "Model": "mliuq.model",
+    "SnapParams": "mliuq.params",
+    "descriptors": "mliuq.descriptors",
+    "fit": "mliuq.fitting",
+}
+
+__all__ = ["MLIUQCalculator", "MliuqError", "Model", "SnapParams", "__version__", "descriptors", "fit"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mliuq' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

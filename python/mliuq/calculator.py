@@ -1,0 +1,122 @@
+"""The ASE door: energies, forces, stress and their error bars."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+
+from mliuq.errors import MliuqError
+from mliuq.model import Model
+from mliuq.neighbours import Neighbours
+
+_PLAIN = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
+_SPREADS = [
+    "energy_std",
+    "energy_min",
+    "energy_max",
+    "energy_err",
+    "energies_std",
+    "energies_min",
+    "energies_max",
+    "energies_err",
+]
+_ON_REQUEST = ["energy_comm", "extrapolation"]
+
+
+class MLIUQCalculator(Calculator):  # type: ignore[misc]
+    """ASE calculator of a mliuq model.
+
+    Every evaluation gives energies, forces, stress and, for a model with members, the spreads of the energies; what
+    costs more is computed when asked for by ``get_property``. Units are ASE's: eV, Å, eV/Å³, Voigt xx yy zz yz xz xy.
+
+    Parameters
+    ----------
+    model : str, path or Model
+        A NAME.mliuq file or a model.
+    threads : int, optional
+        OpenMP threads; default: what OpenMP would take (``OMP_NUM_THREADS``).
+    skin : float
+        Extra reach of the neighbour list, Å: it is made anew once an atom has moved by half of it.
+    kernel, precision : str
+        See `Model.potential`.
+
+    Notes
+    -----
+    Result keys beside ASE's own (M members, N atoms):
+
+    - ``energy_std``, ``energies_std`` (N,): root second moment over the posterior about the best fit, uncalibrated
+    - ``energy_min``, ``energy_max``, ``energies_min``, ``energies_max`` (N,): extremes over the members
+    - ``energy_err``, ``energies_err`` (N,): predicted error, sqrt((α std)² + floor²)
+    - ``energy_comm`` (M,): energy of every member, on request
+    - ``extrapolation`` (N,): dᵀA⁻¹d of each atom, unit-free distance from the training data, on request
+
+    Raises
+    ------
+    MliuqError
+        For unknown elements, empty structures, positions that are not finite, atoms on top of each other.
+    """
+
+    implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Model,
+        *,
+        threads: int | None = None,
+        skin: float = 1.0,
+        kernel: str = "",
+        precision: str = "double",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model if isinstance(model, Model) else Model.load(model)
+        if not (np.isfinite(skin) and skin >= 0.0):
+            raise MliuqError(f"skin is {skin}, expected a number of at least 0 Å")
+        if threads is not None and threads < 1:
+            raise MliuqError(f"threads is {threads}, expected at least 1")
+        self._potential = self.model.potential(kernel=kernel, precision=precision)
+        self._threads = threads or 0
+        self._skin = skin
+        self._neighbours: Neighbours | None = None
+        self.implemented_properties = list(_PLAIN)
+        if self._potential.has_members:
+            self.implemented_properties += [*_SPREADS, "energy_comm"]
+            if self._potential.has_extrapolation:
+                self.implemented_properties.append("extrapolation")
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Evaluate the model; called by ASE."""
+        super().calculate(atoms, properties, system_changes)
+        if self._neighbours is None or not self._neighbours.follow(self.atoms):
+            self._neighbours = Neighbours(self.atoms, self.model.params, self._potential.cutoff, self._skin)
+        structure = self._neighbours.structure
+        has_members = self._potential.has_members
+        raw = self._potential.evaluate(
+            structure,
+            spreads=has_members,
+            committee="energy_comm" in properties,
+            extrapolation="extrapolation" in properties,
+            atom_virials="stresses" in properties,
+            threads=self._threads,
+        )
+        virial, atom_virials = raw.pop("virial"), raw.pop("atom_virials", None)
+        if structure.volume > 0.0:
+            raw["stress"] = -virial / structure.volume
+            if atom_virials is not None:
+                raw["stresses"] = -atom_virials / structure.volume
+        elif {"stress", "stresses"} & set(properties):
+            raise PropertyNotImplementedError("stress needs a cell with a volume, this structure has none")
+        if has_members:
+            scale = self.model.error_scale
+            raw["energies_err"] = np.hypot(scale.alpha_energy * raw["energies_std"], scale.noise_energy)
+        self.results.update(raw, free_energy=raw["energy"])

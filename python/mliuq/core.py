@@ -1,0 +1,43 @@
+"""The C++ extension, with a humane message where it is missing."""
+
+try:
+    from mliuq._core import (
+        ErrorScale,
+        ModelFile,
+        PackedStructure,
+        Potential,
+        RowBuilder,
+        available_kernels,
+        compiler,
+        default_kernel,
+        evaluate_zbl,
+        read_model_file,
+        read_snap_files,
+        write_snap_files,
+    )
+    from mliuq._core import SnapParams as CoreParams
+    from mliuq._core import descriptors as core_descriptors
+except ModuleNotFoundError as error:
+    if error.name != "mliuq._core":
+        raise
+    raise ImportError(
+        "mliuq's compiled extension mliuq._core was not found: this looks like a source folder. "
+        "Install the package ('pip install .' in the project's root) and run from elsewhere."
+    ) from error
+
+__all__ = [
+    "CoreParams",
+    "ErrorScale",
+    "ModelFile",
+    "PackedStructure",
+    "Potential",
+    "RowBuilder",
+    "available_kernels",
+    "compiler",
+    "core_descriptors",
+    "default_kernel",
+    "evaluate_zbl",
+    "read_model_file",
+    "read_snap_files",
+    "write_snap_files",
+]

@@ -1,0 +1,116 @@
+"""Bispectrum descriptors, their derivatives, and the design rows a fit is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from mliuq.core import RowBuilder, core_descriptors
+from mliuq.neighbours import pack
+from mliuq.params import SnapParams
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class DescriptorDerivatives:
+    """∂B/∂r, one entry per pair of a centre and an atom its descriptor depends on.
+
+    Attributes
+    ----------
+    centre, atom : ndarray of shape (n_pairs,)
+        Atom indices; a centre is paired with itself too, and periodic images of one atom are summed, so that moving
+        atom ``a`` changes ``B[centre]`` by ``values · δr_a`` summed over the entries with ``atom == a``.
+    values : ndarray of shape (n_pairs, 3, K)
+        ∂B_k(centre)/∂r_x(atom), 1/Å.
+    """
+
+    centre: NDArray[np.int32]
+    atom: NDArray[np.int32]
+    values: Array
+
+
+@overload
+def descriptors(
+    atoms: Atoms, params: SnapParams, *, derivatives: Literal[False] = False, kernel: str = ""
+) -> Array: ...
+@overload
+def descriptors(
+    atoms: Atoms, params: SnapParams, *, derivatives: Literal[True], kernel: str = ""
+) -> tuple[Array, DescriptorDerivatives]: ...
+def descriptors(
+    atoms: Atoms, params: SnapParams, *, derivatives: bool = False, kernel: str = ""
+) -> Array | tuple[Array, DescriptorDerivatives]:
+    """Bispectrum components of every atom, as LAMMPS's ``compute sna/atom``.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Any cell.
+    params : SnapParams
+        The descriptor.
+    derivatives : bool
+        Return ∂B/∂r as well.
+    kernel : str
+        Forces an instruction set, see `Model.potential`.
+
+    Returns
+    -------
+    B : ndarray of shape (N, K)
+        Unit-free; the isolated atom is subtracted when ``bzeroflag`` is set.
+    derivatives : DescriptorDerivatives
+        On request.
+
+    Raises
+    ------
+    MliuqError
+        For an empty structure, unknown elements, positions that are not finite, atoms on top of each other.
+
+    References
+    ----------
+    A. P. Bartók et al., Phys. Rev. B 87, 184115 (2013); A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015).
+    """
+    B, centre, atom, values = core_descriptors(params.core, pack(atoms, params), derivatives, kernel)
+    return (B, DescriptorDerivatives(centre, atom, values)) if derivatives else B
+
+
+def design_rows(
+    structures: Iterable[Atoms],
+    params: SnapParams,
+    *,
+    energy: bool = True,
+    forces: bool = True,
+    stress: bool = False,
+    threads: int | None = None,
+) -> list[Array]:
+    """Design rows of structures: what energies, forces and stress are linear in.
+
+    Parameters
+    ----------
+    structures : iterable of ase.Atoms
+        Configurations; threads run over them.
+    params : SnapParams
+        The descriptor; ``quadraticflag`` adds the quadratic features.
+    energy, forces, stress : bool
+        Which rows, in this order: one energy row (features summed over atoms, divided by N), 3N force rows
+        (atom-major, 1/Å), six stress rows (Voigt xx yy zz yz xz xy, ASE's sign, 1/Å³).
+    threads : int, optional
+        Default: what OpenMP would take.
+
+    Returns
+    -------
+    list of ndarray of shape (n_rows, n_elements * P)
+        Per structure; columns element by element: constant, B_1 … B_K, quadratic features in LAMMPS's order.
+
+    Raises
+    ------
+    MliuqError
+        As `descriptors`; for stress rows also when the structure has no volume.
+    """
+    packed = [pack(atoms, params) for atoms in structures]
+    return RowBuilder(params.core).build(packed, energy=energy, forces=forces, stress=stress, threads=threads or 0)

@@ -1,0 +1,209 @@
+"""A model: descriptor parameters, best-fit weights, posterior members, nuclear repulsion, calibration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mliuq import model_file
+from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, write_snap_files
+from mliuq.errors import MliuqError
+from mliuq.params import SnapParams
+
+Array = NDArray[np.float64]
+
+UNITS = {"energy": "eV", "length": "angstrom", "force": "eV/angstrom", "stress": "eV/angstrom^3"}
+_OWN_KEYS = ("format_version", "elements", "snap", "zbl", "noise", "calibration", "units")
+_SCALES = ("energy", "force", "stress")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a NAME.mliuq file holds. Immutable; ``dataclasses.replace`` makes variants.
+
+    Parameters
+    ----------
+    params : SnapParams
+        The descriptor.
+    theta : ndarray of shape (n_elements, P)
+        Best-fit weights, eV per unit of each feature, in LAMMPS's order.
+    members : ndarray of shape (M, n_elements, P), optional
+        Weights sampled from the posterior.
+    zbl : tuple of (float, float), optional
+        Inner and outer distance of the screened nuclear repulsion this model adds, Å.
+    noise : mapping, optional
+        Noise floors ``energy`` (eV/atom), ``force`` (eV/Å), ``stress`` (eV/Å³).
+    calibration : mapping, optional
+        ``alpha_energy``, ``alpha_force``, ``alpha_stress`` and where they come from.
+    arrays : mapping of str to ndarray
+        Everything else the file carries (posterior box, extrapolation data).
+    metadata : mapping
+        Settings, seed, data fingerprint, software; plain JSON.
+
+    Raises
+    ------
+    MliuqError
+        For arrays of the wrong shape or with values that are not finite.
+    """
+
+    params: SnapParams
+    theta: Array
+    members: Array | None = None
+    zbl: tuple[float, float] | None = None
+    noise: Mapping[str, float] | None = None
+    calibration: Mapping[str, Any] | None = None
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (self.params.n_elements, self.params.n_weights)
+        theta = np.ascontiguousarray(self.theta, dtype=np.float64)
+        if theta.shape != shape:
+            raise MliuqError(f'array "theta" has shape {theta.shape}, expected {shape}')
+        object.__setattr__(self, "theta", theta)
+        if self.members is not None:
+            members = np.ascontiguousarray(self.members, dtype=np.float64)
+            if members.ndim != 3 or members.shape[1:] != shape or len(members) == 0:
+                raise MliuqError(f'array "members" has shape {members.shape}, expected (M, {shape[0]}, {shape[1]})')
+            object.__setattr__(self, "members", members)
+        for name, array in (("theta", self.theta), ("members", self.members)):
+            if array is not None and not np.all(np.isfinite(array)):
+                raise MliuqError(f'array "{name}" holds values that are not finite')
+        if self.zbl is not None:
+            inner, outer = (float(r) for r in self.zbl)
+            if not 0.0 < inner < outer < np.inf:
+                raise MliuqError(f"zbl is {self.zbl}, expected (inner, outer) with 0 < inner < outer, Å")
+            object.__setattr__(self, "zbl", (inner, outer))
+
+    @property
+    def n_members(self) -> int:
+        """Number of posterior members, 0 without a posterior."""
+        return 0 if self.members is None else len(self.members)
+
+    @cached_property
+    def error_scale(self) -> ErrorScale:
+        """Calibration α and noise floors as the core takes them (α = 1 and no floor where the model has none)."""
+        scale = ErrorScale()
+        for kind in _SCALES:
+            for prefix, source, key, default in (
+                ("alpha", self.calibration, f"alpha_{kind}", 1.0),
+                ("noise", self.noise, kind, 0.0),
+            ):
+                value = (source or {}).get(key)
+                value = default if value is None else float(value)
+                if not (np.isfinite(value) and value >= 0.0):
+                    raise MliuqError(f"{prefix} of {kind} is {value}, expected a number of at least 0")
+                setattr(scale, f"{prefix}_{kind}", value)
+        return scale
+
+    def potential(self, *, kernel: str = "", precision: str = "double") -> Potential:
+        """The C++ evaluator of this model.
+
+        Parameters
+        ----------
+        kernel : str
+            "reference", "baseline", "avx2" or "avx512"; empty for the widest this machine runs (or ``MLIUQ_KERNEL``).
+        precision : {"double", "single"}
+            Of descriptors and forces; energies are summed in double either way.
+        """
+        empty = np.empty(0)
+        file = ModelFile(
+            self.params.core,
+            self.theta,
+            empty if self.members is None else self.members,
+            self.arrays.get("extrapolation.factor", empty),
+            self.zbl,
+            self.error_scale,
+        )
+        return Potential(file, kernel, precision)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a model file; equal models give equal bytes. The name is replaced only once the file is whole."""
+        arrays = dict(self.arrays) | {"theta": self.theta}
+        if self.members is not None:
+            arrays["members"] = self.members
+        metadata = dict(self.metadata) | {
+            "elements": list(self.params.elements),
+            "snap": self.params.to_metadata(),
+            "zbl": None if self.zbl is None else {"inner": self.zbl[0], "outer": self.zbl[1]},
+            "noise": None if self.noise is None else dict(self.noise),
+            "calibration": None if self.calibration is None else dict(self.calibration),
+            "units": UNITS,
+        }
+        model_file.write(path, arrays, metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """Read a model file.
+
+        Raises
+        ------
+        MliuqError
+            Naming the file, the key, what was expected and what was found.
+        """
+        arrays, metadata = model_file.read(path)
+        if "theta" not in arrays:
+            raise MliuqError(f'{path}: array "theta" is missing')
+        zbl = metadata.get("zbl")
+        try:
+            return cls(
+                params=SnapParams.from_metadata(metadata["elements"], metadata["snap"]),
+                theta=arrays.pop("theta"),
+                members=arrays.pop("members", None),
+                zbl=None if zbl is None else (zbl["inner"], zbl["outer"]),
+                noise=metadata.get("noise"),
+                calibration=metadata.get("calibration"),
+                arrays=arrays,
+                metadata={key: value for key, value in metadata.items() if key not in _OWN_KEYS},
+            )
+        except (MliuqError, TypeError, KeyError) as error:
+            raise MliuqError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_snap(cls, coeff: str | os.PathLike[str], param: str | os.PathLike[str] | None = None) -> Model:
+        """Read a published potential (no posterior).
+
+        Parameters
+        ----------
+        coeff, param : path
+            The .snapcoeff and .snapparam files; ``param`` defaults to the name of ``coeff`` with its ending changed.
+        """
+        coeff_path = Path(coeff)
+        param_path = coeff_path.with_suffix(".snapparam") if param is None else Path(param)
+        core, theta = read_snap_files(str(coeff_path), str(param_path))
+        return cls(SnapParams.from_core(core), theta)
+
+    def to_snap(self, stem: str | os.PathLike[str], *, member: int | None = None) -> tuple[Path, Path]:
+        """Write STEM.snapcoeff and STEM.snapparam for stock LAMMPS.
+
+        Parameters
+        ----------
+        stem : path
+            Name without ending.
+        member : int, optional
+            Posterior member to write instead of the best fit, 0 to M − 1.
+
+        Returns
+        -------
+        tuple of Path
+            The two files. Nuclear repulsion is not part of them: add `pair_style zbl` by hybrid/overlay.
+        """
+        theta = self.theta
+        if member is not None:
+            if self.members is None or not 0 <= member < self.n_members:
+                raise MliuqError(f"member is {member}, expected 0 to {self.n_members - 1} ({self.n_members} members)")
+            theta = self.members[member]
+        coeff, param = Path(f"{stem}.snapcoeff"), Path(f"{stem}.snapparam")
+        write_snap_files(self.params.core, theta, str(coeff), str(param))
+        return coeff, param
+
+    def with_members(self, members: Array | None) -> Model:
+        """The same model with other posterior members."""
+        return replace(self, members=members)
