@@ -1,0 +1,179 @@
+#pragma once
+
+// Products Z = Σ Σ C C u1 u2 (plan.cpp says of what) and what becomes of each: added to Y with a fixed weight, dotted
+// with the density into B, or stored.
+
+#include "kernels/simd/isa/density.hpp"
+
+namespace mliuq::simd::MLIUQ_SIMD_ISA {
+
+/// One operation: the products are formed once and feed `Levels` levels. Columns 0: their number is known at run time.
+template <int Levels, int Columns, class Real>
+MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<Real>* U, Vector<Real>* re,
+                             Vector<Real>* im) {
+  using V = Vector<Real>;
+  const V* row1 = U + 2 * op.u1;
+  const V* row2 = U + 2 * op.u2;
+  const Real* row_cg = cg + op.row_cg;
+  const int n_columns = Columns > 0 ? Columns : op.n_columns;
+  MLIUQ_UNROLL
+  for (int t = 0; t < Levels; ++t) re[t] = im[t] = V{};
+  for (int k = 0; k < op.n_rows; ++k) {
+    V sum_re[Levels], sum_im[Levels];
+    MLIUQ_UNROLL
+    for (int t = 0; t < Levels; ++t) sum_re[t] = sum_im[t] = V{};
+    const V *u1 = row1, *u2 = row2;
+    const Real* column_cg = cg + op.column_cg;
+    _Pragma("GCC unroll 9")
+    for (int a = 0; a < n_columns; ++a) {
+      const V product_re = u1[0] * u2[0] - u1[1] * u2[1];
+      const V product_im = u1[0] * u2[1] + u1[1] * u2[0];
+      MLIUQ_UNROLL
+      for (int t = 0; t < Levels; ++t) {
+        sum_re[t] += column_cg[t] * product_re;
+        sum_im[t] += column_cg[t] * product_im;
+      }
+      u1 += 2;
+      u2 -= 2;
+      column_cg += op.column_cg_stride;
+    }
+    MLIUQ_UNROLL
+    for (int t = 0; t < Levels; ++t) {
+      re[t] += row_cg[t] * sum_re[t];
+      im[t] += row_cg[t] * sum_im[t];
+    }
+    row1 += 2 * op.stride1;
+    row2 -= 2 * op.stride2;
+    row_cg += op.row_cg_stride;
+  }
+}
+
+/// Y += weight · Z: a linear model with one channel.
+template <class Real>
+struct FoldWeights {
+  Vector<Real>* Y;
+  const Real* weights;
+
+  template <int Levels>
+  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+    MLIUQ_UNROLL
+    for (int t = 0; t < Levels; ++t) {
+      const Real weight = weights[op.product[t]];
+      Vector<Real>* y = Y + 2 * op.target[t];
+      y[0] += weight * re[t];
+      y[1] += weight * im[t];
+    }
+  }
+};
+
+/// The same, and B += Re conj(U) Z where the product belongs to a component.
+template <class Real>
+struct FoldAndDescribe {
+  FoldWeights<Real> fold;
+  const Vector<Real>* U;
+  Vector<Real>* B;
+
+  template <int Levels>
+  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+    fold.template operator()<Levels>(op, re, im);
+    MLIUQ_UNROLL
+    for (int t = 0; t < Levels; ++t) {
+      if (t >= op.n_descriptors) break;
+      const Vector<Real>* u = U + 2 * op.target[t];
+      B[op.component[t]] += u[0] * re[t] + u[1] * im[t];
+    }
+  }
+};
+
+template <class Real>
+struct StoreProducts {
+  Vector<Real>* Z;
+
+  template <int Levels>
+  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+    MLIUQ_UNROLL
+    for (int t = 0; t < Levels; ++t) {
+      Z[2 * op.stored[t]] = re[t];
+      Z[2 * op.stored[t] + 1] = im[t];
+    }
+  }
+};
+
+template <int Levels, int Columns, class Real, class Use>
+[[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg,
+                                 const Vector<Real>* U, const Use& use) {
+  const Use local = use;
+  for (const CouplingOp* op = first; op != last; ++op) {
+    Vector<Real> re[Levels], im[Levels];
+    double_sum<Levels, Columns, Real>(*op, cg, U, re, im);
+    local.template operator()<Levels>(*op, re, im);
+  }
+}
+
+template <int Levels, class Real, class Use>
+void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
+               const Use& use) {
+  static_assert(kMaxUnrolledColumns == 9, "one case per length");
+  switch (n_columns) {
+    case 1: return run_group<Levels, 1>(first, last, cg, U, use);
+    case 2: return run_group<Levels, 2>(first, last, cg, U, use);
+    case 3: return run_group<Levels, 3>(first, last, cg, U, use);
+    case 4: return run_group<Levels, 4>(first, last, cg, U, use);
+    case 5: return run_group<Levels, 5>(first, last, cg, U, use);
+    case 6: return run_group<Levels, 6>(first, last, cg, U, use);
+    case 7: return run_group<Levels, 7>(first, last, cg, U, use);
+    case 8: return run_group<Levels, 8>(first, last, cg, U, use);
+    case 9: return run_group<Levels, 9>(first, last, cg, U, use);
+    default: return run_group<Levels, 0>(first, last, cg, U, use);
+  }
+}
+
+template <class Real, class Use>
+void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Use& use) {
+  const Vector<Real>* U = vectors(block.U_full);
+  static_assert(kMaxCoupledLevels == 5, "one case per number of levels");
+  for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
+    const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;
+    switch (group->n_levels) {
+      case 1: run_shape<1>(group->n_columns, first, last, plan.cg, U, use); break;
+      case 2: run_shape<2>(group->n_columns, first, last, plan.cg, U, use); break;
+      case 3: run_shape<3>(group->n_columns, first, last, plan.cg, U, use); break;
+      case 4: run_shape<4>(group->n_columns, first, last, plan.cg, U, use); break;
+      case 5: run_shape<5>(group->n_columns, first, last, plan.cg, U, use); break;
+    }
+  }
+}
+
+template <class Real>
+FoldWeights<Real> start_fold(const Plan<Real>& plan, const Block<Real>& block) {
+  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
+  return {vectors(block.Y), plan.product_weight + block.species * plan.n_products};
+}
+
+template <class Real>
+void couple(const Plan<Real>& plan, const Block<Real>& block) {
+  run_operations(plan, block, start_fold(plan, block));
+}
+
+/// B = scale · sum − B of an isolated atom.
+template <class Real>
+void finish_descriptors(const Plan<Real>& plan, const Block<Real>& block) {
+  Vector<Real>* B = vectors(block.B);
+  const double* shift = plan.shift + static_cast<long>(block.species) * plan.n_components;
+  for (int k = 0; k < plan.n_components; ++k) B[k] = plan.descriptor_scale[k] * B[k] - static_cast<Real>(shift[k]);
+}
+
+template <class Real>
+void couple_and_describe(const Plan<Real>& plan, const Block<Real>& block) {
+  set_zero<Real>(vectors(block.B), plan.n_components);
+  run_operations(plan, block,
+                 FoldAndDescribe<Real>{start_fold(plan, block), vectors(block.U_half), vectors(block.B)});
+  finish_descriptors(plan, block);
+}
+
+template <class Real>
+void store(const Plan<Real>& plan, const Block<Real>& block) {
+  run_operations(plan, block, StoreProducts<Real>{vectors(block.Z)});
+}
+
+}  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -1,0 +1,46 @@
+#pragma once
+
+// Vectors of lanes (GCC vector extensions) in a namespace per instruction set: MLIUQ_SIMD_ISA names it and
+// MLIUQ_SIMD_BYTES is the width. Nothing of the standard library is instantiated in these objects.
+
+#include "kernels/simd/stages.hpp"
+
+#if !defined(MLIUQ_SIMD_ISA) || !defined(MLIUQ_SIMD_BYTES)
+#error "compiled per instruction set, see kernels/simd/CMakeLists.txt"
+#endif
+
+#define MLIUQ_INLINE [[gnu::always_inline]] inline
+#define MLIUQ_UNROLL _Pragma("GCC unroll 32")
+
+namespace mliuq::simd::MLIUQ_SIMD_ISA {
+
+template <class Real>
+struct VectorOf {
+  typedef Real type __attribute__((vector_size(MLIUQ_SIMD_BYTES)));
+};
+template <class Real>
+using Vector = typename VectorOf<Real>::type;
+
+template <class Real>
+inline constexpr int kLanes = MLIUQ_SIMD_BYTES / static_cast<int>(sizeof(Real));
+
+/// An array of lanes, as vectors.
+template <class Real>
+MLIUQ_INLINE Vector<Real>* vectors(Real* p) {
+  return reinterpret_cast<Vector<Real>*>(p);
+}
+
+template <class Real>
+MLIUQ_INLINE Vector<Real> broadcast(Real x) {
+  return Vector<Real>{} + x;
+}
+
+template <class Real>
+MLIUQ_INLINE Vector<Real> square_root(Vector<Real> x) {
+  Vector<Real> y;
+  MLIUQ_UNROLL
+  for (int l = 0; l < kLanes<Real>; ++l) y[l] = sizeof(Real) == 8 ? __builtin_sqrt(x[l]) : __builtin_sqrtf(x[l]);
+  return y;
+}
+
+}  // namespace mliuq::simd::MLIUQ_SIMD_ISA

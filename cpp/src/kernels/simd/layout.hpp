@@ -1,0 +1,59 @@
+#pragma once
+
+// Index conventions of the vector kernel, shared by its ordinary and its vector code.
+//
+// Angular momenta are doubled, as LAMMPS does it: j = 0, 1 … twojmax stands for J = j/2, and the indices of a row
+// and a column of u^j_{mb,ma} run over mb, ma = 0 … j for M = mb − j/2. The density obeys
+//     u_{j−mb,j−ma} = (−1)^{ma−mb} conj(u_{mb,ma}),
+// so that rows 2mb ≤ j are enough: the "half plane". On its middle row 2mb = j only ma ≤ mb carries information.
+//
+//   half plane:  level after level, rows mb = 0 … j/2 of j + 1 elements
+//   full plane:  level after level, rows mb = 0 … j   of j + 1 elements
+//
+// One element is a complex number of lanes: [real parts of all lanes][imaginary parts of all lanes].
+// Every function here is static: each object of the build gets its own copy, so that none compiled for a wide
+// instruction set can be picked by the linker for everybody.
+
+namespace mliuq::simd {
+
+/// Levels up to this twojmax are unrolled; beyond it rows live in memory and loops run.
+inline constexpr int kUnrolledTwojmax = 14;
+
+/// Levels that one coupling operation serves at once: bounded by the vector registers.
+inline constexpr int kMaxCoupledLevels = 5;
+
+/// Products per row of a coupling operation with a loop of fixed length; longer ones count at run time.
+inline constexpr int kMaxUnrolledColumns = 9;
+
+static constexpr int half_level(int j) {
+  int offset = 0;
+  for (int k = 0; k < j; ++k) offset += (k / 2 + 1) * (k + 1);
+  return offset;
+}
+
+static constexpr int full_level(int j) { return j * (j + 1) * (2 * j + 1) / 6; }
+
+/// Elements of one level of the half plane: all stored, and those before the redundant end of the middle row.
+static constexpr int half_size(int j) { return (j / 2 + 1) * (j + 1); }
+static constexpr int half_used(int j) { return j % 2 ? half_size(j) : half_size(j) - j / 2; }
+
+/// Fields of one neighbour of every lane, as packed and as the geometry stage leaves it.
+enum PackedField {
+  kDx, kDy, kDz,      // from the centre to the neighbour, Å
+  kThetaScale,        // dθ/dr, 1/Å
+  kSwitchScale,       // dφ/dr of the outer switching, 1/Å; 0 without switching
+  kWeight,            // weight of the neighbour's element; 0 for padding
+  kInnerCentre,       // centre of the inner switching, Å
+  kInnerScale,        // its dφ/dr, 1/Å
+  kPackedFields
+};
+enum GeometryField {
+  kAr, kAi, kBr, kBi,  // Cayley-Klein parameters
+  kS, kDs,             // weight times switching, and its derivative
+  kNx, kNy, kNz,       // unit vector
+  kSinCosOverR,        // sinθ cosθ / r
+  kSinSinOverR,        // sin²θ / r
+  kGeometryFields
+};
+
+}  // namespace mliuq::simd

@@ -1,0 +1,105 @@
+#include "kernels/simd/pack.hpp"
+
+#include <algorithm>
+#include <numbers>
+
+#include "neighbour_packing.hpp"
+
+namespace mliuq::simd {
+
+PairTable::PairTable(const SnapParams& params)
+    : n_elements_(params.n_elements()), chem_(params.chemflag), squared_cutoffs_(mliuq::squared_cutoffs(params)) {
+  constexpr double pi = std::numbers::pi;
+  for (int a = 0; a < n_elements_; ++a)
+    for (int b = 0; b < n_elements_; ++b) {
+      const double rate = pi / (params.cutoff(a, b) - params.rmin0);
+      PairConstants pair{};
+      pair.theta_scale = params.rfac0 * rate;
+      pair.switch_scale = params.switchflag ? rate : 0.0;
+      pair.weight = params.weights[b];
+      if (params.switchinnerflag) {
+        pair.inner_centre = 0.5 * (params.sinner[a] + params.sinner[b]);
+        pair.inner_scale = pi / (params.dinner[a] + params.dinner[b]);
+      }
+      pairs_.push_back(pair);
+    }
+}
+
+namespace {
+
+template <class Real>
+void collect_candidates(const PairTable& pairs, const Neighbourhood& atoms, const int* centres, int n_centres,
+                        std::size_t stride, SimdWorkspace<Real>& w) {
+  const int n_channels = static_cast<int>(w.first_slot.size()) - 1;
+  const double* cutoffs = pairs.squared_cutoffs(w.block.species);
+  std::fill(w.cursor.begin(), w.cursor.end(), 0);
+  std::fill(w.n_candidates.begin(), w.n_candidates.end(), 0);
+  for (int lane = 0; lane < n_centres; ++lane) {
+    Candidate* list = w.candidates.data() + lane * stride;
+    Candidate* next = list;
+    for_each_neighbour(atoms, centres[lane], cutoffs, [&](int j, int species, const double* d, double) {
+      *next++ = {{d[0], d[1], d[2]}, j, species};
+      ++w.cursor[lane * n_channels + pairs.channel(species)];
+    });
+    w.n_candidates[lane] = static_cast<int>(next - list);
+  }
+}
+
+template <class Real>
+void fill_slot(SimdWorkspace<Real>& w, int slot, int lane, const double* d, int atom, const PairConstants& pair) {
+  const int L = w.lanes;
+  Real* field = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
+  field[kDx * L] = static_cast<Real>(d[0]);
+  field[kDy * L] = static_cast<Real>(d[1]);
+  field[kDz * L] = static_cast<Real>(d[2]);
+  field[kThetaScale * L] = static_cast<Real>(pair.theta_scale);
+  field[kSwitchScale * L] = static_cast<Real>(pair.switch_scale);
+  field[kWeight * L] = static_cast<Real>(pair.weight);
+  field[kInnerCentre * L] = static_cast<Real>(pair.inner_centre);
+  field[kInnerScale * L] = static_cast<Real>(pair.inner_scale);
+  w.slot_atom[static_cast<std::size_t>(slot) * L + lane] = atom;
+}
+
+}  // namespace
+
+template <class Real>
+void pack(const PairTable& pairs, const Neighbourhood& atoms, const int* centres, int n_centres,
+          SimdWorkspace<Real>& w) {
+  const int n_channels = static_cast<int>(w.first_slot.size()) - 1;
+  std::size_t longest = 0;
+  for (int lane = 0; lane < n_centres; ++lane)
+    longest = std::max<std::size_t>(longest, atoms.n_neighbours[centres[lane]]);
+  if (w.candidates.size() < longest * w.lanes) w.candidates.resize(longest * w.lanes);
+  w.block.species = atoms.species(centres[0]);
+  collect_candidates(pairs, atoms, centres, n_centres, longest, w);
+
+  int n_slots = 0;
+  for (int channel = 0; channel < n_channels; ++channel) {
+    w.first_slot[channel] = n_slots;
+    int most = 0;
+    for (int lane = 0; lane < w.lanes; ++lane) most = std::max(most, w.cursor[lane * n_channels + channel]);
+    n_slots += most;
+  }
+  w.first_slot[n_channels] = n_slots;
+  w.reserve_slots(n_slots);
+  w.block.n_slots = n_slots;
+
+  constexpr PairConstants nobody{};
+  constexpr double anywhere[3] = {0.0, 0.0, 1.0};
+  for (int lane = 0; lane < w.lanes; ++lane) {
+    int* cursor = w.cursor.data() + lane * n_channels;
+    std::copy_n(w.first_slot.begin(), n_channels, cursor);
+    const Candidate* list = w.candidates.data() + lane * longest;
+    for (int n = 0; n < w.n_candidates[lane]; ++n)
+      fill_slot(w, cursor[pairs.channel(list[n].species)]++, lane, list[n].d, list[n].atom,
+                pairs.of(w.block.species, list[n].species));
+    for (int channel = 0; channel < n_channels; ++channel)
+      for (int slot = cursor[channel]; slot < w.first_slot[channel + 1]; ++slot)
+        fill_slot(w, slot, lane, anywhere, -1, nobody);
+  }
+}
+
+template void pack(const PairTable&, const Neighbourhood&, const int*, int, SimdWorkspace<double>&);
+template void pack(const PairTable&, const Neighbourhood&, const int*, int, SimdWorkspace<float>&);
+
+}  // namespace mliuq::simd

@@ -1,0 +1,282 @@
+#include "kernels/simd/plan.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+#include "bispectrum_index.hpp"
+
+// Notation: a product (κ j1, λ j2) → j with j1 ≥ j2 (and κ ≤ λ where j1 = j2) is Z^j of the densities of channels κ and
+// λ. For each pair the levels j run downwards from min(twojmax, j1 + j2) to j1 − j2, in steps of two, and S = j1 + j2.
+// Element (mb, ma) of level j collects rows k, mb' − k and columns a, s − a with mb' = mb + (S − j)/2, s = ma + (S − j)/2:
+// all levels j ≥ |2s − S| share those products.
+
+namespace mliuq::simd {
+namespace {
+
+/// Levels of a pair that have a column (or row) s; because they descend, these are the first ones.
+int n_levels_at(const std::vector<int>& levels, int S, int s) {
+  int n = 0;
+  while (n < static_cast<int>(levels.size()) && levels[n] >= std::abs(2 * s - S)) ++n;
+  return n;
+}
+
+std::vector<int> levels_of(int twojmax, int j1, int j2) {
+  int j = std::min(twojmax, j1 + j2);
+  if ((j1 + j2 - j) % 2) --j;
+  std::vector<int> levels;
+  for (; j >= j1 - j2; j -= 2) levels.push_back(j);
+  return levels;
+}
+
+}  // namespace
+
+template <class Real>
+PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& model)
+    : params_(params),
+      n_channels_(params.chemflag ? params.n_elements() : 1),
+      n_triples_(bispectrum_count(params.twojmax)) {
+  plan_.twojmax = params.twojmax;
+  plan_.n_channels = n_channels_;
+  plan_.n_components = params.n_components();
+  plan_.n_half = half_level(params.twojmax + 1);
+  plan_.n_full = full_level(params.twojmax + 1);
+  plan_.wselfall = params.wselfallflag;
+  plan_.chem = params.chemflag;
+  plan_.quadratic = model.quadratic();
+  plan_.switchinner = params.switchinnerflag;
+  plan_.rmin0 = static_cast<Real>(params.rmin0);
+  tabulate_scales();
+  tabulate_products();
+  tabulate_components();
+  tabulate_operations();
+  tabulate_weights(model);
+}
+
+template <class Real>
+void PlanStorage<Real>::tabulate_scales() {
+  const auto factorial = [](int n) { return std::tgamma(n + 1.0); };
+  to_u_.resize(plan_.n_half);
+  share_.resize(plan_.n_half);
+  for (int j = 0; j <= plan_.twojmax; ++j)
+    for (int mb = 0; 2 * mb <= j; ++mb)
+      for (int ma = 0; ma <= j; ++ma) {
+        const int h = half_level(j) + mb * (j + 1) + ma;
+        to_u_[h] = static_cast<Real>(std::sqrt(factorial(ma) * factorial(j - ma) / (factorial(mb) * factorial(j - mb))));
+        share_[h] = 2 * mb < j || ma < mb ? 1 : ma == mb ? Real(0.5) : 0;
+      }
+  plan_.to_u = to_u_.data();
+  plan_.share = share_.data();
+}
+
+template <class Real>
+std::size_t PlanStorage<Real>::block(int e1, int j1, int e2, int j2) const {
+  const std::size_t n = plan_.twojmax + 1;
+  return ((e1 * n + j1) * n_channels_ + e2) * n + j2;
+}
+
+template <class Real>
+int PlanStorage<Real>::product_index(int e1, int j1, int e2, int j2, int j) const {
+  if (j1 == j2 && e1 > e2) std::swap(e1, e2);
+  const int top = levels_of(plan_.twojmax, j1, j2).front();
+  return first_product_[block(e1, j1, e2, j2)] + (top - j) / 2;
+}
+
+template <class Real>
+void PlanStorage<Real>::tabulate_products() {
+  const int n = plan_.twojmax + 1;
+  first_product_.assign(static_cast<std::size_t>(n) * n * n_channels_ * n_channels_, -1);
+  int stored = 0;
+  for (int j1 = 0; j1 < n; ++j1)
+    for (int j2 = 0; j2 <= j1; ++j2)
+      for (int e1 = 0; e1 < n_channels_; ++e1)
+        for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
+          first_product_[block(e1, j1, e2, j2)] = static_cast<int>(products_.size());
+          for (int j : levels_of(plan_.twojmax, j1, j2)) {
+            products_.push_back({.j = j, .stored = stored, .j1 = j1});
+            stored += half_size(j);
+          }
+        }
+  for (int j = 0; j < n; ++j) {
+    first_of_level_.push_back(static_cast<int>(level_products_.size()));
+    for (std::size_t p = 0; p < products_.size(); ++p)
+      if (products_[p].j == j) level_products_.push_back(static_cast<int>(p));
+  }
+  first_of_level_.push_back(static_cast<int>(level_products_.size()));
+  plan_.products = products_.data();
+  plan_.n_products = static_cast<int>(products_.size());
+  plan_.n_stored = stored;
+  plan_.level_products = level_products_.data();
+  plan_.first_of_level = first_of_level_.data();
+}
+
+// B_{κλμ, j1 j2 j} is trilinear in the density. With N = 1 or 1/(j+1) its derivatives with respect to the three densities
+// are N Z^j(κ j1, λ j2), N (j+1)/(j1+1) Z^{j1}(μ j, λ j2) and N (j+1)/(j2+1) Z^{j2}(μ j, κ j1): one term for each.
+template <class Real>
+void PlanStorage<Real>::tabulate_components() {
+  struct Term {
+    int product, channel, component;
+    double factor;
+  };
+  std::vector<Term> all;
+  const auto triples = bispectrum_triples(plan_.twojmax);
+  const int n = n_channels_;
+  descriptor_scale_.resize(plan_.n_components);
+  int b = 0;
+  for (int e1 = 0; e1 < n; ++e1)
+    for (int e2 = 0; e2 < n; ++e2)
+      for (int e3 = 0; e3 < n; ++e3)
+        for (const auto& [j1, j2, j] : triples) {
+          const double norm = params_.bnormflag ? 1.0 / (j + 1) : 1.0;
+          all.push_back({product_index(e1, j1, e2, j2, j), e3, b, norm});
+          all.push_back({product_index(e3, j, e2, j2, j1), e1, b, norm * (j + 1) / (j1 + 1)});
+          all.push_back({product_index(e3, j, e1, j1, j2), e2, b, norm * (j + 1) / (j2 + 1)});
+          descriptor_scale_[b] = static_cast<Real>(2.0 * norm);
+          const int twin = ((e2 * n + e1) * n + e3) * n_triples_ + b % n_triples_;
+          const bool has_twin = j1 == j2 && e1 != e2;
+          if (!has_twin || e1 < e2)
+            dots_.push_back({product_index(e1, j1, e2, j2, j), e3, b, has_twin ? twin : -1});
+          ++b;
+        }
+  std::stable_sort(all.begin(), all.end(), [&](const Term& x, const Term& y) {
+    return std::pair(x.product, x.channel) < std::pair(y.product, y.channel);
+  });
+  std::size_t next = 0;
+  for (int p = 0; p < plan_.n_products; ++p)
+    for (int channel = 0; channel < n; ++channel) {
+      first_term_.push_back(static_cast<int>(terms_.size()));
+      for (; next < all.size() && all[next].product == p && all[next].channel == channel; ++next) {
+        if (static_cast<int>(terms_.size()) > first_term_.back() && terms_.back().component == all[next].component)
+          terms_.back().factor += static_cast<Real>(all[next].factor);
+        else
+          terms_.push_back({all[next].component, static_cast<Real>(all[next].factor)});
+      }
+    }
+  first_term_.push_back(static_cast<int>(terms_.size()));
+  plan_.first_term = first_term_.data();
+  plan_.terms = terms_.data();
+  plan_.dots = dots_.data();
+  plan_.n_dots = static_cast<int>(dots_.size());
+  plan_.descriptor_scale = descriptor_scale_.data();
+}
+
+template <class Real>
+void PlanStorage<Real>::tabulate_operations() {
+  const auto push_cg = [&](int j1, int k, int j2, int k2, int j, double factor) {
+    const int shift = (j1 + j2 - j) / 2;
+    cg_.push_back(static_cast<Real>(factor * clebsch_gordan(j1, k, j2, k2, j, k + k2 - shift)));
+  };
+  std::vector<int> component_of(plan_.n_products, -1);
+  for (const DescriptorDot& dot : dots_) component_of[dot.product] = dot.component;
+
+  for (int j1 = 0; j1 <= plan_.twojmax; ++j1)
+    for (int j2 = 0; j2 <= j1; ++j2) {
+      const auto levels = levels_of(plan_.twojmax, j1, j2);
+      const int S = j1 + j2;
+      std::vector<int> column_cg(S + 1), n_at(S + 1);
+      for (int s = 0; s <= S; ++s) {
+        n_at[s] = n_levels_at(levels, S, s);
+        column_cg[s] = static_cast<int>(cg_.size());
+        for (int a = std::max(0, s - j2); a <= std::min(j1, s); ++a)
+          for (int t = 0; t < n_at[s]; ++t) push_cg(j1, a, j2, s - a, levels[t], 1.0);
+      }
+      for (int e1 = 0; e1 < n_channels_; ++e1)
+        for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
+          const int first_product = first_product_[block(e1, j1, e2, j2)];
+          // Two equal factors: rows k and sb − k give the same products, so half of them count twice.
+          const bool swaps = j1 == j2 && e1 == e2;
+          for (int sb = 0; 2 * sb <= S; ++sb) {
+            const int k_first = std::max(0, sb - j2), k_last = swaps ? sb / 2 : std::min(j1, sb);
+            const int row_cg = static_cast<int>(cg_.size());
+            for (int k = k_first; k <= k_last; ++k)
+              for (int t = 0; t < n_at[sb]; ++t) push_cg(j1, k, j2, sb - k, levels[t], swaps && 2 * k != sb ? 2.0 : 1.0);
+            // Columns beyond the middle of the middle row are redundant.
+            for (int s = 0; s <= (2 * sb == S ? sb : S); ++s) {
+              const int n_levels = std::min(n_at[sb], n_at[s]);
+              const int a_first = std::max(0, s - j2), a_last = std::min(j1, s);
+              const int n_parts = (n_levels + kMaxCoupledLevels - 1) / kMaxCoupledLevels;
+              for (int part = 0; part < n_parts; ++part) {
+                const int t_first = part * n_levels / n_parts, t_last = (part + 1) * n_levels / n_parts;
+                CouplingOp op{};
+                op.u1 = e1 * plan_.n_full + full_level(j1) + k_first * (j1 + 1) + a_first;
+                op.u2 = e2 * plan_.n_full + full_level(j2) + (sb - k_first) * (j2 + 1) + s - a_first;
+                op.stride1 = j1 + 1;
+                op.stride2 = j2 + 1;
+                op.n_rows = k_last - k_first + 1;
+                op.n_columns = a_last - a_first + 1;
+                op.n_levels = t_last - t_first;
+                op.row_cg = row_cg + t_first;
+                op.row_cg_stride = n_at[sb];
+                op.column_cg = column_cg[s] + t_first;
+                op.column_cg_stride = n_at[s];
+                for (int t = t_first; t < t_last; ++t) {
+                  const int j = levels[t], shift = (S - j) / 2;
+                  const int element = (sb - shift) * (j + 1) + s - shift;
+                  op.product[t - t_first] = first_product + t;
+                  op.target[t - t_first] = half_level(j) + element;
+                  op.stored[t - t_first] = products_[first_product + t].stored + element;
+                  op.component[t - t_first] = component_of[first_product + t];
+                  op.n_descriptors += j >= j1;
+                }
+                ops_.push_back(op);
+              }
+            }
+          }
+        }
+    }
+  const auto shape = [](const CouplingOp& op) {
+    return std::pair(op.n_levels, op.n_columns <= kMaxUnrolledColumns ? op.n_columns : 0);
+  };
+  std::stable_sort(ops_.begin(), ops_.end(),
+                   [&](const CouplingOp& x, const CouplingOp& y) { return shape(x) < shape(y); });
+  for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
+    const auto [n_levels, n_columns] = shape(ops_[i]);
+    if (i == 0 || shape(ops_[i - 1]) != shape(ops_[i])) groups_.push_back({n_levels, n_columns, i, i});
+    groups_.back().last = i + 1;
+  }
+  plan_.cg = cg_.data();
+  plan_.ops = ops_.data();
+  plan_.groups = groups_.data();
+  plan_.n_groups = static_cast<int>(groups_.size());
+}
+
+template <class Real>
+void PlanStorage<Real>::tabulate_weights(const EnergyModel& model) {
+  const int n_elements = params_.n_elements(), K = plan_.n_components;
+  const auto triples = bispectrum_triples(plan_.twojmax);
+  shift_.assign(static_cast<std::size_t>(n_elements) * K, 0.0);
+  for (int e = 0; e < n_elements; ++e) {
+    const auto beta = model.linear(e);
+    double shifted = model.constant(e);
+    for (int k = 0; k < K; ++k) {
+      const int c3 = k / n_triples_ % n_channels_, c2 = k / n_triples_ / n_channels_ % n_channels_;
+      const int c1 = k / n_triples_ / n_channels_ / n_channels_;
+      const bool has_self = !params_.chemflag || params_.wselfallflag || (c1 == e && c2 == e && c3 == e);
+      if (params_.bzeroflag && has_self)
+        shift_[static_cast<std::size_t>(e) * K + k] = params_.bnormflag ? 1.0 : triples[k % n_triples_].j + 1.0;
+      shifted -= beta[k] * shift_[static_cast<std::size_t>(e) * K + k];
+      linear_.push_back(static_cast<Real>(beta[k]));
+    }
+    constant_.push_back(model.constant(e));
+    shifted_constant_.push_back(shifted);
+    for (double alpha : model.quadratic_matrix(e)) matrix_.push_back(static_cast<Real>(alpha));
+    if (n_channels_ > 1) continue;
+    for (int p = 0; p < plan_.n_products; ++p) {
+      double weight = 0.0;
+      for (int t = first_term_[p]; t < first_term_[p + 1]; ++t) weight += terms_[t].factor * beta[terms_[t].component];
+      product_weight_.push_back(static_cast<Real>(weight));
+    }
+  }
+  plan_.shift = shift_.data();
+  plan_.constant = constant_.data();
+  plan_.shifted_constant = shifted_constant_.data();
+  plan_.linear = linear_.data();
+  plan_.matrix = matrix_.empty() ? nullptr : matrix_.data();
+  plan_.product_weight = product_weight_.data();
+}
+
+template class PlanStorage<double>;
+template class PlanStorage<float>;
+
+}  // namespace mliuq::simd

@@ -1,0 +1,119 @@
+#pragma once
+
+// What a kernel prepares once from the parameters and the weights: index lists, Clebsch-Gordan coefficients, scale
+// factors. `Plan` is a view of raw arrays, because the vector code that reads it must not instantiate templates of the
+// standard library (see layout.hpp); `PlanStorage` owns them.
+
+#include <cstddef>
+#include <vector>
+
+#include "kernels/simd/layout.hpp"
+#include "mliuq/energy_model.hpp"
+#include "mliuq/snap_params.hpp"
+
+namespace mliuq::simd {
+
+/// One element (row, column) of the products Z^j = u_{j1} × u_{j2} of a few levels j at once: a double sum over rows
+/// and columns of u_{j1}, whose products all levels share. Offsets count complex elements.
+struct CouplingOp {
+  int u1, u2;                  ///< first factors in the full plane; u1 walks up, u2 down
+  int stride1, stride2;        ///< from row to row
+  int n_rows, n_columns;       ///< of the double sum
+  int n_levels;                ///< levels served, at most kMaxCoupledLevels, descending j
+  int n_descriptors;           ///< the first so many levels have j ≥ j1: their Z makes a B
+  int row_cg, row_cg_stride;   ///< coefficients [row][level]
+  int column_cg, column_cg_stride;
+  int product[kMaxCoupledLevels];  ///< index of the product, a scalar weight in the direct stage
+  int target[kMaxCoupledLevels];   ///< of the element in the half plane
+  int stored[kMaxCoupledLevels];   ///< of the element in the store of Z
+  int component[kMaxCoupledLevels];  ///< of B, for the first n_descriptors levels (one channel only)
+};
+
+/// Neighbouring operations of one shape, run by one instance of the loops.
+struct CouplingGroup {
+  int n_levels, n_columns;
+  int first, last;
+};
+
+/// Z^j of one (κ j1, λ j2): where it lies in the store.
+struct Product {
+  int j;
+  int stored;
+  int j1;  ///< B is made of products with j ≥ j1
+};
+
+/// Contribution of the derivative with respect to component b to the weight of a product in a channel's Y.
+template <class Real>
+struct WeightTerm {
+  int component;
+  Real factor;
+};
+
+/// One B as a product dotted with a channel of the density; `twin` is the component equal to it by symmetry, or −1.
+struct DescriptorDot {
+  int product, channel, component, twin;
+};
+
+template <class Real>
+struct Plan {
+  int twojmax, n_channels, n_components, n_half, n_full;
+  bool wselfall, chem, quadratic, switchinner;
+  Real rmin0;
+  const Real* to_u;        ///< [n_half], takes v of the recursion to u
+  const Real* share;       ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
+  const Real* cg;          ///< coefficients of all operations
+  const CouplingOp* ops;
+  const CouplingGroup* groups;
+  int n_groups;
+  const Product* products; ///< [n_products]
+  int n_products, n_stored;
+  const int* first_term;   ///< [n_products][n_channels] + 1
+  const WeightTerm<Real>* terms;
+  const DescriptorDot* dots;
+  int n_dots;
+  const int* level_products;     ///< products sorted by j, [n_products]
+  const int* first_of_level;     ///< [twojmax + 2]
+  const Real* descriptor_scale;  ///< [n_components]: 2, over 2j + 1 with bnormflag
+  // By element of the centre:
+  const double* shift;     ///< [n_elements][n_components], B of an isolated atom, subtracted with bzeroflag
+  const double* constant;  ///< [n_elements], constant energy
+  const double* shifted_constant;  ///< [n_elements], constant − β·shift: what ⟨u, Y⟩ adds to
+  const Real* linear;      ///< [n_elements][n_components]
+  const Real* matrix;      ///< [n_elements][n_components][n_components], null unless quadratic
+  const Real* product_weight;  ///< [n_elements][n_products], of a linear model with one channel
+};
+
+template <class Real>
+class PlanStorage {
+ public:
+  PlanStorage(const SnapParams& params, const EnergyModel& model);
+  const Plan<Real>& view() const { return plan_; }
+
+ private:
+  void tabulate_scales();
+  void tabulate_products();
+  void tabulate_components();
+  void tabulate_operations();
+  void tabulate_weights(const EnergyModel& model);
+  int product_index(int e1, int j1, int e2, int j2, int j) const;
+  std::size_t block(int e1, int j1, int e2, int j2) const;
+
+  SnapParams params_;
+  int n_channels_;
+  int n_triples_;
+  Plan<Real> plan_{};
+  std::vector<Real> to_u_, share_, cg_, descriptor_scale_, linear_, matrix_, product_weight_;
+  std::vector<double> shift_, constant_, shifted_constant_;
+  std::vector<CouplingOp> ops_;
+  std::vector<CouplingGroup> groups_;
+  std::vector<Product> products_;
+  std::vector<int> first_product_;  // [n_channels][twojmax + 1][n_channels][twojmax + 1]: first product of (κ j1, λ j2)
+  std::vector<int> first_term_, level_products_, first_of_level_;
+  std::vector<WeightTerm<Real>> terms_;
+  std::vector<DescriptorDot> dots_;
+};
+
+extern template class PlanStorage<double>;
+extern template class PlanStorage<float>;
+
+}  // namespace mliuq::simd

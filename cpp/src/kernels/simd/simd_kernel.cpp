@@ -1,0 +1,260 @@
+#include "kernels/simd/simd_kernel.hpp"
+
+// The order of the stages, and the way out of the lanes. Ordinary code: everything here runs on any machine.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "kernels/simd/pack.hpp"
+#include "neighbour_packing.hpp"
+
+namespace mliuq {
+namespace simd {
+
+namespace baseline {
+const StageTable<double>& stages(double);
+const StageTable<float>& stages(float);
+}  // namespace baseline
+#ifdef MLIUQ_SIMD_X86
+namespace avx2 {
+const StageTable<double>& stages(double);
+const StageTable<float>& stages(float);
+}  // namespace avx2
+namespace avx512 {
+const StageTable<double>& stages(double);
+const StageTable<float>& stages(float);
+}  // namespace avx512
+#endif
+
+namespace {
+
+template <class Real>
+class SimdKernel final : public Kernel {
+ public:
+  SimdKernel(const SnapParams& params, const EnergyModel& model, const StageTable<Real>& stages, std::string name)
+      : storage_(params, model), pairs_(params), stages_(stages), n_elements_(params.n_elements()), name_(std::move(name)) {}
+
+  std::string name() const override { return name_; }
+  std::unique_ptr<Workspace> make_workspace() const override {
+    return std::make_unique<SimdWorkspace<Real>>(storage_.view(), stages_.lanes);
+  }
+
+  void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const KernelOutput& out,
+                Workspace& workspace) const override {
+    auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
+    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
+      pack(pairs_, atoms, atoms_of_lanes, n, w);
+      run_energy(out, w);
+      if (out.energies)
+        for (int lane = 0; lane < n; ++lane) out.energies[places[lane]] = w.block.energies[lane];
+      if (out.B) copy_descriptors(places, n, w, out.B);
+      if (wants_gradient(out)) {
+        stages_.ladder(storage_.view(), w.block);
+        stages_.force(storage_.view(), w.block);
+        add_forces(atoms_of_lanes, n, out, w);
+      }
+    });
+  }
+
+  void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
+                 Workspace& workspace) const override {
+    const Plan<Real>& plan = storage_.view();
+    const std::size_t K = plan.n_components;
+    auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
+    w.reserve_products(true);
+    count_pairs(atoms, centres, out);
+    out.B.resize(centres.size() * K);
+    out.neighbour.resize(out.first.back());
+    out.dB.resize(static_cast<std::size_t>(out.first.back()) * 3 * K);
+    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
+      pack(pairs_, atoms, atoms_of_lanes, n, w);
+      stages_.geometry(plan, w.block);
+      stages_.density(plan, w.block);
+      stages_.expand(plan, w.block);
+      stages_.store(plan, w.block);
+      stages_.describe(plan, w.block);
+      copy_descriptors(places, n, w, out.B.data());
+      stages_.weigh_products(plan, w.block);
+      std::vector<int>& next = w.pair_cursor;
+      next.resize(n);
+      for (int lane = 0; lane < n; ++lane) next[lane] = out.first[places[lane]];
+      for (int channel = 0; channel < plan.n_channels; ++channel)
+        for (int slot = w.first_slot[channel]; slot < w.first_slot[channel + 1]; slot += kDeriveSlots) {
+          const int count = std::min(kDeriveSlots, w.first_slot[channel + 1] - slot);
+          stages_.derive(plan, w.block, channel, slot, count);
+          copy_derivatives(slot, count, n, next, w, out);
+        }
+    });
+  }
+
+ private:
+  static bool wants_gradient(const KernelOutput& out) { return out.forces || out.virial || out.atom_virials; }
+
+  /// Everything up to energies, B and Y. Linear models of one channel fold their weights in on the way; the others,
+  /// whose weights depend on B or whose products serve several channels, store Z.
+  void run_energy(const KernelOutput& out, SimdWorkspace<Real>& w) const {
+    const Plan<Real>& plan = storage_.view();
+    stages_.geometry(plan, w.block);
+    stages_.density(plan, w.block);
+    stages_.expand(plan, w.block);
+    if (!plan.quadratic && plan.n_channels == 1) {
+      (out.B ? stages_.couple_and_describe : stages_.couple)(plan, w.block);
+      if (out.energies) stages_.energy(plan, w.block);
+      return;
+    }
+    w.reserve_products(false);
+    stages_.store(plan, w.block);
+    stages_.describe(plan, w.block);
+    stages_.respond(plan, w.block);
+    if (wants_gradient(out)) stages_.fold(plan, w.block);
+  }
+
+  /// Calls visit(places in `centres`, atoms, how many) for runs of centres of one element.
+  template <class Visit>
+  void for_each_block(const Neighbourhood& atoms, std::span<const int> centres, SimdWorkspace<Real>& w,
+                      Visit&& visit) const {
+    const int L = stages_.lanes;
+    w.order.resize(L);
+    w.lane_atoms.resize(L);
+    for (int element = 0; element < n_elements_; ++element) {
+      int n = 0;
+      const auto flush = [&] {
+        if (n > 0) visit(w.order.data(), w.lane_atoms.data(), n);
+        n = 0;
+      };
+      for (std::size_t c = 0; c < centres.size(); ++c) {
+        if (atoms.species(centres[c]) != element) continue;
+        w.order[n] = static_cast<int>(c);
+        w.lane_atoms[n] = centres[c];
+        if (++n == L) flush();
+      }
+      flush();
+    }
+  }
+
+  void count_pairs(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
+    out.first.assign(1, 0);
+    for (int i : centres) {
+      int n = 0;
+      for_each_neighbour(atoms, i, pairs_.squared_cutoffs(atoms.species(i)),
+                         [&](int, int, const double*, double) { ++n; });
+      out.first.push_back(out.first.back() + n);
+    }
+  }
+
+  void copy_descriptors(const int* places, int n, const SimdWorkspace<Real>& w, double* B) const {
+    const std::size_t K = storage_.view().n_components;
+    for (int lane = 0; lane < n; ++lane)
+      for (std::size_t k = 0; k < K; ++k) B[places[lane] * K + k] = w.block.B[k * w.lanes + lane];
+  }
+
+  void copy_derivatives(int slot, int count, int n, std::vector<int>& next, const SimdWorkspace<Real>& w,
+                        GradientBlock& out) const {
+    const std::size_t rows = 3 * static_cast<std::size_t>(storage_.view().n_components);
+    for (int s = 0; s < count; ++s)
+      for (int lane = 0; lane < n; ++lane) {
+        const int atom = w.slot_atom[static_cast<std::size_t>(slot + s) * w.lanes + lane];
+        if (atom < 0) continue;
+        const std::size_t pair = next[lane]++;
+        out.neighbour[pair] = atom;
+        const Real* from = w.block.dB + s * rows * w.lanes + lane;
+        double* to = out.dB.data() + pair * rows;
+        for (std::size_t i = 0; i < rows; ++i) to[i] = from[i * w.lanes];
+      }
+  }
+
+  /// Pair by pair, lane after lane, in the order of the lists: the same sums on every run.
+  void add_forces(const int* centres, int n, const KernelOutput& out, SimdWorkspace<Real>& w) const {
+    const int L = w.lanes;
+    if (out.virial) {
+      stages_.virial(storage_.view(), w.block);
+      for (int v = 0; v < 6; ++v)
+        for (int lane = 0; lane < n; ++lane) out.virial[v] += w.block.virial[v * L + lane];
+    }
+    for (int lane = 0; lane < n; ++lane) {
+      double total[3] = {};
+      double centre_virial[6] = {};
+      for (int slot = 0; slot < w.block.n_slots; ++slot) {
+        const int j = w.slot_atom[static_cast<std::size_t>(slot) * L + lane];
+        if (j < 0) continue;
+        const Real* field = w.block.forces + static_cast<std::size_t>(slot) * 3 * L + lane;
+        const double g[3] = {field[0], field[L], field[2 * L]};
+        if (out.forces) {
+          double* force = out.forces + 3 * static_cast<std::size_t>(j);
+          for (int x = 0; x < 3; ++x) {
+            force[x] -= g[x];
+            total[x] += g[x];
+          }
+        }
+        if (out.atom_virials) {
+          const Real* d = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
+          const double dx = d[0], dy = d[L], dz = d[2 * L];
+          const double half[6] = {-0.5 * dx * g[0], -0.5 * dy * g[1], -0.5 * dz * g[2],
+                                  -0.5 * dy * g[2], -0.5 * dx * g[2], -0.5 * dx * g[1]};
+          for (int v = 0; v < 6; ++v) {
+            out.atom_virials[6 * static_cast<std::size_t>(j) + v] += half[v];
+            centre_virial[v] += half[v];
+          }
+        }
+      }
+      const std::size_t i = centres[lane];
+      if (out.forces)
+        for (int x = 0; x < 3; ++x) out.forces[3 * i + x] += total[x];
+      if (out.atom_virials)
+        for (int v = 0; v < 6; ++v) out.atom_virials[6 * i + v] += centre_virial[v];
+    }
+  }
+
+  PlanStorage<Real> storage_;
+  PairTable pairs_;
+  const StageTable<Real>& stages_;
+  int n_elements_;
+  std::string name_;
+};
+
+std::unique_ptr<Kernel> make(const SnapParams& params, const EnergyModel& model, Precision precision,
+                             const StageTable<double>& in_double, const StageTable<float>& in_float,
+                             InstructionSet set) {
+  const std::string name(to_string(set));
+  if (precision == Precision::single_precision)
+    return std::make_unique<SimdKernel<float>>(params, model, in_float, name + " single");
+  return std::make_unique<SimdKernel<double>>(params, model, in_double, name + " double");
+}
+
+}  // namespace
+}  // namespace simd
+
+std::unique_ptr<Kernel> make_simd_kernel_baseline(const SnapParams& params, const EnergyModel& model,
+                                                  Precision precision) {
+  return simd::make(params, model, precision, simd::baseline::stages(0.0), simd::baseline::stages(0.0f),
+                    InstructionSet::baseline);
+}
+
+#ifdef MLIUQ_SIMD_X86
+std::unique_ptr<Kernel> make_simd_kernel_avx2(const SnapParams& params, const EnergyModel& model, Precision precision) {
+  return simd::make(params, model, precision, simd::avx2::stages(0.0), simd::avx2::stages(0.0f), InstructionSet::avx2);
+}
+
+std::unique_ptr<Kernel> make_simd_kernel_avx512(const SnapParams& params, const EnergyModel& model,
+                                                Precision precision) {
+  return simd::make(params, model, precision, simd::avx512::stages(0.0), simd::avx512::stages(0.0f),
+                    InstructionSet::avx512);
+}
+#endif
+
+bool cpu_runs(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::reference:
+    case InstructionSet::baseline: return true;
+#ifdef MLIUQ_SIMD_X86
+    case InstructionSet::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case InstructionSet::avx512:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+#endif
+    default: return false;
+  }
+}
+
+}  // namespace mliuq

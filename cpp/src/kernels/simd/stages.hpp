@@ -1,0 +1,75 @@
+#pragma once
+
+// The stages of the vector kernel and the data they hand on. Lanes are central atoms: a block of `lanes` centres of one
+// element walks through its neighbours in step, the n-th neighbour of every lane at a time (a "slot"). With chemflag the
+// slots are grouped by the neighbour's element, one group per channel of the density.
+//
+//   pack      lists → slots                      (pack.hpp, ordinary code)
+//   geometry  slots → rotations, switching
+//   density   slots → U, half plane, unscaled
+//   expand    U → full plane; half plane weighted for sums
+//   couple    U → Y with the weights of a linear model folded in, optionally B on the way
+//   store     U → all Z;  describe: Z → B;  respond: B → e, ∂e/∂B;  fold: Z → Y
+//   energy    U, Y → e of a linear model
+//   ladder    Y → what the forces dot with v
+//   force     slots, ladder → ∂e/∂r of every slot
+//   virial    slots, ∂e/∂r → their virial
+//   derive    slots, Z → ∂B/∂r of a few slots
+//
+// Each stage exists once in source and is compiled per instruction set (isa/), so that all that leaves such an object
+// is one table of functions.
+
+#include "kernels/simd/plan.hpp"
+
+namespace mliuq::simd {
+
+/// Slots whose derivatives are computed together: each Z loaded serves them all.
+inline constexpr int kDeriveSlots = 2;
+
+/// Scratch of one block; every array [...][lanes], complex elements as [2][lanes].
+template <class Real>
+struct Block {
+  int species;             ///< element of the centres
+  int n_slots;
+  const int* first_slot;   ///< [n_channels + 1]
+  Real* packed;            ///< [slot][kPackedFields]
+  Real* geometry;          ///< [slot][kGeometryFields]
+  Real* rows;              ///< [slot][twojmax + 1] complex, where a slot's recursion stands
+  Real* sums;              ///< [slot][4], force sums S, Z, G, H
+  Real* forces;            ///< [slot][3], ∂e/∂r of the neighbour
+  Real* virial;            ///< [6], Voigt, −Σ_slots r ⊗ ∂e/∂r
+  Real* U_half;            ///< [channel][n_half] complex
+  Real* U_full;            ///< [channel][n_full] complex
+  Real* Y;                 ///< [channel][n_half] complex
+  Real* ladder;            ///< [channel][n_half][4] complex
+  Real* Z;                 ///< [n_stored] complex
+  Real* B;                 ///< [n_components]
+  Real* beta;              ///< [n_components], ∂e/∂B
+  Real* dots;              ///< [kDeriveSlots][3][n_products]
+  Real* v;                 ///< [n_half] complex, one slot
+  Real* dU;                ///< [kDeriveSlots][3][n_half] complex
+  Real* dB;                ///< [kDeriveSlots][3][n_components]
+  double* energies;        ///< [lanes]
+};
+
+template <class Real>
+struct StageTable {
+  int lanes;
+  void (*geometry)(const Plan<Real>&, const Block<Real>&);
+  void (*density)(const Plan<Real>&, const Block<Real>&);
+  void (*expand)(const Plan<Real>&, const Block<Real>&);
+  void (*couple)(const Plan<Real>&, const Block<Real>&);
+  void (*couple_and_describe)(const Plan<Real>&, const Block<Real>&);
+  void (*store)(const Plan<Real>&, const Block<Real>&);
+  void (*describe)(const Plan<Real>&, const Block<Real>&);
+  void (*respond)(const Plan<Real>&, const Block<Real>&);
+  void (*fold)(const Plan<Real>&, const Block<Real>&);
+  void (*energy)(const Plan<Real>&, const Block<Real>&);
+  void (*ladder)(const Plan<Real>&, const Block<Real>&);
+  void (*force)(const Plan<Real>&, const Block<Real>&);
+  void (*virial)(const Plan<Real>&, const Block<Real>&);
+  void (*weigh_products)(const Plan<Real>&, const Block<Real>&);
+  void (*derive)(const Plan<Real>&, const Block<Real>&, int channel, int first_slot, int n_slots);
+};
+
+}  // namespace mliuq::simd

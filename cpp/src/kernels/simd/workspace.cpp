@@ -1,0 +1,91 @@
+#include "kernels/simd/workspace.hpp"
+
+namespace mliuq::simd {
+namespace {
+
+/// Hands out consecutive pieces of one array; null while only the total is wanted.
+template <class Real>
+class Pieces {
+ public:
+  Pieces(Real* base, int lanes) : base_(base), lanes_(lanes) {}
+  Real* take(std::size_t n) {
+    Real* piece = base_ ? base_ + used_ : nullptr;
+    used_ += n * lanes_;
+    return piece;
+  }
+  std::size_t used() const { return used_; }
+
+ private:
+  Real* base_;
+  int lanes_;
+  std::size_t used_ = 0;
+};
+
+/// Sizes an array by a first call of `carve`, then carves it.
+template <class Real, class Carve>
+void allocate(AlignedVector<Real>& array, int lanes, Carve&& carve) {
+  Pieces<Real> measure(nullptr, lanes);
+  carve(measure);
+  array.assign(measure.used(), Real(0));
+  Pieces<Real> pieces(array.data(), lanes);
+  carve(pieces);
+}
+
+}  // namespace
+
+template <class Real>
+SimdWorkspace<Real>::SimdWorkspace(const Plan<Real>& plan, int lanes_of_kernel)
+    : lanes(lanes_of_kernel),
+      n_candidates(lanes),
+      first_slot(plan.n_channels + 1),
+      cursor(static_cast<std::size_t>(lanes) * plan.n_channels),
+      plan_(plan),
+      energies_(lanes) {
+  const std::size_t channels = plan.n_channels;
+  allocate(fixed_, lanes, [&](Pieces<Real>& pieces) {
+    block.U_half = pieces.take(2 * channels * plan.n_half);
+    block.U_full = pieces.take(2 * channels * plan.n_full);
+    block.Y = pieces.take(2 * channels * plan.n_half);
+    block.ladder = pieces.take(8 * channels * plan.n_half);
+    block.B = pieces.take(plan.n_components);
+    block.virial = pieces.take(6);
+    block.beta = pieces.take(plan.n_components);
+  });
+  block.energies = energies_.data();
+  block.first_slot = first_slot.data();
+}
+
+template <class Real>
+void SimdWorkspace<Real>::reserve_slots(int n_slots) {
+  if (n_slots > slot_capacity_) {
+    slot_capacity_ = n_slots + n_slots / 4;
+    const std::size_t n = slot_capacity_;
+    slot_atom.resize(n * lanes);
+    allocate(slots_, lanes, [&](Pieces<Real>& pieces) {
+      block.packed = pieces.take(n * kPackedFields);
+      block.geometry = pieces.take(n * kGeometryFields);
+      block.rows = pieces.take(n * 2 * (plan_.twojmax + 1));
+      block.sums = pieces.take(n * 4);
+      block.forces = pieces.take(n * 3);
+    });
+  }
+}
+
+template <class Real>
+void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
+  if (!block.Z)
+    allocate(products_, lanes, [&](Pieces<Real>& pieces) { block.Z = pieces.take(2 * static_cast<std::size_t>(plan_.n_stored)); });
+  if (with_derivatives && !block.dU)
+    allocate(derivatives_, lanes, [&](Pieces<Real>& pieces) {
+      const std::size_t rows = 3 * kDeriveSlots;
+      block.dots = pieces.take(rows * plan_.n_products);
+      block.v = pieces.take(2 * static_cast<std::size_t>(plan_.n_half));
+      block.dU = pieces.take(rows * 2 * plan_.n_half);
+      block.dB = pieces.take(rows * plan_.n_components);
+    });
+}
+
+template class SimdWorkspace<double>;
+template class SimdWorkspace<float>;
+
+}  // namespace mliuq::simd
