@@ -1,0 +1,188 @@
+"""`pair_style mliuq` in company: hybrid styles, several types, empty ranks, minimizers, restarts, reruns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from runner import assert_equal, evaluate, potentials_folder, read_state, run, structure
+
+Make = Callable[..., Path]
+Structures = Callable[..., dict[str, Atoms]]
+
+
+def snap(name: str) -> str:
+    file = potentials_folder() / name
+    return f"{file}.snapcoeff {file}.snapparam"
+
+
+def test_hybrid_overlay_with_zbl(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """The published W and Ta potentials are SNAP on top of ZBL."""
+    atoms = structures("Ta")["triclinic"]
+    zbl = "pair_coeff 1 1 zbl 73 73\n"
+    stock = f"pair_style hybrid/overlay zbl 4 4.8 snap\n{zbl}pair_coeff * * snap {snap('Ta06A')} Ta\n"
+    ours = f"pair_style hybrid/overlay zbl 4 4.8 mliuq\n{zbl}pair_coeff * * mliuq {make_model('Ta06A')} Ta\n"
+    expected = evaluate(atoms, stock, tmp_path / "stock", elements=["Ta"])
+    found = evaluate(atoms, ours, tmp_path / "ours", elements=["Ta"])
+    assert_equal(found, expected)
+
+    inside = make_model("Ta06A", file="with-zbl.mliuq", zbl={"inner": 4.0, "outer": 4.8})
+    alone = evaluate(atoms, f"pair_style mliuq\npair_coeff * * {inside} Ta", tmp_path / "alone", elements=["Ta"])
+    assert_equal(alone, expected)
+    two = evaluate(atoms, f"pair_style mliuq\npair_coeff * * {inside} Ta", tmp_path / "two", elements=["Ta"], ranks=2)
+    assert_equal(two, expected)
+
+
+def test_hybrid_with_other_types_null(make_model: Make, tmp_path: Path) -> None:
+    """Atoms of another pair style are invisible; the virial is tallied pair by pair as well as in one sum."""
+    atoms = bulk("Ta", cubic=True).repeat(3)
+    atoms.positions += np.random.default_rng(1).normal(scale=0.1, size=atoms.positions.shape)
+    atoms.symbols[::3] = "He"
+    lj = "pair_coeff 2 2 lj/cut 0.001 2.5\npair_coeff 1 2 lj/cut 0.01 2.5\n"
+    for style in ("hybrid", "hybrid/overlay"):
+        stock = f"pair_style {style} lj/cut 5.0 snap\n{lj}pair_coeff * * snap {snap('Ta06A')} Ta NULL\n"
+        ours = f"pair_style {style} lj/cut 5.0 mliuq\n{lj}pair_coeff * * mliuq {make_model('Ta06A')} Ta NULL\n"
+        for modify in ("", "pair_modify shift no\n", "run_style verlet\ncomm_modify cutoff 9.0\n"):
+            folder = tmp_path / style.replace("/", "-")
+            expected = evaluate(atoms, stock, folder / "stock", elements=["Ta", "He"], after=modify)
+            for ranks in (1, 2):
+                found = evaluate(atoms, ours, folder / "ours", elements=["Ta", "He"], after=modify, ranks=ranks)
+                assert_equal(found, expected)
+
+
+def test_two_models_in_one_hybrid(make_model: Make, tmp_path: Path) -> None:
+    atoms = bulk("Ta", cubic=True).repeat(3)
+    atoms.positions += np.random.default_rng(1).normal(scale=0.1, size=atoms.positions.shape)
+    atoms.symbols[27:] = "W"
+    lj = "pair_coeff 1 2 lj/cut 0.01 2.5\n"
+    stock = (
+        f"pair_style hybrid snap snap lj/cut 5.0\n{lj}pair_coeff * * snap 1 {snap('Ta06A')} Ta NULL\n"
+        f"pair_coeff * * snap 2 {snap('W_2940_2017_2')} NULL W\n"
+    )
+    ours = (
+        f"pair_style hybrid mliuq mliuq lj/cut 5.0\n{lj}pair_coeff * * mliuq 1 {make_model('Ta06A')} Ta NULL\n"
+        f"pair_coeff * * mliuq 2 {make_model('W_2940_2017_2')} NULL W\n"
+    )
+    expected = evaluate(atoms, stock, tmp_path / "stock", elements=["Ta", "W"])
+    assert_equal(evaluate(atoms, ours, tmp_path / "ours", elements=["Ta", "W"]), expected)
+
+
+def test_two_types_of_one_element(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["strained"]
+    model = make_model("Ta06A")
+    expected = evaluate(atoms, f"pair_style mliuq\npair_coeff * * {model} Ta", tmp_path / "one", elements=["Ta"])
+    atoms.symbols[::2] = "Fe"
+    pair = f"pair_style mliuq\npair_coeff * * {model} Ta Ta"
+    assert_equal(evaluate(atoms, pair, tmp_path / "two", elements=["Ta", "Fe"]), expected, 1e-12)
+
+
+def test_elements_in_any_order(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("W")["rattled"]
+    atoms.symbols[::4] = "Be"
+    model = make_model("WBe_Wood_PRB2019")
+    stock = f"pair_style snap\npair_coeff * * {snap('WBe_Wood_PRB2019')} Be W"
+    expected = evaluate(atoms, stock, tmp_path / "stock", elements=["Be", "W"])
+    pair = f"pair_style mliuq\npair_coeff * * {model} Be W"
+    assert_equal(evaluate(atoms, pair, tmp_path / "ours", elements=["Be", "W"]), expected)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_rank_without_atoms(ranks: int, make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["cluster"]
+    atoms.positions[:, 0] += 4.0 - atoms.positions[:, 0].min()
+    atoms.cell[0, 0] = 80.0
+    atoms.pbc = True
+    model = make_model("Ta06A", 20)
+    pair = f"pair_style mliuq\npair_coeff * * {model} Ta"
+    extras = {"elements": ["Ta"], "after": "compute u all mliuq/atom energy_std energy_max\n", "columns": "c_u[*]"}
+    expected = evaluate(atoms, pair, tmp_path / "one", **extras)
+    found = evaluate(atoms, pair, tmp_path / "many", ranks=ranks, before=f"processors {ranks} 1 1\n", **extras)
+    assert_equal(found, expected)
+    assert np.allclose(found.columns, expected.columns, rtol=1e-10)
+    assert (found.columns[:, 0] > 0).all()
+
+
+def test_run_of_many_steps_follows_stock(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """Atoms cross ranks and lists are rebuilt; after 40 steps the two runs still agree."""
+    atoms = structures("Ta")["rattled"]
+    dynamics = "velocity all create 600 7 loop geom\nfix 1 all nve\ntimestep 0.002\nneighbor 0.3 bin\n"
+    common = {"elements": ["Ta"], "after": dynamics, "action": "run 40"}
+    zbl = "pair_coeff 1 1 zbl 73 73\n"
+    stock = f"pair_style hybrid/overlay zbl 4 4.8 snap\n{zbl}pair_coeff * * snap {snap('Ta06A')} Ta"
+    ours = f"pair_style hybrid/overlay zbl 4 4.8 mliuq\n{zbl}pair_coeff * * mliuq {make_model('Ta06A')} Ta"
+    expected = evaluate(atoms, stock, tmp_path / "stock", **common)
+    assert_equal(evaluate(atoms, ours, tmp_path / "one", **common), expected, 1e-8)
+    assert_equal(evaluate(atoms, ours, tmp_path / "two", ranks=2, **common), expected, 1e-8)
+
+
+@pytest.mark.parametrize("action", ["minimize 0 1e-4 20 100", "fix r all box/relax tri 0.0\nminimize 0 1e-4 10 100"])
+def test_minimize_and_box_relax(action: str, make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["triclinic"]
+    zbl = "pair_coeff 1 1 zbl 73 73\n"
+    stock = f"pair_style hybrid/overlay zbl 4 4.8 snap\n{zbl}pair_coeff * * snap {snap('Ta06A')} Ta\n"
+    model = make_model("Ta06A", file="relax-zbl.mliuq", zbl={"inner": 4.0, "outer": 4.8})
+    ours = f"pair_style mliuq\npair_coeff * * {model} Ta\n"
+    expected = evaluate(atoms, stock, tmp_path / "stock", elements=["Ta"], action=action)
+    found = evaluate(atoms, ours, tmp_path / "ours", elements=["Ta"], action=action)
+    start = evaluate(atoms, ours, tmp_path / "start", elements=["Ta"])
+    assert found.energy < start.energy - 0.1
+    assert found.energy == pytest.approx(expected.energy, rel=1e-8)
+
+
+def test_restart_and_write_data(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["triclinic"]
+    pair = f"pair_style mliuq\npair_coeff * * {make_model('Ta06A')} Ta\n"
+    expected = evaluate(atoms, pair, tmp_path, elements=["Ta"], action="run 0\nwrite_restart r.bin\nwrite_data w.data")
+    tail = (tmp_path / "in.lammps").read_text().split(pair)[1].replace("write_restart r.bin\nwrite_data w.data\n", "")
+    for load in ("read_restart r.bin\n", "units metal\natom_modify map array\nread_data w.data\n"):
+        output = run(load + pair + tail, tmp_path)
+        assert output.returncode == 0, output.text
+        assert_equal(read_state(tmp_path), expected, 1e-9)
+
+
+def test_rerun(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["rattled"]
+    model = make_model("Ta06A", 10)
+    pair = f"pair_style mliuq\npair_coeff * * {model} Ta\ncompute g all mliuq\nthermo_style custom step pe c_g c_g[3]\n"
+    values = 'variable e equal pe\nfix p all ave/time 2 1 2 v_e c_g c_g[3] file {} format " %.15g"\n'
+    load = structure(atoms, tmp_path, ["Ta"]) + pair
+    script = load + values.format("a.txt") + "dump d all custom 2 d.txt id type x y z\ndump_modify d format float %.17g\n"
+    output = run(script + "velocity all create 300 7\nfix 1 all nve\nrun 6\n", tmp_path)
+    assert output.returncode == 0, output.text
+    output = run(load + values.format("b.txt") + "rerun d.txt dump x y z\n", tmp_path)
+    assert output.returncode == 0, output.text
+    direct, again = np.loadtxt(tmp_path / "a.txt"), np.loadtxt(tmp_path / "b.txt")
+    assert len(direct) == 4
+    np.testing.assert_allclose(again, direct, rtol=1e-9)
+
+
+def test_pair_modify_compute_no_runs(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("Ta")["rattled"]
+    pair = f"pair_style mliuq\npair_coeff * * {make_model('Ta06A')} Ta\npair_modify compute no\n"
+    state = evaluate(atoms, pair, tmp_path, elements=["Ta"])
+    assert state.energy == 0.0
+    assert np.all(state.forces == 0.0)
+
+
+def test_molecular_system_with_special_bonds(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """Special-bond flags sit in the high bits of list entries; the potential sees plain neighbours."""
+    atoms = structures("Ta")["rattled"]
+    model = make_model("Ta06A")
+    expected = evaluate(atoms, f"pair_style mliuq\npair_coeff * * {model} Ta", tmp_path / "atomic", elements=["Ta"])
+    load = structure(atoms, tmp_path, ["Ta"])
+    data = (tmp_path / "structure.data").read_text().split("Atoms # atomic")
+    rows = [line.split() for line in data[1].split("\n") if line.strip()]
+    molecular = "\n".join(f"{row[0]} 1 {' '.join(row[1:])}" for row in rows)
+    (tmp_path / "structure.data").write_text(
+        data[0].replace("1 atom types", "1 bonds\n1 atom types\n1 bond types\n4 extra special per atom\n")
+        + f"Atoms # bond\n\n{molecular}\n\nBonds\n\n1 1 1 2\n"
+    )
+    pair = f"atom_style bond\n{load}special_bonds lj 0.5 0.5 0.5\npair_style mliuq\npair_coeff * * {model} Ta\n"
+    tail = (tmp_path / "atomic" / "in.lammps").read_text().split(f"{model} Ta\n")[1]
+    output = run(pair.replace("units metal", "units metal\nbond_style zero") + "bond_coeff *\n" + tail, tmp_path)
+    assert output.returncode == 0, output.text
+    assert_equal(read_state(tmp_path), expected, 1e-10)
