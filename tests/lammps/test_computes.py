@@ -46,7 +46,8 @@ def test_spreads_equal_numpy(name: str, ranks: int, make_model: Make, structures
     model = make_model(name, M, **CALIBRATION)
     after = f"{SNA[name]}compute u all mliuq/atom energy_max energy_std energy_err energy_min\ncompute g all mliuq\n"
     after += "thermo_style custom step c_g\n"
-    action = 'run 0\nprint "$(c_g:%.17g) $(c_g[1]:%.17g) $(c_g[2]:%.17g) $(c_g[3]:%.17g) $(c_g[4]) $(c_g[5]:%.17g)" file g.txt'
+    numbers = " ".join(f"$({value}:%.17g)" for value in ["c_g", *(f"c_g[{k}]" for k in range(1, 6))])
+    action = f'run 0\nprint "{numbers}" file g.txt'
     state = evaluate(
         atoms,
         pair_lines(model, element),
@@ -99,9 +100,7 @@ def test_extrapolation_is_the_leverage(make_model: Make, structures: Structures,
     atoms = structures("Ta")["rattled"]
     model = make_model("Ta06A", M, file="factor.mliuq", factor=True)
     after = SNA["Ta06A"] + "compute u all mliuq/atom extrapolation\n"
-    state = evaluate(
-        atoms, pair_lines(model, "Ta"), tmp_path, elements=["Ta"], after=after, columns="c_u c_b[*]"
-    )
+    state = evaluate(atoms, pair_lines(model, "Ta"), tmp_path, elements=["Ta"], after=after, columns="c_u c_b[*]")
     R = load_file(model)["extrapolation.factor"]
     D = np.hstack([np.ones((len(atoms), 1)), state.columns[:, 1:]])
     expected = np.sum(np.linalg.solve(R.T, D.T) ** 2, axis=0)

@@ -139,12 +139,18 @@ def test_broken_model_file(kind: str, ranks: int, start: str, make_model: Make, 
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_atoms_on_top_of_each_other(ranks: int, make_model: Make, tmp_path: Path) -> None:
-    atoms = Atoms("Ta2", positions=[[1, 1, 1], [1, 1, 1]], cell=[12, 12, 12], pbc=True)
-    model = make_model("Ta06A", file="on-top.mliuq", zbl={"inner": 4.0, "outer": 4.8})
-    output = run(structure(atoms, tmp_path, ["Ta"]) + PAIR.format(model=model) + "run 0\n", tmp_path, ranks=ranks)
+def test_energy_that_is_not_finite(ranks: int, start: str, make_model: Make, tmp_path: Path) -> None:
+    """A number that makes no sense stops the run and names the step; it is not passed on to the integrator."""
+    good = make_model("Ta06A")
+    with good.open("rb") as stream:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        metadata = json.loads(stream.read(length))["__metadata__"]
+    theta = load_file(good)["theta"].copy()
+    theta[0, 1:] = 1e308
+    save_file({"theta": theta}, tmp_path / "huge.mliuq", metadata=metadata)
+    output = run(start + PAIR.format(model="huge.mliuq") + "run 0\n", tmp_path, ranks=ranks)
     assert output.returncode > 0
-    assert any("Pair style mliuq" in line and "top of each other" in line for line in output.errors), output.text
+    assert any("Pair style mliuq: step 0" in line and "not a finite" in line for line in output.errors), output.text
 
 
 def test_computes_after_atoms_were_deleted(start: str, make_model: Make, tmp_path: Path) -> None:

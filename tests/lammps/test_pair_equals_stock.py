@@ -10,6 +10,9 @@ import pytest
 from ase import Atoms
 from runner import assert_equal, evaluate, potentials_folder
 
+Make = Callable[..., Path]
+Structures = Callable[..., dict[str, Atoms]]
+
 PUBLISHED = {"Ta": "Ta06A", "W": "W_2940_2017_2"}
 CELLS = ["rattled", "strained", "triclinic", "tiny", "slab", "cluster", "isolated"]
 
@@ -25,9 +28,7 @@ def ours(model: Path, *elements: str, options: str = "") -> str:
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("element", PUBLISHED)
-def test_equals_stock_snap(
-    element: str, cell: str, make_model: Callable[..., Path], structures: Callable[..., dict[str, Atoms]], tmp_path: Path
-) -> None:
+def test_equals_stock_snap(element: str, cell: str, make_model: Make, structures: Structures, tmp_path: Path) -> None:
     atoms = structures(element)[cell]
     name = PUBLISHED[element]
     expected = evaluate(atoms, stock(name, element), tmp_path / "stock", elements=[element])
@@ -41,7 +42,7 @@ def test_equals_stock_snap(
 @pytest.mark.parametrize("cell", ["rattled", "triclinic", "cluster", "isolated"])
 @pytest.mark.parametrize("element", PUBLISHED)
 def test_two_ranks_equal_stock_snap(
-    element: str, cell: str, make_model: Callable[..., Path], structures: Callable[..., dict[str, Atoms]], tmp_path: Path
+    element: str, cell: str, make_model: Make, structures: Structures, tmp_path: Path
 ) -> None:
     atoms = structures(element)[cell]
     name = PUBLISHED[element]
@@ -53,7 +54,7 @@ def test_two_ranks_equal_stock_snap(
 
 
 @pytest.mark.parametrize("name", ["Mo_Zuo_JPCA2020.quadratic", "WBe_Wood_PRB2019", "InP_JCPA2020"])
-def test_quadratic_and_several_elements(name: str, make_model: Callable[..., Path], tmp_path: Path) -> None:
+def test_quadratic_and_several_elements(name: str, make_model: Make, tmp_path: Path) -> None:
     elements = {"Mo": ["Mo"], "WB": ["W", "Be"], "In": ["In", "P"]}[name[:2]]
     rng = np.random.default_rng(11)
     atoms = Atoms("H54", positions=np.zeros((54, 3)), cell=[9.6, 9.6, 9.6], pbc=True)
@@ -70,7 +71,7 @@ def test_quadratic_and_several_elements(name: str, make_model: Callable[..., Pat
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing_but_rounding(
-    threads: int, make_model: Callable[..., Path], structures: Callable[..., dict[str, Atoms]], tmp_path: Path
+    threads: int, make_model: Make, structures: Structures, tmp_path: Path
 ) -> None:
     atoms = structures("Ta")["triclinic"].repeat((2, 2, 1))
     pair = ours(make_model("Ta06A"), "Ta")
@@ -79,9 +80,7 @@ def test_threads_change_nothing_but_rounding(
     assert_equal(found, expected, 1e-12)
 
 
-def test_single_precision_is_close(
-    make_model: Callable[..., Path], structures: Callable[..., dict[str, Atoms]], tmp_path: Path
-) -> None:
+def test_single_precision_is_close(make_model: Make, structures: Structures, tmp_path: Path) -> None:
     atoms = structures("W")["rattled"]
     double = evaluate(atoms, ours(make_model("W_2940_2017_2"), "W"), tmp_path / "double", elements=["W"])
     single = ours(make_model("W_2940_2017_2"), "W", options="precision single")
@@ -89,9 +88,7 @@ def test_single_precision_is_close(
     assert_equal(found, double, 1e-4)
 
 
-def test_per_atom_values_add_up(
-    make_model: Callable[..., Path], structures: Callable[..., dict[str, Atoms]], tmp_path: Path
-) -> None:
+def test_per_atom_values_add_up(make_model: Make, structures: Structures, tmp_path: Path) -> None:
     atoms = structures("Ta")["triclinic"]
     state = evaluate(atoms, ours(make_model("Ta06A"), "Ta"), tmp_path, elements=["Ta"])
     assert state.energies.sum() == pytest.approx(state.energy, rel=1e-12)

@@ -150,7 +150,8 @@ def test_rerun(make_model: Make, structures: Structures, tmp_path: Path) -> None
     pair = f"pair_style mliuq\npair_coeff * * {model} Ta\ncompute g all mliuq\nthermo_style custom step pe c_g c_g[3]\n"
     values = 'variable e equal pe\nfix p all ave/time 2 1 2 v_e c_g c_g[3] file {} format " %.15g"\n'
     load = structure(atoms, tmp_path, ["Ta"]) + pair
-    script = load + values.format("a.txt") + "dump d all custom 2 d.txt id type x y z\ndump_modify d format float %.17g\n"
+    dump = "dump d all custom 2 d.txt id type x y z\ndump_modify d format float %.17g\n"
+    script = load + values.format("a.txt") + dump
     output = run(script + "velocity all create 300 7\nfix 1 all nve\nrun 6\n", tmp_path)
     assert output.returncode == 0, output.text
     output = run(load + values.format("b.txt") + "rerun d.txt dump x y z\n", tmp_path)
