@@ -21,6 +21,15 @@ std::vector<BispectrumTriple> bispectrum_triples(int twojmax) {
 
 int bispectrum_count(int twojmax) { return static_cast<int>(bispectrum_triples(twojmax).size()); }
 
+ChannelTriple weight_of_first(const BispectrumTriple& t, const ChannelTriple& c) {
+  return t.j1 == t.j ? ChannelTriple{c.c3, c.c2, c.c1} : c;
+}
+
+ChannelTriple weight_of_second(const BispectrumTriple& t, const ChannelTriple& c) {
+  if (t.j1 != t.j2) return c;
+  return t.j2 == t.j ? ChannelTriple{c.c3, c.c1, c.c2} : ChannelTriple{c.c2, c.c1, c.c3};
+}
+
 double clebsch_gordan(int j1, int m1, int j2, int m2, int j, int m) {
   const int aa = 2 * m1 - j1, bb = 2 * m2 - j2, cc = 2 * m - j;
   if (aa + bb != cc || j < std::abs(j1 - j2) || j > j1 + j2) return 0.0;

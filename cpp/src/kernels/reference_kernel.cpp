@@ -68,7 +68,7 @@ class ReferenceKernel final : public Kernel {
       if (!wants_gradient) continue;
       w.beta.resize(w.B.size());
       model_.gradient(element, w.B, w.beta);
-      contract_weights(w.beta, w.U, w.Y);
+      contract_weights(w.beta, w.U, w.Y, WeightRule::lammps);
       for (const Neighbour& n : w.neighbours) {
         std::array<double, 3> g;
         for (int x = 0; x < 3; ++x) g[x] = inner(w.Y.data() + n.channel * level_.back(), n.du[x]);
@@ -95,7 +95,7 @@ class ReferenceKernel final : public Kernel {
       out.dB.resize(out.neighbour.size() * 3 * K);
       for (std::size_t k = 0; k < K; ++k) {
         unit[k] = 1.0;
-        contract_weights(unit, w.U, w.Y);
+        contract_weights(unit, w.U, w.Y, WeightRule::exact);
         unit[k] = 0.0;
         for (std::size_t n = 0; n < w.neighbours.size(); ++n)
           for (int x = 0; x < 3; ++x)
@@ -217,18 +217,27 @@ class ReferenceKernel final : public Kernel {
     });
   }
 
-  // Y = Σ_k β_k ∂B_k/∂conj(U) by the product rule of the file head.
-  void contract_weights(std::span<const double> beta, const std::vector<Complex>& U, std::vector<Complex>& Y) const {
+  // Y = Σ_k β_k ∂B_k/∂conj(U) by the product rule of the file head; `lammps` takes β of equal components as LAMMPS does.
+  enum class WeightRule { exact, lammps };
+  void contract_weights(std::span<const double> beta, const std::vector<Complex>& U, std::vector<Complex>& Y,
+                        WeightRule rule) const {
     Y.assign(U.size(), 0.0);
     std::size_t k = 0;
     for_each_component([&](int c1, int c2, int c3, const BispectrumTriple& t) {
-      const double weight = beta[k++] * norm(t);
-      if (weight == 0.0) return;
+      const ChannelTriple own{c1, c2, c3};
+      const auto weight = [&](const ChannelTriple& c) {
+        const std::size_t block = (c.c1 * n_channels_ + c.c2) * n_channels_ + c.c3;
+        return beta[block * triples_.size() + k % triples_.size()] * norm(t);
+      };
       const Complex *u1 = channel(U, c1), *u2 = channel(U, c2), *u3 = channel(U, c3);
-      const auto y = [&](int c, int j) { return Y.data() + c * level_.back() + level_[j]; };
-      add_product(u1, t.j1, u2, t.j2, t.j, weight, y(c3, t.j));
-      add_product(u3, t.j, u2, t.j2, t.j1, weight * (t.j + 1.0) / (t.j1 + 1.0), y(c1, t.j1));
-      add_product(u3, t.j, u1, t.j1, t.j2, weight * (t.j + 1.0) / (t.j2 + 1.0), y(c2, t.j2));
+      const auto add = [&](double w, const Complex* ua, int ja, const Complex* ub, int jb, int j, int c) {
+        if (w != 0.0) add_product(ua, ja, ub, jb, j, w * (t.j + 1.0) / (j + 1.0), Y.data() + c * level_.back() + level_[j]);
+      };
+      const bool exact = rule == WeightRule::exact;
+      add(weight(own), u1, t.j1, u2, t.j2, t.j, c3);
+      add(weight(exact ? own : weight_of_first(t, own)), u3, t.j, u2, t.j2, t.j1, c1);
+      add(weight(exact ? own : weight_of_second(t, own)), u3, t.j, u1, t.j1, t.j2, c2);
+      ++k;
     });
   }
 

@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "kernels/equal_components.hpp"
 #include "kernels/reference_kernel.hpp"
 #include "mliuq/error.hpp"
 #include "mliuq/kernel.hpp"
@@ -38,6 +39,7 @@ std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel&
     throw Error("kernel: weights for " + std::to_string(model.n_elements()) + " elements and " +
                 std::to_string(model.n_components()) + " components, expected " + std::to_string(params.n_elements()) +
                 " and " + std::to_string(params.n_components()));
+  if (const auto equal = with_equal_weights(params, model)) return make_kernel(params, *equal, choice);
   switch (choice.instruction_set) {
     case InstructionSet::reference: return make_reference_kernel(params, model);
     default: throw Error("kernel: " + std::string(to_string(choice.instruction_set)) + " is not in this build");

@@ -116,7 +116,7 @@ void PlanStorage<Real>::tabulate_products() {
 template <class Real>
 void PlanStorage<Real>::tabulate_components() {
   struct Term {
-    int product, channel, component;
+    int product, channel, component, weight;
     double factor;
   };
   std::vector<Term> all;
@@ -129,9 +129,14 @@ void PlanStorage<Real>::tabulate_components() {
       for (int e3 = 0; e3 < n; ++e3)
         for (const auto& [j1, j2, j] : triples) {
           const double norm = params_.bnormflag ? 1.0 / (j + 1) : 1.0;
-          all.push_back({product_index(e1, j1, e2, j2, j), e3, b, norm});
-          all.push_back({product_index(e3, j, e2, j2, j1), e1, b, norm * (j + 1) / (j1 + 1)});
-          all.push_back({product_index(e3, j, e1, j1, j2), e2, b, norm * (j + 1) / (j2 + 1)});
+          const auto component = [&](const ChannelTriple& c) {
+            return ((c.c1 * n + c.c2) * n + c.c3) * n_triples_ + b % n_triples_;
+          };
+          const int first = component(weight_of_first({j1, j2, j}, {e1, e2, e3}));
+          const int second = component(weight_of_second({j1, j2, j}, {e1, e2, e3}));
+          all.push_back({product_index(e1, j1, e2, j2, j), e3, b, b, norm});
+          all.push_back({product_index(e3, j, e2, j2, j1), e1, b, first, norm * (j + 1) / (j1 + 1)});
+          all.push_back({product_index(e3, j, e1, j1, j2), e2, b, second, norm * (j + 1) / (j2 + 1)});
           descriptor_scale_[b] = static_cast<Real>(2.0 * norm);
           const int twin = ((e2 * n + e1) * n + e3) * n_triples_ + b % n_triples_;
           const bool has_twin = j1 == j2 && e1 != e2;
@@ -147,10 +152,12 @@ void PlanStorage<Real>::tabulate_components() {
     for (int channel = 0; channel < n; ++channel) {
       first_term_.push_back(static_cast<int>(terms_.size()));
       for (; next < all.size() && all[next].product == p && all[next].channel == channel; ++next) {
-        if (static_cast<int>(terms_.size()) > first_term_.back() && terms_.back().component == all[next].component)
-          terms_.back().factor += static_cast<Real>(all[next].factor);
+        const Term& term = all[next];
+        if (static_cast<int>(terms_.size()) > first_term_.back() && terms_.back().component == term.component &&
+            terms_.back().weight == term.weight)
+          terms_.back().factor += static_cast<Real>(term.factor);
         else
-          terms_.push_back({all[next].component, static_cast<Real>(all[next].factor)});
+          terms_.push_back({term.component, term.weight, static_cast<Real>(term.factor)});
       }
     }
   first_term_.push_back(static_cast<int>(terms_.size()));
@@ -264,7 +271,7 @@ void PlanStorage<Real>::tabulate_weights(const EnergyModel& model) {
     if (n_channels_ > 1) continue;
     for (int p = 0; p < plan_.n_products; ++p) {
       double weight = 0.0;
-      for (int t = first_term_[p]; t < first_term_[p + 1]; ++t) weight += terms_[t].factor * beta[terms_[t].component];
+      for (int t = first_term_[p]; t < first_term_[p + 1]; ++t) weight += terms_[t].factor * beta[terms_[t].weight];
       product_weight_.push_back(static_cast<Real>(weight));
     }
   }

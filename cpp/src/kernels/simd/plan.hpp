@@ -42,10 +42,11 @@ struct Product {
   int j1;  ///< B is made of products with j ≥ j1
 };
 
-/// Contribution of the derivative with respect to component b to the weight of a product in a channel's Y.
+/// Contribution of a component's derivative to the weight of a product in a channel's Y.
 template <class Real>
 struct WeightTerm {
-  int component;
+  int component;  ///< whose derivative it is
+  int weight;     ///< whose weight it carries: the same, or one equal to it by symmetry (bispectrum_index.hpp)
   Real factor;
 };
 

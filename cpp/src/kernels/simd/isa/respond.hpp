@@ -63,7 +63,7 @@ void fold(const Plan<Real>& plan, const Block<Real>& block) {
     const V* z = vectors(block.Z) + 2 * product.stored;
     for (int channel = 0; channel < plan.n_channels; ++channel, ++first) {
       V weight{};
-      for (int t = first[0]; t < first[1]; ++t) weight += plan.terms[t].factor * beta[plan.terms[t].component];
+      for (int t = first[0]; t < first[1]; ++t) weight += plan.terms[t].factor * beta[plan.terms[t].weight];
       V* y = vectors(block.Y) + 2 * (channel * plan.n_half + half_level(product.j));
       for (int i = 0; i < 2 * half_used(product.j); ++i) y[i] += weight * z[i];
     }
