@@ -94,7 +94,8 @@ def test_agrees_with_uncertainty_toolbox(honest):
     )
     expected, observed = calibration.get_proportion_lists_vectorized(zero, std, error)
     ours = metrics.coverage_curve(error, std, points=len(expected))
-    assert np.allclose(ours[0], expected) and np.allclose(ours[1], observed, atol=2e-3)
+    assert np.allclose(ours[0], expected)
+    assert np.allclose(ours[1], observed, atol=2e-3)
 
 
 def test_summary_and_classes(honest):
@@ -102,7 +103,8 @@ def test_summary_and_classes(honest):
     label = np.where(np.arange(1000) % 4 == 0, "liquid", "bcc")
     all_rows = metrics.summarize(error, std, envelope=(-3 * std, 3 * std))
     classes = metrics.by_class(error, std, label.tolist(), envelope=(-3 * std, 3 * std))
-    assert list(classes) == ["bcc", "liquid"] and classes["liquid"].count == 250
+    assert list(classes) == ["bcc", "liquid"]
+    assert classes["liquid"].count == 250
     total = sum(c.count * c.rms_z**2 for c in classes.values()) / all_rows.count
     assert total == pytest.approx(all_rows.rms_z**2)
     assert all_rows.envelope == pytest.approx(1 - metrics.coverage(error, std, 3))

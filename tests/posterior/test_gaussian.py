@@ -6,17 +6,16 @@ from mliuq.errors import MliuqError
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.gaussian import (
     GaussianSettings,
-    LeftOutRows,
     draw_gaussian,
     fit_gaussian,
-    left_out_rows,
 )
+from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
 from mliuq.posterior.likelihood import Likelihood, expectation, maximise
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows
 from mliuq.regression.solver import solve
 
-TIGHT = GaussianSettings(tolerance=1e-9)
+TIGHT = GaussianSettings(prior=0.05, tolerance=1e-9)
 
 
 def misspecified(seed: int = 0, configs: int = 60, p: int = 6, columns: np.ndarray | None = None) -> ArrayRows:
@@ -39,7 +38,7 @@ def misspecified(seed: int = 0, configs: int = 60, p: int = 6, columns: np.ndarr
 
 def fitted(rows: ArrayRows, settings: GaussianSettings = TIGHT):
     solution = solve(rows)
-    return solution, fit_gaussian(left_out_rows(rows, solution, examine(rows, solution), settings), settings)
+    return solution, fit_gaussian(left_out_rows(rows, solution, examine(rows, solution)), settings)
 
 
 def synthetic(n: int, root: np.ndarray, floors: tuple[float, float], seed: int) -> LeftOutRows:
@@ -126,7 +125,7 @@ def test_corrections_are_the_first_expectation_step():
 
 
 def test_error_bars_hold_for_configurations_not_seen():
-    solution, posterior = fitted(misspecified(seed=1, configs=150))
+    solution, posterior = fitted(misspecified(seed=1, configs=150), GaussianSettings())
     unseen = misspecified(seed=2, configs=400)
     x, table = np.concatenate([unseen.design(b) for b in range(unseen.n_blocks)]), unseen.table
     error, std = table.y - x @ solution.theta, posterior.std(x @ solution.whitener, table.kind)
@@ -140,15 +139,15 @@ def test_columns_may_be_scaled_and_rows_reordered():
     (plain, a), (scaled, b) = fitted(misspecified()), fitted(misspecified(columns=columns))
     x = misspecified(seed=9).design(0)
     reference = a.spread(x @ plain.whitener)
-    assert np.allclose(b.spread((x * columns) @ scaled.whitener), reference, rtol=1e-4)
+    assert np.allclose(b.spread((x * columns) @ scaled.whitener), reference, rtol=1e-3)
     rows = misspecified()
     table, order = rows.table, np.random.default_rng(3).permutation(len(rows.table))
     design = np.concatenate([rows.design(b) for b in range(rows.n_blocks)])[order]
     turned, c = fitted(ArrayRows(design, table.y[order], table.w[order], table.kind[order], table.config[order]))
-    assert np.allclose(c.spread(x @ turned.whitener), reference, rtol=1e-4)
+    assert np.allclose(c.spread(x @ turned.whitener), reference, rtol=1e-3)
 
 
-@pytest.mark.parametrize("n", [500, 6])
+@pytest.mark.parametrize("n", [500, 24])
 def test_members_carry_the_second_moment_exactly(n):
     solution, posterior = fitted(misspecified())
     members = draw_gaussian(posterior, solution, n, seed=3)
@@ -158,11 +157,37 @@ def test_members_carry_the_second_moment_exactly(n):
     assert not np.array_equal(members, draw_gaussian(posterior, solution, n, seed=4))
 
 
-def test_fewer_members_than_weights_are_plain_draws():
+@pytest.mark.parametrize("tail", [7.0, np.inf])
+def test_fewer_members_carry_it_on_average(tail):
     solution, posterior = fitted(misspecified())
-    members = np.concatenate([draw_gaussian(posterior, solution, 5, seed) for seed in range(2000)])
+    members = np.concatenate([draw_gaussian(posterior, solution, 5, seed, tail=tail) for seed in range(8000)])
     white = members @ np.linalg.inv(solution.whitener @ posterior.factor).T
     assert np.allclose(white.T @ white / len(white), np.eye(6), atol=0.06)
+    kurtosis = np.mean(white**4)
+    assert kurtosis == pytest.approx(3.0, abs=0.1) if np.isinf(tail) else kurtosis > 4.0
+
+
+@pytest.mark.parametrize(("n", "tail"), [(0, 7.0), (10, 2.0)])
+def test_impossible_draws_are_named(n, tail):
+    solution, posterior = fitted(misspecified())
+    with pytest.raises(MliuqError, match="expected"):
+        draw_gaussian(posterior, solution, n, 0, tail=tail)
+
+
+def test_left_out_rows_are_those_of_the_other_configurations():
+    rows = misspecified(configs=12)
+    solution, table = solve(rows), rows.table
+    data = left_out_rows(rows, solution, examine(rows, solution))
+    design = np.concatenate([rows.design(b) for b in range(rows.n_blocks)])
+    for c in range(12):
+        others, own = table.config != c, table.config == c
+        a = design[others].T @ (table.w[others][:, None] * design[others])
+        theta = np.linalg.solve(a, design[others].T @ (table.w[others] * table.y[others]))
+        chosen = np.array([np.any(np.isclose(data.e, e, rtol=1e-6)) for e in (table.y - design @ theta)[own]])
+        gram = design[own] @ np.linalg.solve(a, design[own].T)
+        ours = data.z[data.config == c]
+        assert chosen.sum() == len(ours)
+        assert np.allclose(ours @ ours.T, gram[np.ix_(chosen, chosen)], rtol=1e-6, atol=1e-9)
 
 
 def test_rows_zero_by_symmetry_do_not_matter():
@@ -186,7 +211,8 @@ def test_energies_alone_are_enough():
     design, table = np.concatenate([rows.design(b) for b in range(rows.n_blocks)]), rows.table
     only = table.kind == ENERGY
     _, posterior = fitted(ArrayRows(design[only], table.y[only], None, table.kind[only], table.config[only]))
-    assert posterior.noise.force == 0.0 and posterior.noise.energy > 0.0
+    assert posterior.noise.force == 0.0
+    assert posterior.noise.energy > 0.0
 
 
 def test_row_budget_is_kept_and_seeded():
@@ -194,10 +220,11 @@ def test_row_budget_is_kept_and_seeded():
     solution = solve(rows)
     statistics = examine(rows, solution)
     first, again, other = (
-        left_out_rows(rows, solution, statistics, GaussianSettings(rows_per_kind=100, seed=s)) for s in (0, 0, 1)
+        left_out_rows(rows, solution, statistics, LeftOutSettings(rows_per_kind=100, seed=s)) for s in (0, 0, 1)
     )
     assert np.bincount(first.kind).tolist() == [100, 100]
-    assert np.array_equal(first.z, again.z) and not np.array_equal(first.z, other.z)
+    assert np.array_equal(first.z, again.z)
+    assert not np.array_equal(first.z, other.z)
 
 
 def test_a_single_configuration_is_refused():
@@ -221,7 +248,7 @@ def test_bad_rows_are_named(change, says):
         fit_gaussian(LeftOutRows(**(good | change)))
 
 
-@pytest.mark.parametrize("settings", [{"prior": 0.0}, {"tolerance": -1.0}, {"rows_per_kind": 0}])
+@pytest.mark.parametrize("settings", [{"prior": 0.0}, {"tolerance": -1.0}])
 def test_bad_settings_are_named(settings):
     with pytest.raises(MliuqError, match=next(iter(settings))):
         GaussianSettings(**settings).validate()

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
+SomeFloats = NDArray[Any]  # float32 or float64
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +73,14 @@ class Likelihood:
         self.e2, self.q, self.group, self.size = e**2, q, group, z.shape[1]
         self.pull = prior / self.size
         self.scale2 = np.bincount(group, q * self.e2) / np.bincount(group, q)
-        self._z = np.asarray(z * np.sqrt(self.s0), dtype=np.float32 if single else np.float64)
+        self._z: SomeFloats = np.asarray(z * np.sqrt(self.s0), dtype=np.float32 if single else np.float64)
         self._lower = np.tril_indices(self.size)
         self.rebase(np.eye(self.size))
 
     def rebase(self, base: Floats) -> None:
         """Make B the lower triangular `base`, in units of s0^½."""
         self.base = base
-        self._rows = self._z @ base.astype(self._z.dtype)
+        self._rows: SomeFloats = self._z @ base.astype(self._z.dtype)
         self._inverse = solve_triangular(base, np.eye(self.size), lower=True)
         self._log_det = float(np.sum(np.log(np.diag(base))))
 
@@ -87,13 +89,14 @@ class Likelihood:
         return np.concatenate([m[self._lower], log_floors])
 
     def unpack(self, parameters: Floats) -> tuple[Floats, Floats]:
+        """M and ln(σ/root mean square e) from a parameter vector."""
         m = np.zeros((self.size, self.size))
         m[self._lower] = parameters[: len(self._lower[0])]
         return m, parameters[len(self._lower[0]) :]
 
-    def variances(self, m: Floats, floor2: Floats) -> tuple[Floats, NDArray[np.floating]]:
+    def variances(self, m: Floats, floor2: Floats) -> tuple[Floats, SomeFloats]:
         """v_r, and the rows z_r B M that give it."""
-        u = self._rows @ m.astype(self._rows.dtype)
+        u: SomeFloats = self._rows @ m.astype(self._rows.dtype)
         return np.einsum("rp,rp->r", u, u).astype(np.float64) + floor2[self.group], u
 
     def __call__(self, parameters: Floats) -> tuple[float, Floats]:
