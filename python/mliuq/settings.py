@@ -53,9 +53,11 @@ class DataSettings:
 
     @property
     def keys(self) -> Keys:
+        """The names of the values."""
         return Keys(self.energy_key, self.forces_key, self.stress_key, self.group_key)
 
     def validate(self) -> None:
+        """Refuse values out of range."""
         _in_range("data.test_fraction", self.test_fraction, 0.0, 1.0, open_top=True)
 
 
@@ -93,6 +95,7 @@ class SnapSettings:
     dinner: tuple[float, ...] = ()
 
     def validate(self) -> None:
+        """Refuse values out of range."""
         if self.zbl and not (len(self.zbl) == 2 and 0.0 < self.zbl[0] < self.zbl[1]):
             raise MliuqError(f"snap.zbl is {list(self.zbl)}, expected two radii in Å, 0 < inner < outer")
         for name in ("radii", "weights"):
@@ -127,6 +130,7 @@ class SolverSettings:
     threads: int = 0
 
     def validate(self) -> None:
+        """Refuse values out of range."""
         if self.ridge != "evidence":
             _in_range("solver.ridge", float(self.ridge), 0.0, np.inf)
         _in_range("solver.rcond", self.rcond, 0.0, 1.0)
@@ -145,6 +149,7 @@ class PosteriorSettings:
     sampler : uniform, sobol, latin or halton points in the hypercube
     leverage_percentile, minimum_relative_error, negligible_leverage : rows that enter, see `posterior.selection`
     mode_threshold, percentile_clipping : axes and bounds of the hypercube, see `posterior.hypercube`
+    prior : weight of the gaussian posterior's prior, 0 for one that grows with the number of weights
     calibrate : scale the error bars to leave-one-configuration-out residuals
     extrapolation : store the factor of A⁻¹ and the MaxVol active set
     """
@@ -157,16 +162,20 @@ class PosteriorSettings:
     negligible_leverage: float = 1e-4
     mode_threshold: float = 1e-8
     percentile_clipping: float = 0.0
+    prior: float = 0.0
     calibrate: bool = True
     extrapolation: bool = True
 
     @property
     def selection(self) -> Selection:
+        """Which rows enter."""
         return Selection(self.leverage_percentile, self.minimum_relative_error, self.negligible_leverage)
 
     def validate(self) -> None:
+        """Refuse values out of range."""
         self.selection.validate()
         _in_range("posterior.members", self.members, 0, np.inf)
+        _in_range("posterior.prior", self.prior, 0.0, np.inf)
         _in_range("posterior.percentile_clipping", self.percentile_clipping, 0.0, 50.0)
         if self.sampler not in SAMPLERS:
             raise MliuqError(f"posterior.sampler is {self.sampler!r}, expected one of {', '.join(SAMPLERS)}")

@@ -7,7 +7,6 @@ from itertools import combinations
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
-
 from mliuq.errors import MliuqError
 from mliuq.posterior.baselines import bag, draw_bayesian_ridge, rescale_to_residuals
 from mliuq.posterior.extrapolation import ActiveSet, atomic_rows, grade, mahalanobis, select_active_sets

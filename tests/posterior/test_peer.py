@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from popsregression import POPSRegression
 from linear_problems import matrix, misspecified
-
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.hypercube import fit_hypercube
 from mliuq.posterior.selection import Selection
 from mliuq.regression import solve
 from mliuq.regression.loco import examine
+from popsregression import POPSRegression
 
 
 def both(selection=None, rows=None, peer_options=None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
-
 from mliuq.errors import MliuqError
 from mliuq.posterior import hypercube
 from mliuq.posterior.corrections import Corrections

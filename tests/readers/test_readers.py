@@ -15,7 +15,6 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import GPa
-
 from mliuq.errors import MliuqError
 from mliuq.readers import read_structures
 

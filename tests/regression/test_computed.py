@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-
 from mliuq.errors import MliuqError
 from mliuq.regression import ENERGY, FORCE, STRESS, solve
 from mliuq.regression.computed import ComputedRows, fingerprint

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
-
 from mliuq.regression import ArrayRows, solve
 from mliuq.regression.loco import examine
 

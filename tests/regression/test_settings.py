@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-
 from mliuq.errors import MliuqError
 from mliuq.settings import FitSettings
 

@@ -7,11 +7,10 @@ import logging
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
-from sklearn.linear_model import BayesianRidge
-
 from mliuq.errors import MliuqError
 from mliuq.regression import ArrayRows, solve
 from mliuq.regression.rows import block_starts
+from sklearn.linear_model import BayesianRidge
 
 
 def weighted_lstsq(rows, ridge=0.0):

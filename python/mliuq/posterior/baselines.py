@@ -20,6 +20,7 @@ class ReweightedRows(RowSource):
         self.table.validate()
 
     def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
         return self._source.design(index)
 
 

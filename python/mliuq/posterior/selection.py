@@ -31,6 +31,7 @@ class Selection:
     negligible_leverage: float = 1e-4
 
     def validate(self) -> None:
+        """Refuse options out of range."""
         if not 0.0 <= self.leverage_percentile < 100.0:
             raise MliuqError(f"leverage_percentile is {self.leverage_percentile}, expected a number in [0, 100)")
         for name in ("minimum_relative_error", "negligible_leverage"):

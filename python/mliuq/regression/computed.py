@@ -76,6 +76,7 @@ class ComputedRows(RowSource):
         self.table.validate()
 
     def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
         first, last = int(self._cuts[index]), int(self._cuts[index + 1])
         x = np.empty((self.span(index).stop - self.span(index).start, self.n_weights))
         at = 0

@@ -68,13 +68,16 @@ class MpiTeam(Team):
         self.size = int(comm.Get_size())
 
     def gather(self, part: NDArray[Any]) -> NDArray[Any]:
+        """See `Team.gather`."""
         return np.concatenate(self.comm.allgather(part), axis=0)
 
     def broadcast(self, value: T) -> T:
+        """See `Team.broadcast`."""
         result: T = self.comm.bcast(value, root=0)
         return result
 
     def abort(self) -> None:
+        """See `Team.abort`."""
         self.comm.Abort(1)
 
     def _collect(self, nodes: list[Node], combine: Callable[[Any, Any], Any]) -> list[Node]:

@@ -29,6 +29,7 @@ class MemoryRows(RowSource):
         self._kept: dict[int, Floats] = {}
 
     def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
         if index not in self._kept:
             self._kept[index] = self._source.design(index)
         return self._kept[index]
@@ -70,6 +71,7 @@ class DiskRows(RowSource):
             )
 
     def path(self, index: int) -> Path:
+        """Return the file of block `index`."""
         return self.folder / f"block-{index:06d}.f64"
 
     @property
@@ -78,6 +80,7 @@ class DiskRows(RowSource):
         return sum(self.path(index).exists() for index in range(self.n_blocks))
 
     def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
         path, span = self.path(index), self.span(index)
         shape = (span.stop - span.start, self.n_weights)
         if path.exists():

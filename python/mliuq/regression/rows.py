@@ -99,6 +99,7 @@ class RowSource(ABC):
 
     @property
     def n_blocks(self) -> int:
+        """Number of blocks."""
         return len(self.table.starts) - 1
 
     def span(self, index: int) -> slice:
@@ -169,6 +170,7 @@ class ArrayRows(RowSource):
         self.table.validate()
 
     def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
         return self._x[self.span(index)]
 
 

@@ -71,6 +71,7 @@ class WeightSettings:
         )
 
     def validate(self) -> None:
+        """Refuse weights out of range, unknown kinds of rows, and all weights zero."""
         for group in (None, *self.groups):
             for kind, name in enumerate(KINDS):
                 value = self._constant(group, kind)

@@ -1,0 +1,95 @@
+"""Error tables: how large errors are and what the error bars had promised, by set, kind and group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mliuq import metrics
+from mliuq.posterior.predict import Predictions
+from mliuq.regression.rows import KINDS, Floats
+
+
+@dataclass(frozen=True)
+class ErrorLine:
+    """Errors of one kind of row over one set or group; eV/atom, eV/Å, eV/Å^3.
+
+    Attributes
+    ----------
+    of : "train", "left out" (leave-one-configuration-out) or "test"
+    kind, group : "energy", "force" or "stress"; "all" or a config_type
+    rows : number of rows
+    mae, rmse : mean absolute and root mean square error
+    outside : fraction of references outside the members' envelope
+    mean_z : mean |error|/std over the members' raw std, rows that vanish by symmetry left out
+    rms_z : root mean square of error/predicted error, calibrated and with noise floor: 1 is honest
+    """
+
+    of: str
+    kind: str
+    group: str
+    rows: int
+    mae: float
+    rmse: float
+    outside: float | None = None
+    mean_z: float | None = None
+    rms_z: float | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the line as plain values; what does not apply is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def error_lines(
+    of: str,
+    predictions: Predictions,
+    predicted_error: Floats,
+    *,
+    error: Floats | None = None,
+    groups: Sequence[str | None] | None = None,
+) -> list[ErrorLine]:
+    """Return one line for each kind of row, and one for each kind and group if groups are given.
+
+    Parameters
+    ----------
+    of : name of the set
+    predictions : of its rows
+    predicted_error : (n,) calibrated error bars
+    error : (n,) errors if other than reference minus best fit (left-out residuals); NaN marks rows to leave out
+    groups : group of each configuration
+    """
+    envelope = error is None
+    error = predictions.y - predictions.mean if error is None else error
+    names = np.array(["" if g is None else str(g) for g in groups or []], dtype=object)
+    lines = []
+    for kind, kind_name in enumerate(KINDS):
+        of_kind = (predictions.kind == kind) & np.isfinite(error)
+        lines += _line(of, kind_name, "all", of_kind, predictions, error, predicted_error, envelope)
+        for name in sorted(set(names)) if len(set(names)) > 1 else ():
+            own = of_kind & (names[predictions.config] == name)
+            lines += _line(of, kind_name, name or "none", own, predictions, error, predicted_error, envelope)
+    return lines
+
+
+def _line(
+    of: str, kind: str, group: str, at: Any, p: Predictions, error: Floats, predicted: Floats, envelope: bool
+) -> list[ErrorLine]:
+    if not at.any():
+        return []
+    e, std = error[at], p.std[at]
+    line = ErrorLine(of, kind, group, int(at.sum()), metrics.mae(e), metrics.rmse(e))
+    if not std.any():
+        return [line]
+    live = metrics.informative(std**2)
+    honest = live & (predicted[at] > 0.0)
+    return [
+        ErrorLine(
+            *(line.of, line.kind, line.group, line.rows, line.mae, line.rmse),
+            outside=metrics.envelope_violation(p.y[at][live], p.low[at][live], p.high[at][live]) if envelope else None,
+            mean_z=metrics.mean_abs_z(e[live], std[live]),
+            rms_z=metrics.rms_z(e[honest], predicted[at][honest]) if honest.any() else None,
+        )
+    ]

@@ -1,0 +1,82 @@
+"""One door to all posteriors: from a fit to members, and to what the model file keeps beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mliuq.posterior.corrections import Corrections
+from mliuq.posterior.ensemble import draw_corrections
+from mliuq.posterior.gaussian import GaussianSettings, draw_gaussian, fit_gaussian, left_out_rows
+from mliuq.posterior.hypercube import fit_hypercube
+from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.loco import RowStatistics
+from mliuq.regression.rows import Floats, RowSource
+from mliuq.regression.solver import Solution
+from mliuq.settings import PosteriorSettings
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Members as moves about the best fit.
+
+    Attributes
+    ----------
+    moves : (M, P)
+    noise : floors in eV/atom, eV/Å, eV/Å^3 by kind; empty where the posterior has none
+    arrays : what describes the posterior beyond its members
+    facts : plain values for the model's metadata
+    """
+
+    moves: Floats
+    noise: Mapping[str, float] = field(default_factory=dict)
+    arrays: Mapping[str, Floats] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build_posterior(
+    rows: RowSource,
+    solution: Solution,
+    statistics: RowStatistics,
+    settings: PosteriorSettings,
+    *,
+    seed: int,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> Posterior:
+    """Fit the posterior that `settings` names and draw its members."""
+    team = team or Team()
+    if settings.kind == "gaussian":
+        # The likelihood sees a bounded number of rows: one rank fits, all get the result.
+        own = _gaussian(rows, solution, statistics, settings, seed) if team.rank == 0 else None
+        posterior = team.broadcast(own)
+        assert posterior is not None
+        return posterior
+    chosen = settings.selection.mask(rows.table, statistics)
+    corrections = Corrections(rows, solution, statistics, chosen, team, progress)
+    facts: dict[str, Any] = {"kind": settings.kind, "rows": len(corrections)}
+    if settings.kind == "ensemble":
+        return Posterior(draw_corrections(corrections, settings.members, seed), facts=facts)
+    box = fit_hypercube(
+        corrections, mode_threshold=settings.mode_threshold, percentile_clipping=settings.percentile_clipping
+    )
+    arrays = {"posterior.axes": box.axes, "posterior.lo": box.lo, "posterior.hi": box.hi}
+    facts |= {"axes": len(box.lo), "sampler": settings.sampler}
+    return Posterior(box.sample(settings.members, seed, settings.sampler), arrays=arrays, facts=facts)
+
+
+def _gaussian(
+    rows: RowSource, solution: Solution, statistics: RowStatistics, settings: PosteriorSettings, seed: int
+) -> Posterior:
+    options = GaussianSettings(prior=settings.prior or None, seed=seed, selection=settings.selection)
+    data = left_out_rows(rows, solution, statistics, options)
+    fitted = fit_gaussian(data, options)
+    moves = (
+        draw_gaussian(fitted, solution, settings.members, seed) if settings.members else np.zeros((0, rows.n_weights))
+    )
+    floors = {"energy": fitted.noise.energy, "force": fitted.noise.force, "stress": fitted.noise.stress}
+    facts = {"kind": "gaussian", "rows": len(data.e), "prior": fitted.prior, "converged": fitted.converged}
+    return Posterior(moves, floors, {"posterior.factor": solution.whitener @ fitted.factor}, facts)

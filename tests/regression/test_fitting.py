@@ -1,0 +1,166 @@
+"""`mliuq.fit` from structures to a saved model, on a slice of the shipped tungsten set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mliuq
+import numpy as np
+import pytest
+from ase import Atoms
+from mliuq.errors import MliuqError
+from mliuq.fitting import run_fit, split
+from mliuq.readers import read_structures
+from mliuq.regression.distributed import Team
+
+SMALL = {"snap.twojmax": 4, "posterior.members": 40}
+DATA = Path(__file__).resolve().parents[2] / "data" / "W_gpaw" / "W_gpaw.xyz.gz"
+
+
+@pytest.fixture(scope="module")
+def tungsten() -> list[Atoms]:
+    return read_structures(DATA)[::4]
+
+
+def saved(model, path):
+    model.save(path)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "hypercube", "ensemble"])
+def test_model_predicts_what_its_rows_say(tungsten, kind, tmp_path):
+    result = run_fit(tungsten, settings={**SMALL, "posterior.kind": kind, "snap.zbl": (1.5, 2.2)})
+    result.model.save(tmp_path / "W.mliuq")
+    model = mliuq.Model.load(tmp_path / "W.mliuq")
+    test = result.test
+    for config, atoms in enumerate(result.test_structures[:4]):
+        calculator = mliuq.MLIUQCalculator(model)
+        structure = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+        structure.calc = calculator
+        own = test.config == config
+        energy, forces = own & (test.kind == 0), own & (test.kind == 1)
+        n = len(atoms)
+        offset = atoms.get_potential_energy() / n - test.y[energy][0]  # ZBL
+        assert structure.get_potential_energy() / n == pytest.approx(test.mean[energy][0] + offset, rel=1e-9)
+        np.testing.assert_allclose(
+            structure.get_forces() - atoms.get_forces(), (test.mean - test.y)[forces].reshape(n, 3), atol=1e-8
+        )
+        std = calculator.get_property("energy_std", structure) / n
+        assert std == pytest.approx(test.std[energy][0], rel=1e-6)
+
+
+def test_same_seed_same_bytes(tungsten, tmp_path):
+    first, again, other = (
+        mliuq.fit(tungsten, settings={**SMALL, "seed": seed, "solver.rows": rows})
+        for seed, rows in ((1, "memory"), (1, "disk"), (2, "memory"))
+    )
+    np.testing.assert_array_equal(first.members, again.members)
+    assert not np.array_equal(first.members, other.members)
+    repeat = mliuq.fit(tungsten, settings={**SMALL, "seed": 1, "solver.rows": "memory"})
+    assert saved(first, tmp_path / "a.mliuq") == saved(repeat, tmp_path / "b.mliuq")
+
+
+@pytest.mark.parametrize("rows", ["memory", "disk", "recompute"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_model_however_rows_are_kept(tungsten, rows, threads, tmp_path):
+    settings = {**SMALL, "posterior.kind": "hypercube"}
+    reference = mliuq.fit(tungsten, settings=settings)
+    model = mliuq.fit(tungsten, settings={**settings, "solver.rows": rows, "solver.threads": threads})
+    np.testing.assert_array_equal(model.theta, reference.theta)
+    np.testing.assert_array_equal(model.members, reference.members)
+
+
+def test_metadata_tells_the_whole_fit(tungsten):
+    model = mliuq.fit(tungsten, settings={**SMALL, "seed": 5})
+    fit, data = model.metadata["fit"], model.metadata["data"]
+    assert fit["settings"]["snap"]["twojmax"] == 4
+    assert fit["settings"]["seed"] == model.metadata["seed"] == 5
+    assert data["configurations"] + data["held_out"] == len(tungsten)
+    assert {line["of"] for line in fit["errors"]} == {"train", "left out", "test"}
+    assert set(model.metadata["software"]) == {"mliuq", "numpy", "scipy", "ase", "python"}
+    assert model.arrays["extrapolation.factor"].shape == (15, 15)
+    assert model.arrays["extrapolation.active_set"].shape == (1, 15, 15)
+
+
+def test_one_body_energies_are_met(tungsten):
+    model = mliuq.fit(tungsten, settings={**SMALL, "solver.one_body": {"W": -4.1}})
+    atom = Atoms("W")
+    atom.calc = mliuq.MLIUQCalculator(model)
+    assert atom.get_potential_energy() == pytest.approx(-4.1, abs=1e-8)
+    members = np.abs(model.members[:, 0, 0] + 4.1)
+    assert members.max() < 1e-4
+    free = mliuq.fit(tungsten, settings=SMALL)
+    assert abs(free.theta[0, 0] + 4.1) > 1e-3
+
+
+def test_isolated_atoms_give_one_body_energies(tungsten):
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    lone = Atoms("W", cell=[20, 20, 20], pbc=True)
+    lone.calc = SinglePointCalculator(lone, energy=-3.5, forces=np.zeros((1, 3)))
+    result = run_fit([lone, *tungsten], settings={**SMALL, "solver.isolated_atoms": True})
+    assert result.model.theta[0, 0] == pytest.approx(-3.5, abs=1e-8)
+    assert len(result.train_structures) + len(result.test_structures) == len(tungsten)
+    with pytest.raises(MliuqError, match="no isolated W atom"):
+        mliuq.fit(tungsten, settings={**SMALL, "solver.isolated_atoms": True})
+
+
+def test_stress_rows_are_fitted(tungsten):
+    plain = run_fit(tungsten, settings=SMALL)
+    with_stress = run_fit(tungsten, settings={**SMALL, "weights.stress": 1e4})
+    assert not any(line.kind == "stress" for line in plain.errors)
+    assert any(line.kind == "stress" and line.of == "test" for line in with_stress.errors)
+
+
+def test_split_by_configuration():
+    structures = [Atoms("W", positions=[[i, 0, 0]]) for i in range(20)]
+    train, test = split(structures, 0.25, seed=3)
+    assert len(test) == 5
+    assert sorted(a.positions[0, 0] for a in [*train, *test]) == list(range(20))
+    assert [a.positions[0, 0] for a in train] == sorted(a.positions[0, 0] for a in train)
+    assert split(structures, 0.25, seed=3)[1] == test
+    assert split(structures, 0.25, seed=4)[1] != test
+    assert split(structures, 0.0, seed=3)[1] == []
+    with pytest.raises(MliuqError, match="leaves none to fit"):
+        split(structures[:1], 0.1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"snap.elements": ("Mo",)}, "expected one of the model's elements: Mo"),
+        ({"solver.one_body": {"Mo": 1.0}}, "none for W"),
+        ({"data.energy_key": "REF_energy"}, "no energy under the key 'REF_energy'"),
+        ({"snap.twojmax": -1}, "twojmax"),
+        ({"posterior.kind": "normal"}, "kind is 'normal'"),
+    ],
+)
+def test_bad_input_is_named(tungsten, change, message):
+    with pytest.raises(MliuqError, match=message):
+        mliuq.fit(tungsten, settings={**SMALL, **change})
+
+
+def test_empty_data_is_refused():
+    with pytest.raises(MliuqError, match="data set is empty"):
+        mliuq.fit([])
+
+
+def test_single_configuration_has_no_error_bars(tungsten):
+    with pytest.raises(MliuqError, match="leaves none to fit"):
+        mliuq.fit(tungsten[:1], settings=SMALL)
+    with pytest.raises(MliuqError, match="gaussian posterior"):
+        mliuq.fit(tungsten[:1], settings={**SMALL, "data.test_fraction": 0.0})
+
+
+def test_failing_ranks_take_the_others_down():
+    class Recorder(Team):
+        size = 2
+        aborted = False
+
+        def abort(self):
+            self.aborted = True
+
+    team = Recorder()
+    with pytest.raises(MliuqError):
+        mliuq.fit([], team=team)
+    assert team.aborted
