@@ -10,8 +10,9 @@ import numpy as np
 
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
-from mliuq.posterior.gaussian import GaussianSettings, draw_gaussian, fit_gaussian, left_out_rows
+from mliuq.posterior.gaussian import GaussianSettings, draw_gaussian, fit_gaussian
 from mliuq.posterior.hypercube import fit_hypercube
+from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import Floats, RowSource
@@ -71,9 +72,8 @@ def build_posterior(
 def _gaussian(
     rows: RowSource, solution: Solution, statistics: RowStatistics, settings: PosteriorSettings, seed: int
 ) -> Posterior:
-    options = GaussianSettings(prior=settings.prior or None, seed=seed, selection=settings.selection)
-    data = left_out_rows(rows, solution, statistics, options)
-    fitted = fit_gaussian(data, options)
+    data = left_out_rows(rows, solution, statistics, LeftOutSettings(seed=seed, selection=settings.selection))
+    fitted = fit_gaussian(data, GaussianSettings(prior=settings.prior or None))
     moves = (
         draw_gaussian(fitted, solution, settings.members, seed) if settings.members else np.zeros((0, rows.n_weights))
     )
