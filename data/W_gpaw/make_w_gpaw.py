@@ -22,7 +22,16 @@ from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 REFERENCE_VOLUME = 16.1  # Å³/atom, bcc tungsten
-CRYSTAL_VOLUMES = {"bcc": 16.1, "fcc": 16.5, "hcp": 16.5, "dhcp": 16.5, "a15": 16.3, "omega": 16.6, "sc": 18.0, "diamond": 26.0}
+CRYSTAL_VOLUMES = {
+    "bcc": 16.1,
+    "fcc": 16.5,
+    "hcp": 16.5,
+    "dhcp": 16.5,
+    "a15": 16.3,
+    "omega": 16.6,
+    "sc": 18.0,
+    "diamond": 26.0,
+}
 CRYSTAL_COUNTS = {"bcc": 60, "fcc": 40, "hcp": 30, "dhcp": 30, "a15": 20, "omega": 40, "sc": 20, "diamond": 20}
 SELECTED = {"diverse": 223, "bcc": 45, "omega": 26, "fcc": 21, "dhcp": 18, "hcp": 14, "sc": 12, "diamond": 8, "a15": 0}
 
@@ -82,7 +91,9 @@ def ideal_crystal(name: str) -> Atoms:
         stacking = {"hcp": "AB", "dhcp": "ABAC"}[name]
         sites = {"A": (0, 0), "B": (1 / 3, 2 / 3), "C": (2 / 3, 1 / 3)}
         scaled = [(*sites[layer], k / len(stacking)) for k, layer in enumerate(stacking)]
-        atoms = Atoms(f"W{len(scaled)}", cell=[1, 1, 0.8165 * len(stacking), 90, 90, 120], scaled_positions=scaled, pbc=True)
+        atoms = Atoms(
+            f"W{len(scaled)}", cell=[1, 1, 0.8165 * len(stacking), 90, 90, 120], scaled_positions=scaled, pbc=True
+        )
     elif name == "omega":
         scaled = [(0, 0, 0), (1 / 3, 2 / 3, 0.5), (2 / 3, 1 / 3, 0.5)]
         atoms = Atoms("W3", cell=[1, 1, 0.61, 90, 90, 120], scaled_positions=scaled, pbc=True)
@@ -134,7 +145,7 @@ def _accepted(make: Callable[[], Atoms | None], count: int) -> Iterator[Atoms]:
 
 
 def farthest_points(features: NDArray[np.float64], count: int) -> list[int]:
-    """Indices of `count` rows, each as far as can be from those before it; starts with the row farthest from the mean."""
+    """Indices of `count` rows, each as far as can be from those before it; the first is farthest from the mean."""
     chosen = [int(np.argmax(np.linalg.norm(features - features.mean(0), axis=1)))]
     nearest = np.linalg.norm(features - features[chosen[0]], axis=1)
     while len(chosen) < count:

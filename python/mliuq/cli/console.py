@@ -1,0 +1,99 @@
+"""What commands share: the terminal, tables, progress bars, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print one line of result."""
+    out.print(message, markup=False)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Print a table: first column left, the rest right; numbers to four significant digits."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(number(cell) for cell in row))
+    # A pipe has no width: a table there must not lose digits to the 80 columns that rich pretends.
+    console = out if out.is_terminal else Console(highlight=False, width=250)
+    console.print(table, crop=False)
+
+
+def number(value: object) -> str:
+    """Format a cell: integers as they are, floats to four significant digits, nothing as a dash."""
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(float(value))):
+        return "–"
+    if isinstance(value, float | np.floating):
+        return f"{float(value):.4g}"
+    return str(value)
+
+
+def print_json(data: Any) -> None:
+    """Print plain JSON; what is not finite becomes null, for no parser agrees on NaN."""
+    sys.stdout.write(to_json(data) + "\n")
+
+
+def to_json(data: Any) -> str:
+    """Return canonical, indented JSON of dicts, sequences, numpy values and dataclass-free plain data."""
+    return json.dumps(_plain(data), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+class Bar:
+    """A progress bar that the library calls as ``bar(stage, done, total)``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=None)
+
+    def __call__(self, stage: str, done: int, total: int | None = None) -> None:
+        """Show that `done` of `total` steps of a stage are done."""
+        self._progress.update(self._task, description=stage, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(quiet: bool = False) -> Iterator[Bar]:
+    """Show a bar on standard error while the block runs; nothing when quiet or not on a terminal."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        transient=True,
+        disable=quiet or not err.is_terminal,
+    )
+    with progress:
+        yield Bar(progress)

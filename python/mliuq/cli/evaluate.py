@@ -1,0 +1,166 @@
+"""`mliuq eval`: energies, forces, stress and their error bars for every structure of a file."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.structures import structure_writer
+
+EXAMPLE = "Example: mliuq eval W.mliuq structures.xyz -o evaluated.xyz"
+
+#: Error bars by ASE result key: written to `info` or, per atom, to `arrays`.
+GLOBAL_KEYS = ("energy_std", "energy_min", "energy_max", "energy_err")
+ATOM_KEYS = ("energies_std", "energies_min", "energies_max", "energies_err")
+
+
+@dataclass
+class Summary:
+    """What the table of `mliuq eval` says of one file."""
+
+    n_atoms: list[int] = field(default_factory=list)
+    energy: list[float] = field(default_factory=list)
+    energy_std: list[float] = field(default_factory=list)
+    energy_err: list[float] = field(default_factory=list)
+    worst_atom: list[float] = field(default_factory=list)
+    energy_error: list[float] = field(default_factory=list)
+    force_errors: list[np.ndarray[Any, np.dtype[np.float64]]] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Totals, extremes and errors, under the names that --json prints."""
+        facts: dict[str, Any] = {"structures": len(self.n_atoms), "atoms": sum(self.n_atoms)}
+        if self.energy_std:
+            facts["largest_energy_std_per_atom"] = max(
+                s / n for s, n in zip(self.energy_std, self.n_atoms, strict=True)
+            )
+            facts["largest_atom_energy_std"] = max(self.worst_atom)
+            facts["structure_of_largest_atom_energy_std"] = int(np.argmax(self.worst_atom))
+        if self.energy_error:
+            errors = np.asarray(self.energy_error)
+            facts |= {"energy_mae_per_atom": float(np.abs(errors).mean()), "energy_rmse_per_atom": _rms(errors)}
+        if self.force_errors:
+            errors = np.concatenate(self.force_errors)
+            facts |= {"force_mae": float(np.abs(errors).mean()), "force_rmse": _rms(errors)}
+        return facts
+
+
+UNITS = {
+    "largest_energy_std_per_atom": "eV/atom",
+    "largest_atom_energy_std": "eV",
+    "energy_mae_per_atom": "eV/atom",
+    "energy_rmse_per_atom": "eV/atom",
+    "force_mae": "eV/Å",
+    "force_rmse": "eV/Å",
+}
+
+
+def run(
+    model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
+    structures: Annotated[
+        Path, typer.Argument(help="Structures: extended XYZ (.gz too), ASE db, …", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write structures with results here (extended XYZ or .db).")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, with every structure's numbers.")] = False,
+) -> None:
+    """Evaluate structures: energy, forces, stress, and how far to trust them.
+
+    The output holds ASE's own keys (energy, forces, stress, energies) and, where the model has an ensemble,
+    energy_std, energy_min, energy_max, energy_err of the cell and energies_std … of every atom, in eV.
+    Where the input carries energies or forces, the errors against them are printed.
+    """
+    from mliuq import MLIUQCalculator, Model
+    from mliuq.readers import read_structures
+
+    calculator = MLIUQCalculator(Model.load(model), threads=threads)
+    batch = read_structures(structures)
+    summary = Summary()
+    results: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        write = None if output is None else stack.enter_context(structure_writer(output))
+        bar = stack.enter_context(progress_bar(quiet=json))
+        for index, atoms in enumerate(batch):
+            evaluated = evaluate(atoms, calculator)
+            _note(summary, atoms, evaluated)
+            if write is not None:
+                write(evaluated)
+            if json:
+                results.append(_as_json(evaluated))
+            bar("evaluating", index + 1, len(batch))
+
+    facts = summary.facts()
+    if json:
+        print_json({"summary": facts, "structures": results, "output": None if output is None else str(output)})
+        return
+    show_table(
+        ("", "value", "unit"), [(key.replace("_", " "), value, UNITS.get(key, "")) for key, value in facts.items()]
+    )
+    if output is not None:
+        say(f"wrote {output}")
+
+
+def evaluate(atoms: Atoms, calculator: Calculator) -> Atoms:
+    """Return a copy of `atoms` that carries the results of `calculator`; error bars go to `info` and `arrays`.
+
+    Tags and columns of the input are kept; its own energies and forces are not (they would pass for ours).
+    """
+    work = atoms.copy()
+    work.calc = calculator
+    frozen: Atoms = atoms.copy()
+    results = {
+        "energy": work.get_potential_energy(),
+        "forces": work.get_forces(),
+        "energies": work.get_potential_energies(),
+    }
+    if work.cell.rank == 3:
+        results["stress"] = work.get_stress()
+    frozen.calc = SinglePointCalculator(frozen, **results)
+    for key in (*GLOBAL_KEYS, *ATOM_KEYS):
+        value = calculator.results.get(key)
+        if value is None:
+            continue
+        if key in ATOM_KEYS:
+            frozen.arrays[key] = np.array(value)
+        else:
+            frozen.info[key] = float(value)
+    return frozen
+
+
+def _note(summary: Summary, reference: Atoms, evaluated: Atoms) -> None:
+    n = len(evaluated)
+    summary.n_atoms.append(n)
+    summary.energy.append(evaluated.get_potential_energy())
+    if "energy_std" in evaluated.info:
+        summary.energy_std.append(evaluated.info["energy_std"])
+        summary.worst_atom.append(float(evaluated.arrays["energies_std"].max()))
+    if reference.calc is None:
+        return
+    try:
+        summary.energy_error.append((reference.get_potential_energy() - evaluated.get_potential_energy()) / n)
+        summary.force_errors.append((reference.get_forces() - evaluated.get_forces()).ravel())
+    except (PropertyNotImplementedError, RuntimeError):
+        pass  # energies or forces are not given for this structure
+
+
+def _as_json(evaluated: Atoms) -> dict[str, Any]:
+    record: dict[str, Any] = {"n_atoms": len(evaluated), **evaluated.calc.results}
+    record |= {key: evaluated.info[key] for key in GLOBAL_KEYS if key in evaluated.info}
+    record |= {key: evaluated.arrays[key] for key in ATOM_KEYS if key in evaluated.arrays}
+    return record
+
+
+def _rms(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))

@@ -1,0 +1,153 @@
+"""`mliuq fit`: from reference data to a model with error bars."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.errors import MliuqError
+
+if TYPE_CHECKING:
+    from mliuq.fitting import FitResult
+    from mliuq.settings import FitSettings
+
+EXAMPLE = "Example: mliuq fit data.xyz.gz -o W.mliuq --twojmax 8 --rcut 4.7 --seed 1"
+
+
+def run(
+    data: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Training data: extended XYZ (.gz too), ASE db, FitSNAP folder.", show_default=False),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write (.mliuq).")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags beside it win.")] = None,
+    test: Annotated[list[Path] | None, typer.Option(help="Held-out data; may be given several times.")] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share of the configurations held out when --test is not given.  [default: 0.1]"),
+    ] = None,
+    twojmax: Annotated[int | None, typer.Option(help="2J, the angular resolution.  [default: 8]")] = None,
+    rcut: Annotated[
+        float | None, typer.Option(help="SNAP's rcutfac: the cutoff in Å for elements of radius 0.5.  [default: 4.7]")
+    ] = None,
+    quadratic: Annotated[
+        bool | None, typer.Option("--quadratic/--linear", help="Energy quadratic in the bispectrum.")
+    ] = None,
+    zbl: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="INNER OUTER", help="Nuclear repulsion between these radii (Å)."),
+    ] = None,
+    energy_weight: Annotated[
+        float | None, typer.Option(help="Weight of squared energy residuals.  [default: 1]")
+    ] = None,
+    force_weight: Annotated[float | None, typer.Option(help="Weight of squared force residuals.  [default: 1]")] = None,
+    stress_weight: Annotated[
+        float | None, typer.Option(help="Weight of squared stress residuals.  [default: 0]")
+    ] = None,
+    posterior: Annotated[str | None, typer.Option(help="gaussian, hypercube (the published POPS) or ensemble.")] = None,
+    members: Annotated[int | None, typer.Option(help="Weight vectors kept in the model.  [default: 500]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
+    threads: Annotated[int | None, typer.Option(help="OpenMP threads; all the machine offers by default.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other setting, e.g. --set solver.ridge=1e-6; may be given several times.",
+        ),
+    ] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Fit a SNAP potential with an ensemble to energies, forces and, if asked, stress.
+
+    Without options: linear SNAP, 2J = 8, 4.7 Å, equal weights, a tenth of the configurations held out for the table.
+    """
+    from mliuq.settings import FitSettings
+
+    settings = FitSettings.from_toml(config) if config is not None else FitSettings()
+    changes = {
+        "data.train": None if not data else tuple(map(str, data)),
+        "data.test": None if not test else tuple(map(str, test)),
+        "data.test_fraction": test_fraction,
+        "snap.twojmax": twojmax,
+        "snap.rcut": rcut,
+        "snap.quadratic": quadratic,
+        "snap.zbl": zbl,
+        "weights.energy": energy_weight,
+        "weights.force": force_weight,
+        "weights.stress": stress_weight,
+        "posterior.kind": posterior,
+        "posterior.members": members,
+        "seed": seed,
+        "solver.threads": threads,
+        **_parse_settings(setting or []),
+    }
+    settings = settings.updated({key: value for key, value in changes.items() if value is not None})
+    if print_config:
+        say(settings.to_toml().rstrip())
+        return
+    if not settings.data.train:
+        raise typer.BadParameter("no training data: expected DATA or data.train in --config")
+    if output is None:
+        raise typer.BadParameter("no model file to write: expected -o NAME.mliuq")
+    _fit(settings, output, json=json)
+
+
+def _parse_settings(items: list[str]) -> dict[str, Any]:
+    """`key=value` pairs, values as in TOML; what is not TOML is taken as text."""
+    found: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"--set {item!r}: expected KEY=VALUE, as in solver.ridge=1e-6")
+        try:
+            found[key.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[key.strip()] = text.strip()
+    return found
+
+
+def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
+    from mliuq.fitting import run_fit
+    from mliuq.readers import read_structures
+
+    if output.suffix != ".mliuq":
+        raise MliuqError(f"{output}: expected a name that ends in .mliuq")
+    if not output.parent.is_dir():
+        raise MliuqError(f"{output}: folder {output.parent} does not exist")
+    structures = read_structures(settings.data.train)
+    held_out = read_structures(settings.data.test) if settings.data.test else None
+    started = time.perf_counter()
+    with progress_bar(quiet=json) as bar:
+        result = run_fit(structures, settings=settings, test=held_out, progress=bar)
+    result.model.save(output)
+    seconds = time.perf_counter() - started
+    if json:
+        errors = [line.to_mapping() for line in result.errors]
+        print_json({"model": str(output), "seconds": seconds, "errors": errors, **result.model.metadata})
+        return
+    _report(result, output, seconds)
+
+
+def _report(result: FitResult, output: Path, seconds: float) -> None:
+    units = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
+    show_table(
+        ("set", "quantity", "unit", "rows", "MAE", "RMSE", "outside members", "mean |error|/std", "rms error/err"),
+        [
+            (e.of, e.kind, units[e.kind], e.rows, e.mae, e.rmse, e.outside, e.mean_z, e.rms_z)
+            for e in result.errors
+            if e.group == "all"
+        ],
+    )
+    model = result.model
+    posterior = model.metadata.get("posterior", {}).get("kind")
+    say(
+        f"wrote {output}: {model.theta.size} weights, {model.n_members} members of the {posterior} posterior, "
+        f"{len(result.train_structures)} configurations fitted, {len(result.test_structures)} held out, {seconds:.1f} s"
+    )

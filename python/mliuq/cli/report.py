@@ -1,0 +1,52 @@
+"""`mliuq report`: one page that says how far to trust a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mliuq.cli.console import print_json, progress_bar, say, show_table
+
+EXAMPLE = "Example: mliuq report W.mliuq test.xyz -o report/     (then open report/index.html)"
+
+
+def run(
+    model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
+    structures: Annotated[
+        Path,
+        typer.Argument(help="Structures with energies and forces that the fit has not seen.", show_default=False),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for index.html and metrics.json.")] = Path(
+        "report"
+    ),
+    stress: Annotated[bool, typer.Option("--stress", help="Judge stress too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+) -> None:
+    """Write a self-contained HTML page of pictures and tables, and metrics.json.
+
+    Parity, error histogram, predicted against actual error, reliability, probability integral transform, coverage,
+    raw and calibrated; tables by config_type; the ten worst configurations.
+    """
+    from mliuq import Model
+    from mliuq.readers import read_structures
+    from mliuq.report import describe_structures, reference_rows, write_report
+
+    loaded = Model.load(model)
+    batch = read_structures(structures)
+    test = describe_structures(batch, structures.name)
+    with progress_bar(quiet=json) as bar:
+        reference = reference_rows(loaded, batch, stress=stress)
+        numbers = write_report(loaded, reference, test, output, name=model.name, progress=bar)
+    if json:
+        print_json(numbers)
+        return
+    columns = ("mae", "rmse", "rms_z", "coverage_1", "coverage_2", "envelope")
+    rows = []
+    for kind, facts in numbers["quantities"].items():
+        for which in ("raw", "calibrated"):
+            if which in facts:
+                rows.append((f"{kind}, {which}", facts["unit"], facts["rows"], *(facts[which][c] for c in columns)))
+    show_table(("error bars", "unit", "rows", "MAE", "RMSE", "rms z", "in ±1σ", "in ±2σ", "outside members"), rows)
+    say(f"wrote {output / 'index.html'} and {output / 'metrics.json'}")

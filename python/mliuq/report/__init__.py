@@ -1,0 +1,7 @@
+"""One page that says how far to trust a model on a set of structures it has not seen."""
+
+from mliuq.report.predictions import Predictions, predict
+from mliuq.report.rows import ReferenceRows, reference_rows
+from mliuq.report.write import describe_structures, write_report
+
+__all__ = ["Predictions", "ReferenceRows", "describe_structures", "predict", "reference_rows", "write_report"]

@@ -1,0 +1,109 @@
+"""The numbers of the report as plain data: what metrics.json holds and the tables show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mliuq import metrics
+from mliuq.report.predictions import Predictions, labels_of
+
+#: Rows a class needs before ratios such as rms z say anything.
+MIN_ROWS = 3
+WORST = 10
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """The structures judged, one entry per configuration."""
+
+    source: str
+    names: list[str]
+    classes: list[str]
+    sizes: list[int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class WorstConfiguration:
+    """One of the configurations with the largest errors of a kind.
+
+    `error` is the largest |reference − predicted| among its rows, `stated` the error bar of that row.
+    """
+
+    index: int
+    name: str
+    config_type: str
+    n_atoms: int
+    error: float
+    stated: float
+
+    @property
+    def z(self) -> float:
+        """Error in units of the error bar."""
+        return self.error / self.stated
+
+
+def overall(p: Predictions) -> dict[str, dict[str, Any]]:
+    """Every metric, raw and (where there is one) calibrated."""
+    found = {"raw": asdict(metrics.summarize(p.error, p.raw, envelope=p.envelope))}
+    if p.calibrated is not None:
+        found["calibrated"] = asdict(metrics.summarize(p.error, p.calibrated, envelope=p.envelope))
+    return found
+
+
+def by_class(p: Predictions, of_config: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every metric of the stated error bars for each class with at least `MIN_ROWS` rows."""
+    labels = np.asarray(labels_of(p, of_config))
+    names, counts = np.unique(labels, return_counts=True)
+    keep = np.isin(labels, names[counts >= MIN_ROWS])
+    if not keep.any():
+        return {}
+    lower, upper = p.envelope
+    summaries = metrics.by_class(
+        p.error[keep], p.best[keep], labels[keep].tolist(), envelope=(lower[keep], upper[keep])
+    )
+    return {name: asdict(summary) for name, summary in summaries.items()}
+
+
+def worst(p: Predictions, test: JudgedSet, count: int = WORST) -> list[WorstConfiguration]:
+    """Configurations with the largest single error, worst first."""
+    size = np.abs(p.error)
+    order = np.argsort(-size, kind="stable")
+    _, first = np.unique(p.config[order], return_index=True)
+    rows = order[np.sort(first)[:count]]
+    return [
+        WorstConfiguration(
+            index=int(c),
+            name=test.names[c],
+            config_type=test.classes[c],
+            n_atoms=test.sizes[c],
+            error=float(size[row]),
+            stated=float(p.best[row]),
+        )
+        for row, c in zip(rows, p.config[rows], strict=True)
+    ]
+
+
+def all_numbers(predictions: Sequence[Predictions], test: JudgedSet, model_facts: dict[str, Any]) -> dict[str, Any]:
+    """What metrics.json holds."""
+    return {
+        "model": model_facts,
+        "test_set": {"source": test.source, "configurations": len(test), "atoms": sum(test.sizes)},
+        "quantities": {
+            p.kind: {
+                "unit": p.unit,
+                "rows": len(p.y),
+                "rows_zero_by_symmetry": p.n_left_out,
+                **overall(p),
+                "by_config_type": by_class(p, test.classes),
+                "worst": [asdict(w) | {"z": w.z} for w in worst(p, test)],
+            }
+            for p in predictions
+        },
+    }

@@ -1,0 +1,155 @@
+"""Predictions and error bars of a model for every row of a data set, kind by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mliuq.errors import MliuqError
+from mliuq.metrics import informative
+from mliuq.model import Model
+from mliuq.posterior.predict import predict as posterior_predict
+from mliuq.regression.distributed import Progress
+from mliuq.regression.rows import ENERGY, FORCE, STRESS, RowSource
+from mliuq.report.rows import ReferenceRows
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
+KINDS = {"energy": ENERGY, "force": FORCE, "stress": STRESS}
+
+#: Member deviations kept for histograms: enough for smooth tails, small beside the predictions themselves.
+MAX_DEVIATIONS = 400_000
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Rows of one kind (energies per atom, force components or stress components), zero-by-symmetry rows left out.
+
+    Attributes
+    ----------
+    kind, unit : what the numbers are
+    y, prediction : (n,) reference and best fit
+    spread : (n,) root of the second moment of the members about the best fit
+    raw : (n,) error bar before calibration, sqrt(spread² + noise²)
+    calibrated : (n,) error bar after calibration, sqrt((α spread)² + noise²); None for a model without calibration
+    lower, upper : (n,) smallest and largest member
+    deviations : (k,) member minus best fit, pooled over rows and thinned to at most `MAX_DEVIATIONS`
+    config : (n,) index of the configuration in the data set
+    n_left_out : rows left out because symmetry makes them zero
+    """
+
+    kind: str
+    unit: str
+    y: Array
+    prediction: Array
+    spread: Array
+    raw: Array
+    calibrated: Array | None
+    lower: Array
+    upper: Array
+    deviations: Array
+    config: Ints
+    n_left_out: int
+
+    @property
+    def error(self) -> Array:
+        """Reference minus prediction, the sign of `mliuq.metrics`."""
+        return self.y - self.prediction
+
+    @property
+    def best(self) -> Array:
+        """The error bar a user is told: calibrated where there is a calibration, raw otherwise."""
+        return self.raw if self.calibrated is None else self.calibrated
+
+    @property
+    def envelope(self) -> tuple[Array, Array]:
+        """Smallest and largest member minus the best fit, as `mliuq.metrics.summarize` takes it."""
+        return self.lower - self.prediction, self.upper - self.prediction
+
+
+def predict(
+    model: Model, reference: ReferenceRows, *, seed: int = 0, progress: Progress | None = None
+) -> list[Predictions]:
+    """Predictions of every row, streamed block by block; kinds without rows are left out.
+
+    Raises
+    ------
+    MliuqError
+        when the model has no members or its weights do not match the rows.
+    """
+    if model.members is None:
+        raise MliuqError("the model has no ensemble: nothing to judge (expected an array 'members' in the model file)")
+    rows, baseline = reference.rows, reference.baseline
+    theta = model.theta.ravel()
+    if theta.size != rows.n_weights:
+        raise MliuqError(f"the model has {theta.size} weights, the rows are for {rows.n_weights}")
+    moves = model.members.reshape(model.n_members, -1) - theta
+    whole = posterior_predict(rows, theta, moves, progress=progress)
+    pooled = _pooled_deviations(rows, moves, seed)
+
+    found: list[Predictions] = []
+    for name, code in KINDS.items():
+        mask = whole.kind == code
+        if not mask.any():
+            continue
+        spread = whole.std[mask]
+        live = informative(np.square(spread))
+        if not live.any():
+            continue
+        at = np.flatnonzero(mask)[live]
+        spread = spread[live]
+        noise, alpha = _scale(model, name)
+        found.append(
+            Predictions(
+                kind=name,
+                unit=UNITS[name],
+                y=whole.y[at] + baseline[at],
+                prediction=whole.mean[at] + baseline[at],
+                spread=spread,
+                raw=np.sqrt(np.square(spread) + noise**2),
+                calibrated=None if alpha is None else np.sqrt(np.square(alpha * spread) + noise**2),
+                lower=whole.low[at] + baseline[at],
+                upper=whole.high[at] + baseline[at],
+                deviations=pooled[code],
+                config=whole.config[at],
+                n_left_out=int((~live).sum()),
+            )
+        )
+    if not found:
+        raise MliuqError("the structures hold no energies or forces to compare with")
+    return found
+
+
+def _pooled_deviations(rows: RowSource, moves: Array, seed: int) -> dict[int, Array]:
+    """Member minus best fit by kind, over rows of blocks drawn at random until there are `MAX_DEVIATIONS` of each."""
+    rng = np.random.default_rng(seed)
+    pools: dict[int, list[Array]] = {code: [] for code in KINDS.values()}
+    room = dict.fromkeys(pools, MAX_DEVIATIONS)
+    for index in rng.permutation(rows.n_blocks):
+        if not any(room[code] > 0 and (rows.table.kind[rows.span(index)] == code).any() for code in pools):
+            continue
+        block = rows.block(index)
+        for code, pool in pools.items():
+            at = np.flatnonzero(block.kind == code)
+            at = rng.permutation(at)[: -(-max(room[code], 0) // len(moves))]
+            pool.append((moves @ block.x[at].T).ravel())
+            room[code] -= pool[-1].size
+    return {code: np.concatenate([np.zeros(0), *pool]) for code, pool in pools.items()}
+
+
+def labels_of(predictions: Predictions, of_config: Sequence[str]) -> list[str]:
+    """The label of each row, given one label per configuration."""
+    return [of_config[index] for index in predictions.config]
+
+
+def _scale(model: Model, kind: str) -> tuple[float, float | None]:
+    """Noise floor and calibration factor of a kind; factor None where the model was never calibrated."""
+    noise = (model.noise or {}).get(kind) or 0.0
+    if not model.calibration:
+        return float(noise), None
+    return float(noise), float(model.calibration.get(f"alpha_{kind}") or 1.0)

@@ -1,0 +1,52 @@
+"""Rows of structures to judge a model by, and what the model adds to them by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+
+from mliuq.model import Model
+from mliuq.regression.problem import build_rows
+from mliuq.regression.row_cache import MemoryRows
+from mliuq.regression.rows import Floats, RowSource
+from mliuq.regression.targets import Keys
+from mliuq.regression.weights import WeightSettings
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """Rows to predict.
+
+    Attributes
+    ----------
+    rows : references without the nuclear repulsion, as weights are linear in them
+    baseline : (n,) the nuclear repulsion of each row, 0 for a model without
+    """
+
+    rows: RowSource
+    baseline: Floats
+
+
+def reference_rows(
+    model: Model, structures: Sequence[Atoms], *, stress: bool = False, keys: Keys | None = None, threads: int = 0
+) -> ReferenceRows:
+    """Rows of energies and forces, and of stress if asked for, all of weight one.
+
+    A structure may lack some of them; rows are made of those there are.
+
+    Raises
+    ------
+    MliuqError
+        when no structure has any.
+    """
+    weights = WeightSettings(stress=1.0 if stress else 0.0)
+    options = {"keys": keys, "weights": weights, "skip_missing": True, "threads": threads}
+    rows = build_rows(structures, model.params, zbl=model.zbl, **options)  # type: ignore[arg-type]
+    baseline = np.zeros(len(rows.table))
+    if model.zbl is not None:
+        whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]
+        baseline = whole.table.y - rows.table.y
+    return ReferenceRows(MemoryRows(rows), baseline)
