@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mliuq.calibration import HeldOut, calibrate
 from mliuq.descriptors import descriptors
 from mliuq.errors import MliuqError
 from mliuq.errortable import ErrorLine, error_lines
+from mliuq.metrics import informative
 from mliuq.model import Model
 from mliuq.params import SnapParams
 from mliuq.posterior.build import Posterior, build_posterior
@@ -234,7 +236,20 @@ def _of(predictions: Predictions, n: int) -> Predictions:
 def _calibrate(
     predictions: Predictions, statistics: RowStatistics, posterior: Posterior, settings: FitSettings
 ) -> dict[str, Any] | None:
-    return None
+    """Calibrate to left-out residuals, with cross-fitted spreads where the posterior has learned from them."""
+    if not settings.posterior.calibrate:
+        return None
+    held_out = posterior.held_out
+    if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
+        std, kind = predictions.std, predictions.kind
+        rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(statistics.leverage)
+        floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
+        source = "leave-one-configuration-out residuals"
+        held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source) if rows.any() else None
+    if held_out is None:
+        log.warning("error bars are not calibrated: too few configurations that can be left out")
+        return None
+    return calibrate(held_out).to_mapping()
 
 
 def predicted_error(

@@ -164,3 +164,18 @@ def test_failing_ranks_take_the_others_down():
     with pytest.raises(MliuqError):
         mliuq.fit([], team=team)
     assert team.aborted
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "hypercube"])
+def test_error_bars_are_calibrated_to_left_out_residuals(tungsten, kind):
+    result = run_fit(tungsten, settings={**SMALL, "posterior.kind": kind, "data.test_fraction": 0.3})
+    calibration, test = result.model.calibration, result.test
+    assert "leave-one-configuration-out" in calibration["source"]
+    assert set(calibration["conformal"]) == {"energy", "force"}
+    noise = result.model.noise or {"energy": 0.0, "force": 0.0}
+    for kind_, name in enumerate(("energy", "force")):
+        at = (test.kind == kind_) & (test.std > 1e-2 * np.sqrt(np.mean(test.std[test.kind == kind_] ** 2)))
+        z = (test.y - test.mean)[at] / np.hypot(calibration[f"alpha_{name}"] * test.std[at], noise[name])
+        assert 0.5 < np.sqrt(np.mean(z**2)) < 2.0
+    bare = run_fit(tungsten, settings={**SMALL, "posterior.kind": kind, "posterior.calibrate": False})
+    assert bare.model.calibration is None

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from mliuq.calibration import HeldOut, cross_fitted
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
-from mliuq.posterior.gaussian import GaussianSettings, draw_gaussian, fit_gaussian
+from mliuq.posterior.gaussian import FEW_CONFIGURATIONS, GaussianSettings, draw_gaussian, fit_gaussian
 from mliuq.posterior.hypercube import fit_hypercube
 from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
 from mliuq.regression.distributed import Progress, Team
@@ -30,12 +31,14 @@ class Posterior:
     noise : floors in eV/atom, eV/Å, eV/Å^3 by kind; empty where the posterior has none
     arrays : what describes the posterior beyond its members
     facts : plain values for the model's metadata
+    held_out : errors and spreads to calibrate on, where the posterior brings its own
     """
 
     moves: Floats
     noise: Mapping[str, float] = field(default_factory=dict)
     arrays: Mapping[str, Floats] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    held_out: HeldOut | None = None
 
 
 def build_posterior(
@@ -72,11 +75,15 @@ def build_posterior(
 def _gaussian(
     rows: RowSource, solution: Solution, statistics: RowStatistics, settings: PosteriorSettings, seed: int
 ) -> Posterior:
+    options = GaussianSettings(prior=settings.prior or None)
     data = left_out_rows(rows, solution, statistics, LeftOutSettings(seed=seed, selection=settings.selection))
-    fitted = fit_gaussian(data, GaussianSettings(prior=settings.prior or None))
+    fitted = fit_gaussian(data, options)
     moves = (
         draw_gaussian(fitted, solution, settings.members, seed) if settings.members else np.zeros((0, rows.n_weights))
     )
     floors = {"energy": fitted.noise.energy, "force": fitted.noise.force, "stress": fitted.noise.stress}
     facts = {"kind": "gaussian", "rows": len(data.e), "prior": fitted.prior, "converged": fitted.converged}
-    return Posterior(moves, floors, {"posterior.factor": solution.whitener @ fitted.factor}, facts)
+    held_out = None
+    if settings.calibrate and len(np.unique(data.config)) >= FEW_CONFIGURATIONS:
+        held_out = cross_fitted(data, options, seed=seed)
+    return Posterior(moves, floors, {"posterior.factor": solution.whitener @ fitted.factor}, facts, held_out)

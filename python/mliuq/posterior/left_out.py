@@ -84,7 +84,7 @@ def left_out_rows(
             chosen[rng.choice(candidates, settings.rows_per_kind, replace=False)] = True
     if not chosen.any():
         raise MliuqError(
-            "every configuration is needed to determine the weights, none can be left out to learn error bars from:"
+            "gaussian posterior: every configuration is needed to determine the weights, none can be left out:"
             " add configurations or fit fewer weights"
         )
     z = np.empty((int(chosen.sum()), solution.whitener.shape[1]))

@@ -1,0 +1,202 @@
+"""Calibration: one factor α per kind of quantity, and conformal quantiles, from errors on rows the fit has not seen.
+
+The predicted error is err = ((α·std)² + floor²)^½.  α is chosen so that err is honest on held-out rows:
+
+- energies, stresses: by maximum likelihood, minimising Σ [ln err² + e²/err²] (without floor: α² = mean of (e/std)²);
+- forces: so that the 95.45 % quantile of |e|/err is 2, as it is for a Gaussian: a single bad configuration brings
+  hundreds of force rows but cannot move a quantile far.
+
+A std estimated from M members scatters, and 1/std² is too large on average; asked to, α is corrected by ((M − 2)/M)^½,
+or by the ratio of the quantiles of Student's t with M degrees of freedom and of the Gaussian (compare Imbalzano et al.,
+J. Chem. Phys. 154, 074102 (2021), whose spread is about the mean of the members; ours is about the best fit).
+
+The conformal quantile c_p is the ⌈(n + 1)p⌉-th smallest |e|/err: the interval ± c_p·err holds a new error with
+probability ≥ p if its configuration is exchangeable with those calibrated on (Vovk et al. 2005; Papadopoulos et al.,
+ECML 2002), whatever the shape of the errors.
+
+Errors "not seen" are leave-one-configuration-out residuals, but a posterior fitted to them has seen them:
+`cross_fitted` fits it to some configurations and predicts the others.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import stdtrit
+
+from mliuq.errors import MliuqError
+from mliuq.posterior.gaussian import GaussianSettings, fit_gaussian
+from mliuq.posterior.left_out import LeftOutRows
+from mliuq.regression.rows import FORCE, KINDS, Floats
+
+log = logging.getLogger(__name__)
+
+LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
+TWO_SIGMA = 0.9545
+ALPHA_RANGE = (1e-3, 1e3)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Errors on rows not seen and what was predicted for them, arrays (n,).
+
+    Attributes
+    ----------
+    error : reference minus prediction; energies per atom (eV/atom), eV/Å, eV/Å³
+    spread : std of the posterior, without floor or calibration
+    floor : noise floor of each row
+    kind : ENERGY, FORCE or STRESS
+    source : where the rows come from, for the record
+    """
+
+    error: Floats
+    spread: Floats
+    floor: Floats
+    kind: NDArray[np.int8]
+    source: str
+
+    def validate(self) -> None:
+        """Raise MliuqError unless every row can be calibrated on."""
+        n = np.shape(self.error)
+        if any(np.shape(a) != n for a in (self.spread, self.floor, self.kind)) or len(n) != 1 or not n[0]:
+            raise MliuqError(f"calibration on {self.source}: expected arrays of one length, at least 1, found {n}")
+        if not all(np.isfinite(a).all() for a in (self.error, self.spread, self.floor)):
+            raise MliuqError(f"calibration on {self.source}: expected finite errors and spreads, found NaN or infinity")
+        dead = (self.spread <= 0) & (self.floor <= 0)
+        if dead.any():
+            raise MliuqError(
+                f"calibration on {self.source}: expected spreads above 0, found {int(dead.sum())} of {n[0]} rows"
+                " without (leave out rows that are zero by symmetry: metrics.informative)"
+            )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors and conformal quantiles, as the model file keeps them.
+
+    Attributes
+    ----------
+    alpha_energy, alpha_force, alpha_stress : α; 1 where nothing was there to calibrate on
+    conformal : kind → level (text) → quantile of |e|/err
+    rows : kind → number of rows
+    source : what the rows were
+    """
+
+    alpha_energy: float = 1.0
+    alpha_force: float = 1.0
+    alpha_stress: float = 1.0
+    conformal: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+
+    def alpha(self, kind: NDArray[np.int8]) -> Floats:
+        """α of each row, shape (n,)."""
+        return np.array([self.alpha_energy, self.alpha_force, self.alpha_stress])[kind]
+
+    def error_bars(self, spread: Floats, floor: Floats, kind: NDArray[np.int8]) -> Floats:
+        """Predicted errors ((α·std)² + floor²)^½, shape (n,)."""
+        return np.asarray(np.hypot(self.alpha(kind) * spread, floor))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values for the model file."""
+        return {
+            "alpha_energy": self.alpha_energy,
+            "alpha_force": self.alpha_force,
+            "alpha_stress": self.alpha_stress,
+            "conformal": {kind: dict(quantiles) for kind, quantiles in self.conformal.items()},
+            "rows": dict(self.rows),
+            "source": self.source,
+        }
+
+
+def calibrate(held_out: HeldOut, *, members: int | None = None, levels: Sequence[float] = LEVELS) -> Calibration:
+    """Find α and conformal quantiles of each kind present.
+
+    Parameters
+    ----------
+    members : number of members `spread` was estimated from, if the bias of few should be taken out of α
+    levels : probabilities of the conformal quantiles; one that needs more rows than there are is left out
+
+    Raises
+    ------
+    MliuqError
+        if there are no rows, or rows that cannot be calibrated on.
+    """
+    held_out.validate()
+    alpha, conformal, rows = {}, {}, {}
+    for kind in np.unique(held_out.kind):
+        at, name = held_out.kind == kind, KINDS[kind]
+        error, spread, floor = np.abs(held_out.error[at]), held_out.spread[at], held_out.floor[at]
+        if kind == FORCE:
+            alpha[name] = alpha_by_quantile(error, spread, floor, members=members)
+        else:
+            alpha[name] = alpha_by_likelihood(error, spread, floor, members=members)
+        rows[name] = int(at.sum())
+        conformal[name] = _conformal(error / np.hypot(alpha[name] * spread, floor), levels)
+    factors = {f"alpha_{name}": value for name, value in alpha.items()}
+    return Calibration(conformal=conformal, rows=rows, source=held_out.source, **factors)
+
+
+def alpha_by_likelihood(error: Floats, spread: Floats, floor: Floats, *, members: int | None = None) -> float:
+    """α that minimises Σ [ln((α·std)² + floor²) + e²/((α·std)² + floor²)]."""
+    s2, floor2, e2 = np.square(spread), np.square(floor), np.square(error)
+
+    def cost(log_alpha: float) -> float:
+        v = np.exp(2 * log_alpha) * s2 + floor2
+        return float(np.mean(np.log(v) + e2 / v))
+
+    grid = np.linspace(np.log(ALPHA_RANGE[0]), np.log(ALPHA_RANGE[1]), 121)
+    best = int(np.argmin([cost(a) for a in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
+    return float(np.exp(found.x)) * (1.0 if members is None else np.sqrt(max(members - 2, 1) / members))
+
+
+def alpha_by_quantile(error: Floats, spread: Floats, floor: Floats, *, members: int | None = None) -> float:
+    """α at which the 95.45 % quantile of |e|/err is 2; by likelihood where the floor alone is wider than that."""
+
+    def excess(log_alpha: float) -> float:
+        return float(np.quantile(np.abs(error) / np.hypot(np.exp(log_alpha) * spread, floor), TWO_SIGMA)) - 2.0
+
+    low, high = np.log(ALPHA_RANGE)
+    if excess(low) <= 0 or excess(high) >= 0:
+        return alpha_by_likelihood(error, spread, floor, members=members)
+    alpha = float(np.exp(brentq(excess, low, high, xtol=1e-10)))
+    return alpha if members is None else alpha * 2.0 / float(stdtrit(members, 0.5 + 0.5 * TWO_SIGMA))
+
+
+def cross_fitted(
+    data: LeftOutRows, settings: GaussianSettings | None = None, *, folds: int = 5, seed: int = 0
+) -> HeldOut:
+    """Predict every left-out row by a Gaussian posterior fitted without its configuration's fold.
+
+    Raises
+    ------
+    MliuqError
+        with fewer configurations than folds.
+    """
+    configurations, index = np.unique(data.config, return_inverse=True)
+    if len(configurations) < max(folds, 2):
+        raise MliuqError(f"calibration: expected at least {max(folds, 2)} configurations, found {len(configurations)}")
+    fold = (np.random.default_rng(seed).permutation(len(configurations)) % folds)[index]
+    spread, floor = np.empty_like(data.e), np.empty_like(data.e)
+    for k in range(folds):
+        out = fold == k
+        posterior = fit_gaussian(data.take(~out), settings)
+        spread[out] = posterior.spread(data.z[out])
+        floor[out] = posterior.noise.of(data.kind[out])
+        log.debug("calibration: fold %d of %d", k + 1, folds)
+    source = f"leave-one-configuration-out residuals, posterior cross-fitted in {folds} folds (seed {seed})"
+    return HeldOut(data.e, spread, floor, data.kind, source)
+
+
+def _conformal(score: Floats, levels: Sequence[float]) -> dict[str, float]:
+    ordered, n = np.sort(score), len(score)
+    rank = {level: int(np.ceil((n + 1) * level)) for level in levels}
+    return {f"{level:g}": float(ordered[k - 1]) for level, k in rank.items() if k <= n}

@@ -1,0 +1,146 @@
+"""Calibration: α and conformal quantiles on errors whose truth is known."""
+
+import numpy as np
+import pytest
+from mliuq.calibration import (
+    Calibration,
+    HeldOut,
+    alpha_by_likelihood,
+    alpha_by_quantile,
+    calibrate,
+    cross_fitted,
+)
+from mliuq.errors import MliuqError
+from mliuq.posterior.left_out import LeftOutRows
+from mliuq.regression.rows import ENERGY, FORCE, STRESS
+
+N = 40000
+TRUE = {ENERGY: 2.0, FORCE: 0.5, STRESS: 3.0}
+
+
+def held_out(floor: float = 0.0, seed: int = 0) -> HeldOut:
+    """Gaussian errors, std too small by a known factor of each kind."""
+    rng = np.random.default_rng(seed)
+    kind = (np.arange(N) % 3).astype(np.int8)
+    spread = rng.lognormal(0, 0.5, N)
+    factor = np.array([TRUE[k] for k in range(3)])[kind]
+    error = np.hypot(factor * spread, floor) * rng.standard_normal(N)
+    return HeldOut(error, spread, np.full(N, floor), kind, "made up")
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.3])
+def test_known_factors_are_found(floor):
+    found = calibrate(held_out(floor))
+    assert found.alpha_energy == pytest.approx(TRUE[ENERGY], rel=0.03)
+    assert found.alpha_force == pytest.approx(TRUE[FORCE], rel=0.05)
+    assert found.alpha_stress == pytest.approx(TRUE[STRESS], rel=0.03)
+    assert found.rows == {"energy": 13334, "force": 13333, "stress": 13333}
+
+
+def test_without_floor_the_likelihood_is_the_root_mean_square():
+    data = held_out()
+    z = data.error / data.spread
+    assert alpha_by_likelihood(data.error, data.spread, data.floor) == pytest.approx(np.sqrt(np.mean(z**2)), rel=1e-6)
+
+
+def test_quantile_is_two_afterwards():
+    data = held_out(0.3)
+    alpha = alpha_by_quantile(data.error, data.spread, data.floor)
+    z = np.abs(data.error) / np.hypot(alpha * data.spread, data.floor)
+    assert np.quantile(z, 0.9545) == pytest.approx(2.0, abs=1e-6)
+
+
+def test_one_bad_configuration_does_not_move_forces():
+    rng = np.random.default_rng(1)
+    error, spread = rng.standard_normal(10000), np.ones(10000)
+    bad = error.copy()
+    bad[:150] *= 100
+    assert alpha_by_quantile(bad, spread, 0 * spread) == pytest.approx(
+        alpha_by_quantile(error, spread, 0 * spread), rel=0.08
+    )
+    assert alpha_by_likelihood(bad, spread, 0 * spread) > 10
+
+
+def test_forces_below_the_floor_leave_a_finite_factor():
+    rng = np.random.default_rng(2)
+    error, spread = 0.1 * rng.standard_normal(1000), np.full(1000, 0.05)
+    assert 0 < alpha_by_quantile(error, spread, np.full(1000, 1.0)) < 1
+
+
+@pytest.mark.parametrize("members", [5, 20])
+@pytest.mark.parametrize("find", [alpha_by_likelihood, alpha_by_quantile])
+def test_few_members_do_not_bias(find, members):
+    rng = np.random.default_rng(3)
+    true = rng.lognormal(0, 0.5, 100000)
+    error, few = (
+        1.5 * true * rng.standard_normal(true.size),
+        true * np.sqrt(rng.chisquare(members, true.size) / members),
+    )
+    zero = np.zeros_like(true)
+    assert find(error, few, zero, members=members) == pytest.approx(1.5, rel=0.02)
+    assert find(error, few, zero) > 1.55
+
+
+def test_conformal_quantiles_hold_on_fresh_errors():
+    found, fresh = calibrate(held_out(0.3, seed=4), levels=(0.8, 0.9545)), held_out(0.3, seed=5)
+    score = np.abs(fresh.error) / found.error_bars(fresh.spread, fresh.floor, fresh.kind)
+    for kind, name in enumerate(("energy", "force", "stress")):
+        for level, quantile in found.conformal[name].items():
+            assert np.mean(score[fresh.kind == kind] <= quantile) == pytest.approx(float(level), abs=0.015)
+
+
+def test_conformal_levels_beyond_the_rows_are_left_out():
+    data = HeldOut(np.arange(1.0, 10.0), np.ones(9), np.zeros(9), np.zeros(9, dtype=np.int8), "nine")
+    found = calibrate(data, levels=(0.5, 0.9, 0.95))
+    assert list(found.conformal["energy"]) == ["0.5", "0.9"]
+    assert found.conformal["energy"]["0.5"] == pytest.approx(5 / found.alpha_energy)
+    assert found.alpha_force == 1.0
+
+
+def test_cross_fitting_predicts_rows_it_has_not_seen():
+    rng = np.random.default_rng(6)
+    z = rng.standard_normal((600, 3))
+    e = np.einsum("rp,rp->r", z, rng.standard_normal((600, 3)))
+    kind, config = (np.arange(600) % 2).astype(np.int8), np.arange(600) // 2
+    data = LeftOutRows(z, e, kind, config)
+    first = cross_fitted(data, folds=3)
+    changed = e.copy()
+    changed[config == 0] *= 30
+    second = cross_fitted(LeftOutRows(z, changed, kind, config), folds=3)
+    own = config == 0
+    assert np.array_equal(first.spread[own], second.spread[own])
+    assert not np.allclose(first.spread, second.spread, rtol=0.01)
+    assert calibrate(first).alpha_energy == pytest.approx(1.0, abs=0.15)
+
+
+def test_plain_values_for_the_model_file():
+    found = calibrate(held_out())
+    values = found.to_mapping()
+    assert set(values) == {"alpha_energy", "alpha_force", "alpha_stress", "conformal", "rows", "source"}
+    assert Calibration(**values) == found
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"error": np.ones(2)}, "one length"),
+        ({"error": np.array([1.0, np.nan, 1.0])}, "finite"),
+        ({"spread": np.array([1.0, 0.0, 1.0])}, "1 of 3 rows"),
+    ],
+)
+def test_bad_rows_are_named(change, says):
+    good = {
+        "error": np.ones(3),
+        "spread": np.ones(3),
+        "floor": np.zeros(3),
+        "kind": np.zeros(3, np.int8),
+        "source": "x",
+    }
+    with pytest.raises(MliuqError, match=says):
+        calibrate(HeldOut(**(good | change)))
+
+
+def test_too_few_configurations_are_named():
+    data = LeftOutRows(np.ones((3, 1)), np.ones(3), np.zeros(3, np.int8), np.arange(3))
+    with pytest.raises(MliuqError, match="at least 5 configurations, found 3"):
+        cross_fitted(data)
