@@ -3,6 +3,7 @@
 
 #include "kernels/equal_components.hpp"
 #include "kernels/reference_kernel.hpp"
+#include "kernels/simd/simd_kernel.hpp"
 #include "mliuq/error.hpp"
 #include "mliuq/kernel.hpp"
 
@@ -18,7 +19,13 @@ std::string_view to_string(InstructionSet set) {
   return "unknown";
 }
 
-std::vector<InstructionSet> available_instruction_sets() { return {InstructionSet::reference}; }
+std::vector<InstructionSet> available_instruction_sets() {
+  std::vector<InstructionSet> available;
+  for (InstructionSet set :
+       {InstructionSet::reference, InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512})
+    if (cpu_runs(set)) available.push_back(set);
+  return available;
+}
 
 KernelChoice KernelChoice::automatic(Precision precision) {
   const auto available = available_instruction_sets();
@@ -40,10 +47,15 @@ std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel&
                 std::to_string(model.n_components()) + " components, expected " + std::to_string(params.n_elements()) +
                 " and " + std::to_string(params.n_components()));
   if (const auto equal = with_equal_weights(params, model)) return make_kernel(params, *equal, choice);
+  if (!cpu_runs(choice.instruction_set))
+    throw Error("kernel: this machine or build does not run " + std::string(to_string(choice.instruction_set)));
   switch (choice.instruction_set) {
     case InstructionSet::reference: return make_reference_kernel(params, model);
-    default: throw Error("kernel: " + std::string(to_string(choice.instruction_set)) + " is not in this build");
+    case InstructionSet::baseline: return make_simd_kernel_baseline(params, model, choice.precision);
+    case InstructionSet::avx2: return make_simd_kernel_avx2(params, model, choice.precision);
+    case InstructionSet::avx512: return make_simd_kernel_avx512(params, model, choice.precision);
   }
+  throw Error("kernel: unknown instruction set");
 }
 
 }  // namespace mliuq

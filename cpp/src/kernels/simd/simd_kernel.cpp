@@ -241,6 +241,9 @@ std::unique_ptr<Kernel> make_simd_kernel_avx512(const SnapParams& params, const 
   return simd::make(params, model, precision, simd::avx512::stages(0.0), simd::avx512::stages(0.0f),
                     InstructionSet::avx512);
 }
+#else
+std::unique_ptr<Kernel> make_simd_kernel_avx2(const SnapParams&, const EnergyModel&, Precision) { return nullptr; }
+std::unique_ptr<Kernel> make_simd_kernel_avx512(const SnapParams&, const EnergyModel&, Precision) { return nullptr; }
 #endif
 
 bool cpu_runs(InstructionSet set) {

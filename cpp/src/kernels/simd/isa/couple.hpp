@@ -26,8 +26,10 @@ MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<
     const Real* column_cg = cg + op.column_cg;
     _Pragma("GCC unroll 9")
     for (int a = 0; a < n_columns; ++a) {
-      const V product_re = u1[0] * u2[0] - u1[1] * u2[1];
-      const V product_im = u1[0] * u2[1] + u1[1] * u2[0];
+      const V a_re = in_register(u1[0]), a_im = in_register(u1[1]);
+      const V b_re = in_register(u2[0]), b_im = in_register(u2[1]);
+      const V product_re = a_re * b_re - a_im * b_im;
+      const V product_im = a_re * b_im + a_im * b_re;
       MLIUQ_UNROLL
       for (int t = 0; t < Levels; ++t) {
         sum_re[t] += column_cg[t] * product_re;

@@ -89,20 +89,32 @@ template <int Rows, int Slots, class Real>
 MLIUQ_INLINE void dot_level(const Plan<Real>& plan, const Block<Real>& block, int j, const int* products) {
   using V = Vector<Real>;
   const V* z[Rows];
-  V sum[Rows][3 * Slots] = {};
+  V sum[Rows][3 * Slots];
+  MLIUQ_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    MLIUQ_UNROLL
+    for (int x = 0; x < 3 * Slots; ++x) sum[r][x] = V{};
+  }
+  MLIUQ_UNROLL
   for (int r = 0; r < Rows; ++r) z[r] = vectors(block.Z) + 2 * plan.products[products[r]].stored;
   const V* dU = vectors(block.dU) + 2 * half_level(j);
   for (int i = 0; i < 2 * half_used(j); ++i) {
+    V factor[Rows];
+    MLIUQ_UNROLL
+    for (int r = 0; r < Rows; ++r) factor[r] = in_register(z[r][i]);
     MLIUQ_UNROLL
     for (int x = 0; x < 3 * Slots; ++x) {
-      const V d = dU[2 * x * plan.n_half + i];
+      const V d = in_register(dU[2 * x * plan.n_half + i]);
       MLIUQ_UNROLL
-      for (int r = 0; r < Rows; ++r) sum[r][x] += z[r][i] * d;
+      for (int r = 0; r < Rows; ++r) sum[r][x] += factor[r] * d;
     }
   }
   V* dots = vectors(block.dots);
-  for (int r = 0; r < Rows; ++r)
+  MLIUQ_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    MLIUQ_UNROLL
     for (int x = 0; x < 3 * Slots; ++x) dots[x * plan.n_products + products[r]] = sum[r][x];
+  }
 }
 
 template <int Slots, class Real>
@@ -115,10 +127,27 @@ template <int Slots, class Real>
   }
 }
 
+/// ∂B ← Σ factor · dot over the terms of every component. All directions go together: alone, each would wait for its
+/// own last store.
+template <int Slots, class Real>
+[[gnu::noinline]] void gather_components(const Plan<Real>& plan, const Block<Real>& block, int channel) {
+  Vector<Real>* dB = vectors(block.dB);
+  set_zero<Real>(dB, 3 * Slots * plan.n_components);
+  for (int p = 0; p < plan.n_products; ++p) {
+    const Vector<Real>* dots = vectors(block.dots) + p;
+    const int* first = plan.first_term + p * plan.n_channels + channel;
+    for (int t = first[0]; t < first[1]; ++t) {
+      const Real factor = plan.terms[t].factor;
+      Vector<Real>* sum = dB + plan.terms[t].component;
+      MLIUQ_UNROLL
+      for (int x = 0; x < 3 * Slots; ++x) sum[x * plan.n_components] += factor * dots[x * plan.n_products];
+    }
+  }
+}
+
 /// ∂B/∂r of slots first_slot … first_slot + n_slots − 1, all of one channel.
 template <class Real>
 void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int first_slot, int n_slots) {
-  using V = Vector<Real>;
   static_assert(kDeriveSlots == 2, "one case per number of slots");
   for (int slot = first_slot; slot < first_slot + n_slots; ++slot) {
     walk(plan, block, slot, slot + 1, KeepRows<Real>{vectors(block.v)});
@@ -130,15 +159,10 @@ void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int f
     dot_products<1>(plan, block);
   else
     dot_products<2>(plan, block);
-  for (int x = 0; x < 3 * n_slots; ++x) {
-    V* dB = vectors(block.dB) + static_cast<long>(x) * plan.n_components;
-    const V* dots = vectors(block.dots) + x * plan.n_products;
-    set_zero<Real>(dB, plan.n_components);
-    for (int p = 0; p < plan.n_products; ++p) {
-      const int* first = plan.first_term + p * plan.n_channels + channel;
-      for (int t = first[0]; t < first[1]; ++t) dB[plan.terms[t].component] += plan.terms[t].factor * dots[p];
-    }
-  }
+  if (n_slots == 1)
+    gather_components<1>(plan, block, channel);
+  else
+    gather_components<2>(plan, block, channel);
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -6,6 +6,22 @@
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
+/// Σ x y over n vectors, in several sums that do not wait for each other.
+template <class Real>
+MLIUQ_INLINE Vector<Real> real_dot(const Vector<Real>* x, const Vector<Real>* y, int n) {
+  constexpr int n_parts = 6;
+  Vector<Real> parts[n_parts];
+  MLIUQ_UNROLL
+  for (int p = 0; p < n_parts; ++p) parts[p] = Vector<Real>{};
+  int i = 0;
+  for (; i + n_parts <= n; i += n_parts) {
+    MLIUQ_UNROLL
+    for (int p = 0; p < n_parts; ++p) parts[p] += x[i + p] * y[i + p];
+  }
+  for (; i < n; ++i) parts[0] += x[i] * y[i];
+  return ((parts[0] + parts[1]) + (parts[2] + parts[3])) + (parts[4] + parts[5]);
+}
+
 template <class Real>
 void describe(const Plan<Real>& plan, const Block<Real>& block) {
   using V = Vector<Real>;
@@ -14,13 +30,8 @@ void describe(const Plan<Real>& plan, const Block<Real>& block) {
     const Product& product = plan.products[dot->product];
     const V* z = vectors(block.Z) + 2 * product.stored;
     const V* u = vectors(block.U_half) + 2 * (dot->channel * plan.n_half + half_level(product.j));
-    V even{}, odd{};
-    for (int i = 0; i < half_used(product.j); ++i) {
-      even += u[2 * i] * z[2 * i];
-      odd += u[2 * i + 1] * z[2 * i + 1];
-    }
-    B[dot->component] = even + odd;
-    if (dot->twin >= 0) B[dot->twin] = even + odd;
+    B[dot->component] = real_dot<Real>(u, z, 2 * half_used(product.j));
+    if (dot->twin >= 0) B[dot->twin] = B[dot->component];
   }
   finish_descriptors(plan, block);
 }
@@ -51,22 +62,44 @@ void respond(const Plan<Real>& plan, const Block<Real>& block) {
   }
 }
 
+/// Products folded at a time: Y is read and written once for all of them.
+inline constexpr int kFoldProducts = 4;
+
+template <int Count, class Real>
+MLIUQ_INLINE void fold_level(const Plan<Real>& plan, const Block<Real>& block, int j, int channel,
+                             const int* products) {
+  using V = Vector<Real>;
+  const V* beta = vectors(block.beta);
+  const V* z[Count];
+  V weight[Count];
+  MLIUQ_UNROLL
+  for (int c = 0; c < Count; ++c) {
+    z[c] = vectors(block.Z) + 2 * plan.products[products[c]].stored;
+    weight[c] = V{};
+    const int* first = plan.first_term + products[c] * plan.n_channels + channel;
+    for (int t = first[0]; t < first[1]; ++t) weight[c] += plan.terms[t].factor * beta[plan.terms[t].weight];
+  }
+  V* y = vectors(block.Y) + 2 * (channel * plan.n_half + half_level(j));
+  for (int i = 0; i < 2 * half_used(j); ++i) {
+    V sum = y[i];
+    MLIUQ_UNROLL
+    for (int c = 0; c < Count; ++c) sum += weight[c] * z[c][i];
+    y[i] = sum;
+  }
+}
+
 /// Y of every channel: each product with the weight its terms give it.
 template <class Real>
 void fold(const Plan<Real>& plan, const Block<Real>& block) {
-  using V = Vector<Real>;
-  const V* beta = vectors(block.beta);
   set_zero<Real>(vectors(block.Y), 2 * plan.n_half * plan.n_channels);
-  const int* first = plan.first_term;
-  for (int p = 0; p < plan.n_products; ++p) {
-    const Product& product = plan.products[p];
-    const V* z = vectors(block.Z) + 2 * product.stored;
-    for (int channel = 0; channel < plan.n_channels; ++channel, ++first) {
-      V weight{};
-      for (int t = first[0]; t < first[1]; ++t) weight += plan.terms[t].factor * beta[plan.terms[t].weight];
-      V* y = vectors(block.Y) + 2 * (channel * plan.n_half + half_level(product.j));
-      for (int i = 0; i < 2 * half_used(product.j); ++i) y[i] += weight * z[i];
-    }
+  for (int j = 0; j <= plan.twojmax; ++j) {
+    const int* product = plan.level_products + plan.first_of_level[j];
+    const int* last = plan.level_products + plan.first_of_level[j + 1];
+    for (; product + kFoldProducts <= last; product += kFoldProducts)
+      for (int channel = 0; channel < plan.n_channels; ++channel)
+        fold_level<kFoldProducts>(plan, block, j, channel, product);
+    for (; product < last; ++product)
+      for (int channel = 0; channel < plan.n_channels; ++channel) fold_level<1>(plan, block, j, channel, product);
   }
 }
 
@@ -78,8 +111,7 @@ void energy(const Plan<Real>& plan, const Block<Real>& block) {
   const V* Y = vectors(block.Y);
   double sums[kLanes<Real>] = {};
   for (int j = 0; j <= plan.twojmax; ++j) {
-    V level{};
-    for (int i = 2 * half_level(j); i < 2 * (half_level(j) + half_used(j)); ++i) level += U[i] * Y[i];
+    const V level = real_dot<Real>(U + 2 * half_level(j), Y + 2 * half_level(j), 2 * half_used(j));
     for (int l = 0; l < kLanes<Real>; ++l) sums[l] += level[l];
   }
   for (int l = 0; l < kLanes<Real>; ++l)

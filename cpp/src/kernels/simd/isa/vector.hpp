@@ -35,6 +35,16 @@ MLIUQ_INLINE Vector<Real> broadcast(Real x) {
   return Vector<Real>{} + x;
 }
 
+/// The value, in a register from here on: keeps the compiler from reading memory again at each use, where the load
+/// units and not the arithmetic would set the pace.
+template <class V>
+MLIUQ_INLINE V in_register(V x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x));
+#endif
+  return x;
+}
+
 template <class Real>
 MLIUQ_INLINE Vector<Real> square_root(Vector<Real> x) {
   Vector<Real> y;
