@@ -47,14 +47,15 @@ class WeightSettings:
 
     Attributes
     ----------
-    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made
+    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made.  By default
+        an energy error of 10 meV/atom counts as much as a force error of 0.1 eV/Å
     groups : weights by group (`config_type`)
     columns : info keys holding weights of a configuration, by kind (``{"energy": "fitsnap_eweight"}``)
     columns_multiply_rows : the columns hold FitSNAP's weights, which multiply rows and are squared here
     near_equilibrium : the paper's weighting
     """
 
-    energy: float = 1.0
+    energy: float = 100.0
     force: float = 1.0
     stress: float = 0.0
     groups: Mapping[str, GroupWeights] = field(default_factory=dict)
