@@ -1,9 +1,9 @@
 """Weights of squared residuals.
 
-The weight of a row is built in this order: the constant of its kind; the near-equilibrium factor, if asked for, with
-energy and force weights brought to equal sums; the table entry of its configuration's group, which replaces the
-constant; the configuration's own column, which multiplies.  FitSNAP's weights multiply rows, so theirs are the square
-roots of ours.
+The weight of a row starts from the constant of its kind, or from the near-equilibrium factor, which stands in place of
+the constants of energies and forces.  The table entry of its configuration's group replaces the constant (and
+multiplies the factor); the configuration's own column multiplies.  FitSNAP's weights multiply rows, so theirs are the
+square roots of ours.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class NearEquilibrium:
     """Weighting towards what matters near equilibrium: exp(−(E − E_min)/a) per energy, exp(−|F_i|/b) per atom's force.
 
     a and b are the scales of Perez et al., npj Comput. Mater. 11, 263 (2025): E is the energy per atom, E_min the
-    lowest of the data set.  Energy and force weights are then scaled so that the two kinds have equal sums.
+    lowest of the data set.  Energy and force weights are then scaled so that the two kinds have equal sums, a force
+    component weighing one on average; the constants `energy` and `force` say no more than whether to fit them at all.
     """
 
     energy_scale: float = 2.0
@@ -47,8 +48,8 @@ class WeightSettings:
 
     Attributes
     ----------
-    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made.  By default
-        an energy error of 10 meV/atom counts as much as a force error of 0.1 eV/Å
+    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made.  By
+        default an energy error of 10 meV/atom counts as much as a force error of 0.1 eV/Å
     groups : weights by group (`config_type`)
     columns : info keys holding weights of a configuration, by kind (``{"energy": "fitsnap_eweight"}``)
     columns_multiply_rows : the columns hold FitSNAP's weights, which multiply rows and are squared here
@@ -94,6 +95,12 @@ class WeightSettings:
         own = getattr(self.groups.get(group or ""), name, None) if group is not None else None
         return float(getattr(self, name) if own is None else own)
 
+    def _factor(self, group: str | None, kind: int) -> float:
+        """Return the constant, or what multiplies the near-equilibrium factor in its place."""
+        value = self._constant(group, kind)
+        own = group is not None and getattr(self.groups.get(group), KINDS[kind], None) is not None
+        return 1.0 if self.near_equilibrium and kind != STRESS and value > 0.0 and not own else value
+
 
 def row_weights(
     structures: Sequence[Atoms], targets: Sequence[Targets], settings: WeightSettings, keys: Keys
@@ -114,7 +121,7 @@ def row_weights(
     weights = []
     for index, (atoms, group) in enumerate(zip(structures, groups, strict=True)):
         e, f, s = (
-            settings._constant(group, kind) * _column(atoms, KINDS[kind], settings, describe(atoms, index, keys.group))
+            settings._factor(group, kind) * _column(atoms, KINDS[kind], settings, describe(atoms, index, keys.group))
             for kind in (ENERGY, FORCE, STRESS)
         )
         weights.append((e * energy[index], f * force[index], s))
