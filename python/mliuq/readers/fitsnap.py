@@ -59,7 +59,7 @@ def _to_atoms(data: dict[str, Any], dataset: dict[str, Any], path: Path, folder:
             raise MliuqError(f"{path}: stress is in {style!r}, expected one of {', '.join(_PRESSURE)}")
         pressure = np.asarray(data["Stress"], dtype=float)  # positive under compression
         results["stress"] = -_PRESSURE[style] * pressure[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
-    atoms.calc = SinglePointCalculator(atoms, **results)  # type: ignore[no-untyped-call]
+    atoms.calc = SinglePointCalculator(atoms, **results)
     return atoms
 
 

@@ -76,7 +76,7 @@ def _read_database(path: Path) -> list[Atoms]:
     import ase.db
 
     structures = []
-    with ase.db.connect(path, use_lock_file=False) as database:  # type: ignore[no-untyped-call]
+    with ase.db.connect(path, use_lock_file=False) as database:
         for row in database.select():
             atoms = row.toatoms()
             atoms.info.update(row.key_value_pairs)
