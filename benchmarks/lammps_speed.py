@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from mliuq import Model
 from mliuq.lammps import load_mpi
 

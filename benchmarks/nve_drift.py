@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
 from mliuq import Model
 from mliuq.lammps import load_mpi
 

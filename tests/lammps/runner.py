@@ -123,8 +123,22 @@ def evaluate(
     `pair` are the pair_style and pair_coeff lines, `before` goes above the structure, `after` below the pair style,
     `columns` are further per-atom values for the dump.
     """
-    script = before + structure(atoms, folder, elements) + pair + "\n" + after + _STATE + action + "\n"
-    output = run(script + _WRITE.format(columns=columns), folder, ranks=ranks, threads=threads)
+    script = before + structure(atoms, folder, elements) + pair + "\n" + after
+    return state_after(script, folder, ranks=ranks, threads=threads, action=action, columns=columns)
+
+
+def state_after(
+    script: str,
+    folder: Path,
+    *,
+    ranks: int = 1,
+    threads: int | None = None,
+    action: str = "run 0",
+    columns: str = "",
+) -> State:
+    """The state a script and a last action end in."""
+    script += _STATE + action + "\n" + _WRITE.format(columns=columns)
+    output = run(script, folder, ranks=ranks, threads=threads)
     assert output.returncode == 0, output.text
     return read_state(folder)
 

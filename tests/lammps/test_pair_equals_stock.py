@@ -64,9 +64,7 @@ def test_quadratic_and_several_elements(name: str, make_model: Make, tmp_path: P
     atoms.wrap()
     expected = evaluate(atoms, stock(name, *elements), tmp_path / "stock", elements=elements)
     found = evaluate(atoms, ours(make_model(name), *elements), tmp_path / "ours", elements=elements)
-    # Stock forces of InP (chemflag) miss the derivative of stock's own energy by 1e-9; ours meet it to 5e-11.
-    assert_equal(found, expected, 1e-7 if name == "InP_JCPA2020" else 1e-10)
-    assert found.energy == pytest.approx(expected.energy, rel=1e-12)
+    assert_equal(found, expected)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
