@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, overload
 
 import numpy as np
@@ -79,6 +80,11 @@ def descriptors(
     return (B, DescriptorDerivatives(centre, atom, values)) if derivatives else B
 
 
+@lru_cache(maxsize=8)
+def _row_builder(params: SnapParams) -> RowBuilder:
+    return RowBuilder(params.core)
+
+
 def design_rows(
     structures: Iterable[Atoms],
     params: SnapParams,
@@ -113,4 +119,4 @@ def design_rows(
         As `descriptors`; for stress rows also when the structure has no volume.
     """
     packed = [pack(atoms, params) for atoms in structures]
-    return RowBuilder(params.core).build(packed, energy=energy, forces=forces, stress=stress, threads=threads or 0)
+    return _row_builder(params).build(packed, energy=energy, forces=forces, stress=stress, threads=threads or 0)

@@ -58,10 +58,16 @@ class Neighbours:
         n = len(self._positions)
         targets = j.copy()
         crossing = np.flatnonzero(shifts.any(axis=1))
-        images, inverse = np.unique(np.column_stack([j[crossing], shifts[crossing]]), axis=0, return_inverse=True)
-        targets[crossing] = n + inverse.reshape(-1)
-        self._owners = np.concatenate([np.arange(n), images[:, 0]])
-        self._shifts = np.concatenate([np.zeros((n, 3)), images[:, 1:] @ self._cell])
+        # One number per image sorts faster than rows of four.
+        reach = int(np.abs(shifts).max(initial=0))
+        base = 2 * reach + 1
+        place = ((shifts[crossing] + reach) @ (base * base, base, 1)) * n + j[crossing]
+        images, inverse = np.unique(place, return_inverse=True)
+        targets[crossing] = n + inverse
+        cells, atoms = np.divmod(images, n)
+        image_shifts = np.column_stack([cells // (base * base), cells // base % base, cells % base]) - reach
+        self._owners = np.concatenate([np.arange(n), atoms])
+        self._shifts = np.concatenate([np.zeros((n, 3)), image_shifts @ self._cell])
         offsets = np.zeros(n + 1, dtype=np.int32)
         np.cumsum(np.bincount(i, minlength=n), out=offsets[1:])
         volume = abs(np.linalg.det(self._cell))
