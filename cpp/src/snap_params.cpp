@@ -86,11 +86,14 @@ void SnapParams::validate() const {
   } else if (!sinner.empty() || !dinner.empty()) {
     throw Error("SNAP parameters: sinner and dinner are given, expected only with switchinnerflag 1");
   }
-  const long long k = n_components();
-  const long long weights_per_element = 1 + k + (quadraticflag ? k * (k + 1) / 2 : 0);
-  if (weights_per_element * static_cast<long long>(n) > 50'000'000)
-    throw Error("SNAP parameters: " + std::to_string(weights_per_element) + " weights per element, expected a model of "
-                "at most 50 million weights; lower twojmax or drop chemflag or quadraticflag");
+  // In floating point: a hostile number of elements must not overflow before it is refused.
+  const double channels = chemflag ? static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) : 1.0;
+  const double k = channels * bispectrum_count(twojmax);
+  const double weights_per_element = 1.0 + k + (quadraticflag ? 0.5 * k * (k + 1.0) : 0.0);
+  if (weights_per_element * static_cast<double>(n) > 5e7)
+    throw Error("SNAP parameters: " + std::to_string(static_cast<long long>(std::min(weights_per_element, 9e18))) +
+                " weights per element, expected a model of at most 50 million weights; lower twojmax or drop chemflag "
+                "or quadraticflag");
 }
 
 }  // namespace mliuq
