@@ -16,7 +16,7 @@ _VOIGT = [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]
 def check_gradient(
     found: ArrayLike, expected: ArrayLike, *, rtol: float = 1e-7, smallest: float = 1e-4, what: str = "gradient"
 ) -> None:
-    """``found`` equals ``expected`` to ``rtol`` of the largest entry, which must exceed ``smallest``. NaN never passes."""
+    """Equal to ``rtol`` of the largest entry, which must exceed ``smallest``; NaN never passes."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert np.all(np.isfinite(found)), f"{what}: not finite: {found}"
     assert np.all(np.isfinite(expected)), f"{what}: the differences are not finite: {expected}"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
+    from mliuq.bispectrum import descriptors
     from mliuq.calculator import MLIUQCalculator
-    from mliuq.descriptors import descriptors
     from mliuq.fitting import fit
     from mliuq.model import Model
     from mliuq.params import SnapParams
@@ -21,7 +21,7 @@ _HOME = {
     "MLIUQCalculator": "mliuq.calculator",
     "Model": "mliuq.model",
     "SnapParams": "mliuq.params",
-    "descriptors": "mliuq.descriptors",
+    "descriptors": "mliuq.bispectrum",
     "fit": "mliuq.fitting",
 }
 

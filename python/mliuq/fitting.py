@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mliuq.bispectrum import descriptors
 from mliuq.calibration import HeldOut, calibrate
-from mliuq.descriptors import descriptors
 from mliuq.errors import MliuqError
 from mliuq.errortable import ErrorLine, error_lines
 from mliuq.metrics import informative

@@ -1,7 +1,7 @@
 """SNAP with twojmax 0, where the bispectrum is a product of densities, written from the definition in plain numpy.
 
-With one level u⁰ = 1, so that U_μ(i) = [self] + Σ_{j in μ} s_ij, s = w_j f_c(r) f_in(r), and B_{κλμ} = U_κ U_λ U_μ (minus
-its value for the lone atom with bzeroflag). Neighbours come from ASE's own list.
+With one level u⁰ = 1, so that U_μ(i) = [self] + Σ_{j in μ} s_ij with s = w_j f_c(r) f_in(r), and B_{κλμ} = U_κ U_λ U_μ
+(minus its value for the lone atom with bzeroflag). Neighbours come from ASE's own list.
 """
 
 from __future__ import annotations

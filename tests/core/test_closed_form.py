@@ -139,8 +139,8 @@ class TestCutoff:
             assert ratios[2][1] == pytest.approx(2 * 3 * model.theta[0, 1] * rate**2 / 4, rel=1e-3)
         for r in (self.CUTOFF, self.CUTOFF + 1e-12, self.CUTOFF + 0.3):
             energy, slope = at(r)
-            assert energy == lone
-            assert slope == 0.0
+            assert energy == pytest.approx(lone, rel=1e-14)
+            assert slope == pytest.approx(0.0, abs=1e-14)
 
     def test_inner_switching_is_smooth_too(self) -> None:
         _, at = self.dimer(4, switchinnerflag=True, sinner=(2.0,), dinner=(0.6,))
@@ -149,4 +149,4 @@ class TestCutoff:
             assert above[0] - below[0] == pytest.approx(2e-6 * above[1], abs=1e-10)
             assert below[1] == pytest.approx(above[1], abs=1e-4)
         inside = at(1.2)
-        assert inside[1] == 0.0, "inside the inner switching the neighbour is not seen"
+        assert inside[1] == pytest.approx(0.0, abs=1e-14), "inside the inner switching the neighbour is not seen"

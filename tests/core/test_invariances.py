@@ -38,7 +38,7 @@ def results(model: Model, atoms: Atoms) -> dict[str, Any]:
 def check(
     model: Model, before: Atoms, after: Atoms, order: Any = slice(None), rotation: Any = None, copies: int = 1
 ) -> None:
-    """``after`` gives what ``before`` does, its atom i being ``before``'s atom order[i], rotated, so many times over."""
+    """``after`` gives what ``before`` does, atom i being ``before``'s order[i], rotated, so many times."""
     a, b = results(model, before), results(model, after)
     turn = np.eye(3) if rotation is None else rotation
     for name in PER_ATOM:

@@ -14,7 +14,7 @@ from conftest import random_atoms
 
 from mliuq import MLIUQCalculator, Model, SnapParams, descriptors
 from mliuq.core import available_kernels
-from mliuq.descriptors import design_rows
+from mliuq.bispectrum import design_rows
 
 TWO = ("Ta", "W")
 PLAIN = SnapParams(("Ta",), twojmax=6, rcutfac=4.6)

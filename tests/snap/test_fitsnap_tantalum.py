@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.io import read
 
 from mliuq import SnapParams, zbl
-from mliuq.descriptors import design_rows
+from mliuq.bispectrum import design_rows
 
 PARAMS = SnapParams(("Ta",), twojmax=6, rcutfac=4.67637, bzeroflag=False)
 ZBL = (4.0, 4.8)

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms
 
 from mliuq import zbl as repulsion
-from mliuq.descriptors import design_rows
+from mliuq.bispectrum import design_rows
 from mliuq.errors import MliuqError
 from mliuq.params import SnapParams
 from mliuq.regression.computed import ComputedRows, fingerprint

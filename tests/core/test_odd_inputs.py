@@ -1,0 +1,220 @@
+"""Input that is odd but right works; input that is wrong gets one clear error, and the next call works again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
+from mliuq import MLIUQCalculator, MliuqError, Model, SnapParams, descriptors
+from mliuq.bispectrum import design_rows
+from systems import PARAMS, random_model, structure
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return random_model(PARAMS["binary"], members=4, noise=True)
+
+
+def energy(model: Model, atoms: Atoms) -> float:
+    atoms.calc = MLIUQCalculator(model)
+    return atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("kind", [k for k in PARAMS if PARAMS[k].bzeroflag])
+@pytest.mark.parametrize("pbc", [False, True])
+def test_isolated_atoms_have_the_constant_as_energy(kind: str, pbc: bool) -> None:
+    model = random_model(PARAMS[kind], members=3)
+    for element, symbol in enumerate(model.params.elements):
+        atoms = Atoms([symbol], positions=[[1.0, 2.0, 3.0]], cell=[30.0, 30.0, 30.0] if pbc else None, pbc=pbc)
+        assert energy(model, atoms) == pytest.approx(model.theta[element, 0], rel=1e-13)
+        np.testing.assert_array_equal(atoms.get_forces(), 0.0)
+        constants = model.members[:, element, 0]
+        assert atoms.calc.results["energy_min"] == pytest.approx(constants.min(), rel=1e-12)
+        assert atoms.calc.results["energy_max"] == pytest.approx(constants.max(), rel=1e-12)
+        if pbc:
+            np.testing.assert_array_equal(atoms.get_stress(), 0.0)
+
+
+def test_far_apart_is_the_sum_of_constants(model: Model) -> None:
+    # Coordinates of 1e7 Å: whatever bins a neighbour list makes, it must not make them all.
+    atoms = Atoms("WBeW", positions=[[0, 0, 0], [1e7, 0, 0], [0, -1e7, 3e6]])
+    assert energy(model, atoms) == pytest.approx(2 * model.theta[0, 0] + model.theta[1, 0], rel=1e-12)
+
+
+@pytest.mark.parametrize("length", [1e3, 1e5, 1e7])
+def test_huge_cells(model: Model, length: float) -> None:
+    pair = Atoms("WBe", positions=[[0, 0, 0], [1.4, 1.1, 0.9]])
+    expected = energy(model, pair)
+    pair.set_cell(length * np.eye(3))
+    pair.pbc = True
+    pair.positions[1] -= [length, 0, 0]  # across the wall
+    assert energy(model, pair) == pytest.approx(expected, rel=1e-7)
+
+
+def test_dense_lattices_count_every_image() -> None:
+    model = random_model(SnapParams(("W",), twojmax=2, rcutfac=4.2))
+    atoms = Atoms("W", cell=0.8 * np.eye(3), pbc=True)
+    n = np.stack(np.meshgrid(*[np.arange(-6, 7)] * 3), axis=-1).reshape(-1, 3)
+    cluster = Atoms(f"W{len(n)}", positions=0.8 * n)
+    centre = int(np.flatnonzero((n == 0).all(axis=1))[0])
+    cluster.calc = MLIUQCalculator(model)
+    assert energy(model, atoms) == pytest.approx(cluster.get_potential_energies()[centre], rel=1e-11)
+
+
+def test_stress_needs_a_volume(model: Model) -> None:
+    atoms = Atoms("W2", positions=[[0, 0, 0], [2, 0, 0]])
+    atoms.calc = MLIUQCalculator(model)
+    with pytest.raises(PropertyNotImplementedError, match="stress needs a cell with a volume"):
+        atoms.get_stress()
+    with pytest.raises(PropertyNotImplementedError, match="stress needs a cell with a volume"):
+        atoms.get_stresses()
+    assert np.isfinite(atoms.get_potential_energy())
+    with pytest.raises(MliuqError, match="stress rows need a cell with a volume"):
+        design_rows([atoms], model.params, stress=True)
+
+
+def spoil(atoms: Atoms, how: str) -> Atoms:
+    if how == "empty":
+        return Atoms(cell=atoms.cell, pbc=True)
+    if how == "foreign element":
+        atoms.symbols[3] = "Ne"
+    elif how == "no element":
+        atoms.symbols[3] = "X"
+    elif how in ("nan", "inf"):
+        atoms.positions[2, 1] = float(how)
+    elif how == "same place":
+        atoms.positions[1] = atoms.positions[4]
+    elif how == "almost the same place":
+        atoms.positions[1] = atoms.positions[4] + 1e-5
+    elif how == "same place, one cell over":
+        atoms.positions[1] = atoms.positions[4] + atoms.cell[0] - 2 * atoms.cell[1]
+    elif how == "zero cell":
+        atoms.set_cell(np.zeros((3, 3)))
+    elif how == "zero vector":
+        atoms.set_cell(atoms.cell.array * [[1.0], [0.0], [1.0]])
+    elif how == "flat cell":
+        atoms.set_cell([atoms.cell[0], atoms.cell[1], atoms.cell[0] + atoms.cell[1]])
+    elif how == "nan cell":
+        atoms.cell[1, 1] = np.nan
+    return atoms
+
+
+WRONG = {
+    "empty": "the structure has no atoms, expected at least one",
+    "foreign element": "atom 3 is Ne, expected one of the model's elements: W Be",
+    "no element": "atom 3 is X, expected one of the model's elements: W Be",
+    "nan": r"atom 2 has position \[.*nan.*\], expected finite numbers",
+    "inf": r"atom 2 has position \[.*inf.*\], expected finite numbers",
+    "same place": r"atoms 1 and 4 are 0.00e\+00 Å apart, expected more than 0.001 Å",
+    "almost the same place": r"atoms 1 and 4 are 1.73e-05 Å apart, expected more than 0.001 Å",
+    "same place, one cell over": r"atoms 1 and 4 are .* Å apart, expected more than 0.001 Å",
+    "zero cell": "cell vector 0 is 0 Å long, expected at least 0.1 Å in a periodic direction",
+    "zero vector": "cell vector 1 is 0 Å long, expected at least 0.1 Å in a periodic direction",
+    "flat cell": "the periodic cell vectors .* are linearly dependent",
+    "nan cell": "the cell is .*nan.*, expected finite numbers",
+}
+
+
+@pytest.mark.parametrize("how", WRONG)
+def test_wrong_structures_are_named_and_forgotten(model: Model, how: str) -> None:
+    good = structure("triclinic", model.params)
+    expected = energy(model, good.copy())
+    bad = spoil(good.copy(), how)
+    calc = MLIUQCalculator(model)
+    for _ in range(2):  # the second time must not find half a result of the first
+        good.calc = bad.calc = calc
+        assert good.get_potential_energy() == expected
+        for ask in (bad.get_potential_energy, bad.get_forces, bad.get_stress):
+            with pytest.raises(MliuqError, match=WRONG[how]):
+                ask()
+    assert good.get_potential_energy() == expected
+    for function in (lambda: descriptors(bad, model.params), lambda: design_rows([good, bad], model.params)):
+        with pytest.raises(MliuqError, match=WRONG[how]):
+            function()
+
+
+def test_thin_sheets_of_cells_do_not_take_forever(model: Model) -> None:
+    # Vectors of ordinary length whose difference is 0.01 Å: 300 images fit where one was meant.
+    atoms = Atoms("W", cell=[[10.0, 0, 0], [10.0, 0.01, 0], [0, 0, 10.0]], pbc=True)
+    assert np.isfinite(energy(model, atoms))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"skin": -0.1}, "skin is -0.1, expected a number of at least 0 Å"),
+        ({"skin": float("nan")}, "skin is nan"),
+        ({"skin": float("inf")}, "skin is inf"),
+        ({"threads": 0}, "threads is 0, expected at least 1"),
+        ({"threads": -3}, "threads is -3, expected at least 1"),
+        ({"kernel": "fast"}, "kernel is 'fast', expected one that this machine runs: reference"),
+        ({"precision": "half"}, "precision is 'half', expected 'double' or 'single'"),
+    ],
+)
+def test_bad_options(model: Model, options: dict, message: str) -> None:
+    with pytest.raises(MliuqError, match=message):
+        MLIUQCalculator(model, **options)
+
+
+def test_unknown_kernel_in_the_environment(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIUQ_KERNEL", "mmx")
+    with pytest.raises(MliuqError, match="environment variable MLIUQ_KERNEL is 'mmx', expected one"):
+        MLIUQCalculator(model)
+    monkeypatch.setenv("MLIUQ_KERNEL", "reference")
+    assert model.potential().kernel == "reference"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"twojmax": -1}, "twojmax is -1, expected 0 to 24"),
+        ({"twojmax": 25}, "twojmax is 25, expected 0 to 24"),
+        ({"twojmax": 8.5}, "twojmax is 8.5"),
+        ({"twojmax": 10**30}, "twojmax is 10"),
+        ({"rcutfac": 0.0}, "rcutfac is 0.0.*, expected a positive number"),
+        ({"rcutfac": float("nan")}, "rcutfac is nan, expected a positive number"),
+        ({"rcutfac": float("inf")}, "rcutfac is inf, expected a positive number"),
+        ({"rcutfac": "4.7"}, "rcutfac is '4.7'"),
+        ({"rfac0": 0.0}, "rfac0 is 0.0.*, expected more than 0"),
+        ({"rfac0": 1.01}, "rfac0 is 1.01.*, expected more than 0 and at most 1"),
+        ({"rmin0": -1.0}, "rmin0 is -1.0.*, expected a number of at least 0"),
+        ({"rmin0": 9.0}, "rmin0 is 9.0.*, expected less than the cutoff of W"),
+        ({"radii": (0.5,)}, "radii has 1 values, expected one per element .2."),
+        ({"radii": (0.5, -0.5)}, "radius of Be is -0.5.*, expected a positive number"),
+        ({"weights": (1.0, float("nan"))}, "weight of Be is not a finite number"),
+        ({"elements": ()}, "no elements given"),
+        ({"elements": "W"}, "elements is the string 'W', expected a sequence of symbols"),
+        ({"elements": ("W", "W")}, "element W is given twice"),
+        ({"elements": ("W", "")}, "element 2 has an empty name"),
+        ({"switchflag": 2}, "switchflag is 2, expected 0 or 1"),
+        ({"chemflag": "yes"}, "chemflag is 'yes', expected 0 or 1"),
+        ({"switchinnerflag": True}, "sinner has 0 values, expected one per element"),
+        ({"sinner": (1.0, 1.0), "dinner": (1.0, 1.0)}, "expected only with switchinnerflag 1"),
+        (
+            {"switchinnerflag": 1, "sinner": (1.0, 1.0), "dinner": (0.0, 1.0)},
+            "dinner of W is 0.0.*, expected a positive",
+        ),
+        ({"elements": tuple(f"E{i}" for i in range(2000)), "chemflag": True}, "expected a model of at most 50 million"),
+        (
+            {"elements": ("W", "Be", "C"), "twojmax": 24, "quadraticflag": 1, "chemflag": 1},
+            "expected a model of at most 50",
+        ),
+    ],
+)
+def test_bad_parameters_name_key_value_and_what_is_allowed(change: dict, message: str) -> None:
+    with pytest.raises(MliuqError, match=message):
+        SnapParams(**({"elements": ("W", "Be")} | change))
+
+
+@pytest.mark.parametrize("zbl", [(0.0, 1.0), (2.0, 1.0), (1.0, 1.0), (-1.0, 2.0), (1.0, np.inf), (np.nan, 2.0)])
+def test_bad_ranges_of_nuclear_repulsion(zbl: tuple[float, float]) -> None:
+    params = PARAMS["linear"]
+    with pytest.raises(MliuqError, match=r"expected .*0 < inner < outer"):
+        Model(params, np.zeros((1, params.n_weights)), zbl=zbl)
+
+
+def test_nuclear_repulsion_needs_elements_of_the_periodic_table() -> None:
+    params = SnapParams(("Aa",), twojmax=0)
+    with pytest.raises(MliuqError, match="'Aa' is not a chemical symbol"):
+        Model(params, np.zeros((1, 2)), zbl=(1.0, 2.0)).potential()
