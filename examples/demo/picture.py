@@ -7,12 +7,11 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+import mliuq
 import numpy as np
 from ase.io import read
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-
-import mliuq
 from mliuq.report import predict, reference_rows
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#c4551b", "#8a939b"
@@ -20,7 +19,9 @@ BLUE, ORANGE, GREY = "#1f6fb4", "#c4551b", "#8a939b"
 
 def draw(out: Path, threshold: float, target: Path) -> None:
     """Write the PNG from what the demonstration left in `out`."""
-    plt.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams.update(
+        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+    )
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.4), layout="constrained")
     draw_run(left, out / "run.txt", threshold)
     draw_errors(right, out)
@@ -36,14 +37,13 @@ def draw_run(axes: Axes, table: Path, threshold: float) -> None:
     heat.set_ylabel("temperature (K)", color=GREY)
     heat.tick_params(axis="y", colors=GREY)
     heat.spines["right"].set(visible=True, color=GREY)
-    heat.set_ylim(0, None)
+    heat.set_ylim(0, 1.5 * temperature.max())
     axes.set_zorder(heat.get_zorder() + 1)
     axes.patch.set_visible(False)
     axes.plot(time, worst, color=BLUE, linewidth=1.6, label="largest per-atom energy_std")
     axes.axhline(threshold, color=ORANGE, linestyle="--", label="threshold")
-    axes.plot(time[-1], worst[-1], "o", color=ORANGE, markersize=7)
-    axes.annotate("LAMMPS halts", (time[-1], worst[-1]), xytext=(-8, 6), textcoords="offset points", ha="right")
-    axes.set(xlabel="time (ps)", ylabel="uncertainty (eV)", ylim=(0, 1.25 * max(threshold, worst.max())), xlim=(0, None))
+    axes.plot(time[-1], worst[-1], "o", color=ORANGE, markersize=7, label="LAMMPS halts")
+    axes.set(xlabel="time (ps)", ylabel="uncertainty (eV)", ylim=(0, 1.5 * max(threshold, worst.max())), xlim=(0, None))
     axes.set_title("bcc tungsten, heated until the model no longer knows", loc="left", fontsize=10)
     axes.legend(loc="upper left")
 
@@ -65,7 +65,7 @@ def draw_errors(axes: Axes, out: Path) -> None:
     line = np.array([0.8 * lowest, 1.25 * highest])
     axes.plot(line, line, color="black", linewidth=1.0, label="|error| = σ")
     axes.plot(line, 2 * line, color="black", linewidth=1.0, linestyle="--", label="|error| = 2σ")
-    axes.set(xscale="log", yscale="log", xlim=line, ylim=(1e-3, 4 * highest))
+    axes.set(xscale="log", yscale="log", xlim=line, ylim=(1e-3, 30 * highest))
     axes.set(xlabel="stated error bar σ", ylabel="|error| on held-out data")
     axes.set_title("predicted against actual error", loc="left", fontsize=10)
-    axes.legend(loc="lower right", fontsize=8.5)
+    axes.legend(loc="upper left", fontsize=8.5)

@@ -18,14 +18,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import mliuq
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
-from picture import draw
-
-import mliuq
 from mliuq.readers import read_structures
+from picture import draw
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "data" / "W_gpaw" / "W_gpaw.xyz.gz"
@@ -54,7 +53,7 @@ def main() -> int:
 
     step("4. Heat bcc tungsten in LAMMPS until the model no longer knows")
     threshold = usual_spread(model, train)
-    print(f"threshold: {threshold:.3f} eV, the {QUANTILE:.0%} quantile of the largest per-atom spread in the training data")
+    print(f"threshold: {threshold:.3f} eV; {QUANTILE:.0%} of the training configurations stay below it")
     command("lmp", "-in", HERE / "heat.in", "-log", out / "log.lammps", "-var", "model", model, "-var", "out", out,
             "-var", "threshold", f"{threshold:.6f}", "-var", "seed", SEED)  # fmt: skip
     halted = read_halted(out)
@@ -120,7 +119,9 @@ def read_halted(out: Path) -> Halted:
     begin = next(i for i, line in enumerate(lines) if line.startswith("ITEM: ATOMS"))
     columns = lines[begin].split()[2:]
     table = dict(zip(columns, zip(*(line.split() for line in lines[begin + 1 :]), strict=True), strict=True))
-    position, force = (np.array([table[c] for c in names], dtype=float).T for names in (("x", "y", "z"), ("fx", "fy", "fz")))
+    position, force = (
+        np.array([table[c] for c in names], dtype=float).T for names in (("x", "y", "z"), ("fx", "fy", "fz"))
+    )
     atoms = Atoms(list(table["element"]), position - box[:, 0], cell=np.diag(box[:, 1] - box[:, 0]), pbc=True)
     atoms.arrays["lammps_energies"] = np.array(table["c_atom_energy"], dtype=float)
     atoms.arrays["lammps_energies_std"] = np.array(table["c_each"], dtype=float)
@@ -172,11 +173,12 @@ def compare_doors(model: Path, configuration: Path, halted: Halted, out: Path) -
 
 def print_summary(out: Path, halted: Halted, threshold: float, agree: bool, seconds: float) -> None:
     shown = Path(os.path.relpath(out))
-    picoseconds = halted.step * 0.002
+    when = f"step {halted.step} ({halted.step * 0.002:.2f} ps, {halted.temperature:.0f} K)"
+    verdict = "agree" if agree else "DO NOT AGREE"
     print(
-        f"bcc tungsten was heated from 300 K; at step {halted.step} ({picoseconds:.2f} ps, {halted.temperature:.0f} K) the energy of\n"
-        f"atom {halted.worst_atom} became uncertain by {halted.worst:.2f} eV, more than the {threshold:.2f} eV allowed, and LAMMPS stopped.\n"
-        f"Command line, ASE and LAMMPS {'agree' if agree else 'DO NOT AGREE'} on that configuration. All took {seconds:.0f} s.\n"
+        f"bcc tungsten was heated from 300 K. At {when} the energy of atom {halted.worst_atom}\n"
+        f"became uncertain by {halted.worst:.2f} eV, more than the {threshold:.2f} eV allowed, and LAMMPS stopped.\n"
+        f"Command line, ASE and LAMMPS {verdict} on that configuration. All took {seconds:.0f} s.\n"
         f"  picture         {shown / 'demo.png'}\n"
         f"  configuration   {shown / 'halted.xyz'}\n"
         f"  report          {shown / 'report' / 'index.html'}\n"

@@ -43,7 +43,7 @@ def run(
         typer.Option(metavar="INNER OUTER", help="Nuclear repulsion between these radii (Å)."),
     ] = None,
     energy_weight: Annotated[
-        float | None, typer.Option(help="Weight of squared energy residuals.  [default: 1]")
+        float | None, typer.Option(help="Weight of squared energy residuals.  [default: 100]")
     ] = None,
     force_weight: Annotated[float | None, typer.Option(help="Weight of squared force residuals.  [default: 1]")] = None,
     stress_weight: Annotated[
@@ -66,7 +66,7 @@ def run(
 ) -> None:
     """Fit a SNAP potential with an ensemble to energies, forces and, if asked, stress.
 
-    Without options: linear SNAP, 2J = 8, 4.7 Å, equal weights, a tenth of the configurations held out for the table.
+    Without options: linear SNAP, 2J = 8, 4.7 Å, a tenth of the configurations held out for the table.
     """
     from mliuq.settings import FitSettings
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import evaluate, export, fit, info, report
+from mliuq.cli import calibrate, evaluate, export, fit, info, report
 from mliuq.errors import MliuqError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("fit", epilog=fit.EXAMPLE)(fit.run)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
+app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
 app.command("export", epilog=export.EXAMPLE)(export.run)

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 
 from mliuq.errors import MliuqError
@@ -28,10 +30,18 @@ def structure_writer(path: Path) -> Iterator[Callable[[Atoms], None]]:
             from ase.db import connect
 
             with connect(str(temporary), append=False) as database:
-                yield lambda atoms: database.write(atoms, data=dict(atoms.info))
+                yield lambda atoms: database.write(atoms, data=_data(atoms))
         else:
             with temporary.open("w", encoding="utf-8") as stream:
                 yield lambda atoms: ase.io.write(stream, atoms, format="extxyz")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _data(atoms: Atoms) -> dict[str, Any]:
+    """What a database keeps beside ASE's own columns: info, and per-atom arrays it has no column for."""
+    own = ("numbers", "positions", "tags", "momenta", "masses", "initial_magmoms", "initial_charges")
+    data = {name: array for name, array in atoms.arrays.items() if name not in own}
+    info = {key: value.item() if isinstance(value, np.generic) else value for key, value in atoms.info.items()}
+    return data | info

@@ -1,0 +1,98 @@
+"""`mliuq calibrate`: scale the error bars of a model to the errors it makes on given structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from ase import Atoms
+
+from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.errors import MliuqError
+
+if TYPE_CHECKING:
+    from mliuq.calibration import HeldOut
+    from mliuq.model import Model
+    from mliuq.regression.distributed import Progress
+
+EXAMPLE = "Example: mliuq calibrate W.mliuq unseen.xyz -o W_calibrated.mliuq"
+
+
+def run(
+    model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
+    structures: Annotated[
+        Path, typer.Argument(help="Structures with energies and forces that the fit has not seen.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Model file to write; the input model is replaced by default.")
+    ] = None,
+    stress: Annotated[bool, typer.Option("--stress", help="Calibrate stress too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find the calibration factors and conformal quantiles of energies and forces and store them in the model.
+
+    Weights, members and raw spreads (*_std) stay as they are; calibrated error bars (*_err) change. Kinds of quantity
+    without references in the structures keep their calibration.
+    """
+    from mliuq import Model
+    from mliuq.calibration import calibrate
+    from mliuq.readers import read_structures
+    from mliuq.regression.rows import KINDS
+
+    loaded = Model.load(model)
+    batch = read_structures(structures)
+    with progress_bar(quiet=json) as bar:
+        held_out = errors_on(loaded, batch, structures.name, stress=stress, progress=bar)
+    found = calibrate(held_out).to_mapping()
+    old = dict(loaded.calibration or {})
+    for kind in KINDS:
+        if kind not in found["rows"]:
+            found[f"alpha_{kind}"] = old.get(f"alpha_{kind}", 1.0)
+    target = output or model
+    replace(loaded, calibration=found).save(target)
+    if json:
+        print_json({"model": str(target), "calibration": found, "before": old or None})
+        return
+    show_table(
+        ("quantity", "rows", "α before", "α", *(f"conformal {p}" for p in ("0.6827", "0.9545"))),
+        [
+            (
+                kind,
+                count,
+                old.get(f"alpha_{kind}"),
+                found[f"alpha_{kind}"],
+                *(found["conformal"].get(kind, {}).get(p) for p in ("0.6827", "0.9545")),
+            )
+            for kind, count in found["rows"].items()
+        ],
+    )
+    say(f"wrote {target}")
+
+
+def errors_on(
+    model: Model, structures: Sequence[Atoms], source: str, *, stress: bool, progress: Progress | None
+) -> HeldOut:
+    """Errors of a model on structures with references, rows that are zero by symmetry left out."""
+    from mliuq.calibration import HeldOut
+    from mliuq.metrics import informative
+    from mliuq.posterior.predict import predict
+    from mliuq.regression.rows import KINDS
+    from mliuq.report.rows import reference_rows
+
+    if model.members is None:
+        raise MliuqError("the model has no ensemble: nothing to calibrate (fit one with --members above 0)")
+    rows = reference_rows(model, structures, stress=stress).rows
+    theta = model.theta.ravel()
+    moves = model.members.reshape(model.n_members, -1) - theta
+    p = predict(rows, theta, moves, progress=progress)
+    live = np.zeros(len(p), dtype=np.bool_)
+    for kind in range(len(KINDS)):
+        of_kind = p.kind == kind
+        if of_kind.any():
+            live[of_kind] = informative(np.square(p.std[of_kind]))
+    floor = np.array([(model.noise or {}).get(name, 0.0) for name in KINDS])[p.kind]
+    return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source)
