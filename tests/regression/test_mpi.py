@@ -10,10 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import mliuq
 import numpy as np
 import pytest
-
-import mliuq
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "W_gpaw" / "W_gpaw.xyz.gz"
 

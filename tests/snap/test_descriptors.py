@@ -11,10 +11,9 @@ import pytest
 import stock
 from ase import Atoms
 from conftest import random_atoms
-
 from mliuq import MLIUQCalculator, Model, SnapParams, descriptors
-from mliuq.core import available_kernels
 from mliuq.bispectrum import design_rows
+from mliuq.core import available_kernels
 
 TWO = ("Ta", "W")
 PLAIN = SnapParams(("Ta",), twojmax=6, rcutfac=4.6)
@@ -101,7 +100,7 @@ def test_design_rows(label: str, quadratic: bool, tmp_path: Path) -> None:
     jobs = [job(a, params, {"s": f"snap {arguments}"}, {"s": "array"}) for a in cells]
     for atoms, peer in zip(cells, stock.run(jobs, tmp_path), strict=True):
         n, per_element = len(atoms), params.n_weights - 1
-        # compute snap: bispectrum sums, then forces, then virials in LAMMPS's order; no constants, energies not per atom
+        # compute snap: bispectrum sums, forces, virials in LAMMPS's order; no constants, energies not per atom
         expected = peer["s"][:, :-1].reshape(1 + 3 * n + 6, params.n_elements, per_element).copy()
         expected[0] /= n
         expected[-6:] = -expected[-6:][[0, 1, 2, 3, 4, 5]] / atoms.get_volume()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
-
 from mliuq import SnapParams, zbl
 from mliuq.bispectrum import design_rows
 

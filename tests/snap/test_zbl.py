@@ -10,7 +10,6 @@ import pytest
 import stock
 from ase.data import atomic_numbers
 from conftest import random_atoms
-
 from mliuq import MLIUQCalculator, Model, zbl
 
 pytestmark = pytest.mark.stock

@@ -221,7 +221,7 @@ def _log_axes(*axes: Axis) -> None:
 
 def draw(p: Predictions) -> dict[str, Figure]:
     """All pictures of one kind of quantity by name."""
-    with matplotlib.rc_context(rc=STYLE):
+    with matplotlib.rc_context(rc=STYLE):  # type: ignore[arg-type]
         return {name: function(p) for name, _, _, function in FIGURES}
 
 
