@@ -50,7 +50,7 @@ class GaussianSettings:
     """
 
     prior: float | None = None
-    tolerance: float = 1e-4
+    tolerance: float = 1e-3
 
     def validate(self) -> None:
         """Raise MliuqError for settings that make no sense."""

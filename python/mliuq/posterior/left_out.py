@@ -36,7 +36,7 @@ class LeftOutSettings:
     selection : which rows may enter
     """
 
-    rows_per_kind: int = 20_000
+    rows_per_kind: int = 8_000
     seed: int = 0
     selection: Selection = field(default_factory=Selection)
 

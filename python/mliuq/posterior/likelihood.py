@@ -38,6 +38,7 @@ ROUND = 30  # L-BFGS iterations between two changes of B: 2-4 times fewer evalua
 MAX_ROUNDS = 20
 FLOOR_RANGE = (1e-6, 3.0)  # a noise floor, in root mean square residuals of its kind
 FLOOR_START = 0.3
+PANEL = 128  # columns of a triangular product taken at a time
 SINGLE_PRECISION_FROM = 200  # weights: beyond, products of the rows are taken in float32 (F keeps six digits)
 
 
@@ -75,6 +76,7 @@ class Likelihood:
         self.scale2 = np.bincount(group, q * self.e2) / np.bincount(group, q)
         self._z: SomeFloats = np.asarray(z * np.sqrt(self.s0), dtype=np.float32 if single else np.float64)
         self._lower = np.tril_indices(self.size)
+        self._panels = [slice(k, min(k + PANEL, self.size)) for k in range(0, self.size, PANEL)]
         self.rebase(np.eye(self.size))
 
     def rebase(self, base: Floats) -> None:
@@ -96,7 +98,9 @@ class Likelihood:
 
     def variances(self, m: Floats, floor2: Floats) -> tuple[Floats, SomeFloats]:
         """v_r, and the rows z_r B M that give it."""
-        u: SomeFloats = self._rows @ m.astype(self._rows.dtype)
+        u, m = np.empty_like(self._rows), m.astype(self._rows.dtype)
+        for columns in self._panels:  # M is lower triangular
+            u[:, columns] = self._rows[:, columns.start :] @ m[columns.start :, columns]
         return np.einsum("rp,rp->r", u, u).astype(np.float64) + floor2[self.group], u
 
     def __call__(self, parameters: Floats) -> tuple[float, Floats]:
@@ -110,7 +114,9 @@ class Likelihood:
         value += self.pull * (float(np.sum(np.log(np.abs(np.diag(m))))) + self._log_det + 0.5 * float(np.sum(whole**2)))
         slope = 0.5 * self.q * (1 - self.e2 / v) / v  # dF/dv
         u *= slope[:, None].astype(u.dtype)
-        gradient = 2 * (self._rows.T @ u).astype(np.float64)
+        gradient = np.zeros_like(m)
+        for columns in self._panels:
+            gradient[columns.start :, columns] = 2 * (self._rows[:, columns.start :].T @ u[:, columns])
         gradient += self.pull * (inverse.T - inverse.T @ (whole @ whole.T))
         return value, self.pack(gradient, 2 * floor2 * np.bincount(self.group, slope, len(floor2)))
 

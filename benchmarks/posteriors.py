@@ -1,0 +1,286 @@
+"""Error bars of every posterior on held-out configurations: one table per data set and kind of row.
+
+    python benchmarks/posteriors.py data/W_gpaw/W_gpaw.xyz.gz           # 2J=8, 4.7 Å, linear, five folds
+    python benchmarks/posteriors.py Mo.xyz.gz W.xyz.gz --every 4        # every fourth configuration
+    python benchmarks/posteriors.py Ta.xyz.gz --zbl 4.0 4.8 --rcut 4.676
+    python benchmarks/posteriors.py Mo.xyz.gz --twojmax 6 --quadratic --methods constant popsregression gaussian
+
+Nested cross-validation: configurations are split into folds; for each fold the weights, the posterior and its
+calibration come from the other folds alone, and the fold's own rows are predicted.  Held-out rows of all folds are then
+judged together, rows of negligible leverage (zero by symmetry) left out.  All methods see the same weights, rows, splits.
+
+    raw         what the posterior says by itself (with its noise floor, if it has one)
+    calibrated  scaled by α from the leave-one-configuration-out residuals of the training configurations
+
+Columns: rms z and its range over folds; coverage at 1σ and 2σ (%); references outside the envelope of 500 members (%);
+ENCE; miscalibration area; CRPS (meV/atom, meV/Å) and its change against calibrated constant width (%); rms z of the
+worst config_type and its number of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mliuq import metrics
+from mliuq.calibration import HeldOut, calibrate, cross_fitted
+from mliuq.posterior.baselines import bag, rescale_to_residuals
+from mliuq.posterior.corrections import Corrections
+from mliuq.posterior.ensemble import draw_corrections
+from mliuq.posterior.gaussian import draw_gaussian, fit_gaussian
+from mliuq.posterior.hypercube import fit_hypercube
+from mliuq.posterior.left_out import left_out_rows
+from mliuq.posterior.selection import Selection
+from mliuq.readers import read_structures
+from mliuq.regression.loco import RowStatistics, examine
+from mliuq.regression.problem import build_rows, snap_params
+from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats
+from mliuq.regression.solver import Solution, solve
+from mliuq.regression.weights import WeightSettings
+from mliuq.settings import SnapSettings
+from numpy.typing import NDArray
+
+MEMBERS = 500
+SEED = 0
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Training configurations with their fit, and the rows to predict."""
+
+    rows: ArrayRows
+    solution: Solution
+    statistics: RowStatistics
+    chosen: Mask  #: training rows that posteriors and calibration may use
+    x: Floats  #: held-out rows
+    kind: NDArray[np.int8]
+
+    @property
+    def train(self) -> Floats:
+        return np.concatenate([block.x for block in self.rows.blocks()])
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a method says of the held-out rows, and on what it is calibrated."""
+
+    spread: Floats
+    floor: Floats
+    calibrate_on: HeldOut
+    envelope: tuple[Floats, Floats] | None = None
+
+
+def from_moves(fold: Fold, moves: Floats) -> Bars:
+    """Spread and envelope of members, calibrated on left-out residuals of the training rows."""
+    shift = fold.x @ moves.T
+    spread = np.sqrt(np.mean(shift**2, axis=1))
+    own = np.sqrt(np.mean((fold.train @ moves.T) ** 2, axis=1))
+    return Bars(spread, np.zeros_like(spread), residuals(fold, own), (shift.min(axis=1), shift.max(axis=1)))
+
+
+def residuals(fold: Fold, spread: Floats) -> HeldOut:
+    table, at = fold.rows.table, fold.chosen
+    return HeldOut(fold.statistics.loco[at], spread[at], np.zeros(at.sum()), table.kind[at], "left-out residuals")
+
+
+def constant(fold: Fold) -> Bars:
+    table = fold.rows.table
+    width = np.zeros(3)
+    for kind in (ENERGY, FORCE):
+        width[kind] = metrics.rmse(fold.statistics.loco[fold.chosen & (table.kind == kind)])
+    return Bars(width[fold.kind], np.zeros(len(fold.x)), residuals(fold, width[table.kind]))
+
+
+def popsregression(fold: Fold) -> Bars:
+    """The package with its defaults (hypercube of the upper half of leverages), epistemic part included."""
+    from popsregression import POPSRegression
+
+    table = fold.rows.table
+    np.random.seed(SEED)  # noqa: NPY002 (it draws from the global generator)
+    peer = POPSRegression().fit(fold.train, table.y, sample_weight=table.w)
+    mean, std, high, low = peer.predict(fold.x, return_std=True, return_bounds=True)
+    own = peer.predict(fold.train, return_std=True)[1]
+    # Its prior moves the best fit a little; the errors judged are those of the common best fit.
+    return Bars(std, np.zeros_like(std), residuals(fold, own), (low - mean, high - mean))
+
+
+def hypercube(fold: Fold) -> Bars:
+    corrections = Corrections(fold.rows, fold.solution, fold.statistics, fold.chosen)
+    return from_moves(fold, fit_hypercube(corrections).sample(MEMBERS, SEED, "uniform"))
+
+
+def ensemble(fold: Fold) -> Bars:
+    corrections = Corrections(fold.rows, fold.solution, fold.statistics, fold.chosen)
+    return from_moves(fold, draw_corrections(corrections, MEMBERS, SEED))
+
+
+def bayesian_ridge(fold: Fold) -> Bars:
+    """What ordinary regression believes of its weights: σ² xᵀA⁻¹x, σ² from the residuals."""
+    sigma = np.sqrt(fold.solution.noise_variance)
+    spread, own = (sigma * np.linalg.norm(x @ fold.solution.whitener, axis=1) for x in (fold.x, fold.train))
+    return Bars(spread, np.zeros_like(spread), residuals(fold, own), (-3 * spread, 3 * spread))
+
+
+def bagging(fold: Fold) -> Bars:
+    return from_moves(fold, bag(fold.rows, fold.solution, 5, SEED))
+
+
+def bagging_rescaled(fold: Fold) -> Bars:
+    moves = bag(fold.rows, fold.solution, 5, SEED)
+    return from_moves(fold, rescale_to_residuals(fold.rows, fold.statistics, moves))
+
+
+def gaussian(fold: Fold) -> Bars:
+    data = left_out_rows(fold.rows, fold.solution, fold.statistics)
+    posterior = fit_gaussian(data)
+    shift = fold.x @ draw_gaussian(posterior, fold.solution, MEMBERS, SEED).T
+    spread = np.sqrt(np.mean(shift**2, axis=1))
+    return Bars(spread, posterior.noise.of(fold.kind), cross_fitted(data), (shift.min(axis=1), shift.max(axis=1)))
+
+
+METHODS: dict[str, Callable[[Fold], Bars]] = {
+    "constant": constant,
+    "bayesian-ridge": bayesian_ridge,
+    "bagging": bagging,
+    "bagging-rescaled": bagging_rescaled,
+    "ensemble": ensemble,
+    "hypercube": hypercube,
+    "popsregression": popsregression,
+    "gaussian": gaussian,
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Held-out rows of all folds under one method, raw or calibrated."""
+
+    error: Floats
+    std: Floats
+    envelope: tuple[Floats, Floats] | None
+    kind: NDArray[np.int8]
+    fold: NDArray[np.int64]
+    label: NDArray[np.str_]
+
+
+def cross_validate(rows: ArrayRows, labels: Sequence[str], names: Sequence[str], folds: int) -> dict[str, Judged]:
+    """Run every method on every fold."""
+    table = rows.table
+    x = np.concatenate([block.x for block in rows.blocks()])
+    configs, index = np.unique(table.config, return_inverse=True)
+    fold_of = (np.random.default_rng(SEED).permutation(len(configs)) % folds)[index]
+    label = np.asarray(labels)[table.config]
+    collected: dict[str, list[Judged]] = {}
+    for k in range(folds):
+        train, test = fold_of != k, fold_of == k
+        fit = ArrayRows(x[train], table.y[train], table.w[train], table.kind[train], table.config[train])
+        solution = solve(fit)
+        statistics = examine(fit, solution)
+        chosen = Selection().mask(fit.table, statistics) & np.isfinite(statistics.loco)
+        leverage = table.w[test] * np.sum((x[test] @ solution.whitener) ** 2, axis=1)
+        test = np.flatnonzero(test)[leverage > 1e-4 * statistics.leverage.mean()]
+        fold = Fold(fit, solution, statistics, chosen, x[test], table.kind[test])
+        error = table.y[test] - x[test] @ solution.theta
+        for name in names:
+            start = time.perf_counter()
+            bars = METHODS[name](fold)
+            found = calibrate(bars.calibrate_on)
+            stds = {
+                "raw": np.hypot(bars.spread, bars.floor),
+                "calibrated": found.error_bars(bars.spread, bars.floor, fold.kind),
+            }
+            if name == "constant":  # conformal: the half-width that held 68.27 % of the training errors
+                stds["calibrated"] = (
+                    stds["raw"]
+                    * np.array(
+                        [
+                            found.conformal[kind]["0.6827"] * getattr(found, f"alpha_{kind}")
+                            for kind in ("energy", "force")
+                        ]
+                    )[fold.kind]
+                )
+            for how, std in stds.items():
+                where = np.full(len(test), k)
+                part = Judged(error, std, bars.envelope, fold.kind, where, label[test])
+                collected.setdefault(f"{name}, {how}", []).append(part)
+            print(f"  fold {k + 1}/{folds} {name}: {time.perf_counter() - start:.1f} s", flush=True)
+    return {name: joined(parts) for name, parts in collected.items()}
+
+
+def joined(parts: Sequence[Judged]) -> Judged:
+    envelope = None
+    if parts[0].envelope is not None:
+        low, high = (np.concatenate([p.envelope[i] for p in parts if p.envelope]) for i in (0, 1))
+        envelope = (low, high)
+    error, std, kind, fold, label = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("error", "std", "kind", "fold", "label")
+    )
+    return Judged(error, std, envelope, kind, fold, label)
+
+
+def table_of(results: dict[str, Judged], kind: int) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [
+        "| method | rms z (folds) | 1σ | 2σ | envelope | ENCE | area | CRPS | change | worst class |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    base = None
+    if "constant, calibrated" in results:
+        judged = results["constant, calibrated"]
+        base = metrics.crps(judged.error[judged.kind == kind], judged.std[judged.kind == kind])
+    for name, judged in results.items():
+        at = judged.kind == kind
+        envelope = None if judged.envelope is None else (judged.envelope[0][at], judged.envelope[1][at])
+        s = metrics.summarize(judged.error[at], judged.std[at], envelope=envelope)
+        z = judged.error[at] / judged.std[at]
+        by_fold = [metrics.rmse(z[judged.fold[at] == k]) for k in np.unique(judged.fold)]
+        by_class = {c: metrics.rmse(z[judged.label[at] == c]) for c in np.unique(judged.label[at])}
+        worst = max(by_class, key=lambda c: by_class[c])
+        outside = "" if np.isnan(s.envelope) or name.endswith("calibrated") else f"{100 * s.envelope:.2f}"
+        change = "" if base is None else f"{100 * (s.crps / base - 1):+.1f}"
+        lines.append(
+            f"| {name} | {s.rms_z:.2f} ({min(by_fold):.2f}–{max(by_fold):.2f}) | {100 * s.coverage_1:.1f} |"
+            f" {100 * s.coverage_2:.1f} | {outside} | {s.ence:.3f} | {s.area:.3f} | {1000 * s.crps:.2f} | {change} |"
+            f" {by_class[worst]:.2f} {worst} ({int((judged.label[at] == worst).sum())}) |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--twojmax", type=int, default=8)
+    parser.add_argument("--rcut", type=float, default=4.7, help="Å")
+    parser.add_argument("--quadratic", action="store_true")
+    parser.add_argument("--zbl", type=float, nargs=2, default=(), metavar=("INNER", "OUTER"))
+    parser.add_argument("--energy-weight", type=float, default=0.0, help="0: equal sums of energy and force weights")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th configuration")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    options = parser.parse_args()
+    for path in options.data:
+        structures = read_structures(path)[:: options.every]
+        settings = SnapSettings(twojmax=options.twojmax, rcut=options.rcut, quadratic=options.quadratic)
+        forces = sum(3 * len(atoms) for atoms in structures)
+        weights = WeightSettings(energy=options.energy_weight or forces / len(structures))
+        computed = build_rows(
+            structures, snap_params(settings, structures), zbl=tuple(options.zbl) or None, weights=weights
+        )
+        table = computed.table
+        x = np.concatenate([computed.design(b) for b in range(computed.n_blocks)])
+        rows = ArrayRows(x, table.y, table.w, table.kind, table.config)
+        title = f"{path.name}: {len(structures)} configurations, {len(table)} rows, {x.shape[1]} weights"
+        print(title, flush=True)
+        labels = [str(atoms.info.get("config_type", "all")) for atoms in structures]
+        results = cross_validate(rows, labels, options.methods, options.folds)
+        for kind, name in ((ENERGY, "energies"), (FORCE, "forces")):
+            print(f"\n### {name}, {title}\n")
+            print("\n".join(table_of(results, kind)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
