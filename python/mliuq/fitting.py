@@ -237,7 +237,7 @@ def _calibrate(
     predictions: Predictions, statistics: RowStatistics, posterior: Posterior, settings: FitSettings
 ) -> dict[str, Any] | None:
     """Calibrate to left-out residuals, with cross-fitted spreads where the posterior has learned from them."""
-    if not settings.posterior.calibrate:
+    if not settings.posterior.calibrate or not settings.posterior.members:
         return None
     held_out = posterior.held_out
     if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):

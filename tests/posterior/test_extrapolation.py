@@ -49,7 +49,7 @@ def test_unseen_directions_are_far_away():
     d = rng.normal(size=(50, 5))
     d[:, 4] = d[:, 3]
     active = select_active_sets([(d, np.zeros(50, int))], 1, 5)[0]
-    assert grade(d, active).max() < 1.02
+    assert grade(d, active).max() < 1.2
     assert grade(d[:3] + np.eye(5)[4], active).min() > 1e3
 
 

@@ -12,8 +12,10 @@ from mliuq.errors import MliuqError
 from mliuq.fitting import run_fit, split
 from mliuq.readers import read_structures
 from mliuq.regression.distributed import Team
+from mliuq.settings import FitSettings
 
 SMALL = {"snap.twojmax": 4, "posterior.members": 40}
+FITS = Path(__file__).resolve().parents[2] / "examples" / "fits"
 DATA = Path(__file__).resolve().parents[2] / "data" / "W_gpaw" / "W_gpaw.xyz.gz"
 
 
@@ -103,6 +105,20 @@ def test_isolated_atoms_give_one_body_energies(tungsten):
     assert len(result.train_structures) + len(result.test_structures) == len(tungsten)
     with pytest.raises(MliuqError, match="no isolated W atom"):
         mliuq.fit(tungsten, settings={**SMALL, "solver.isolated_atoms": True})
+
+
+def test_fitsnap_example_from_structures_to_coefficients(shared_data, tantalum):
+    """The whole way of FitSNAP's example, stress and ZBL included; its unit of pressure differs by 8e-8."""
+    settings = FitSettings.from_toml(FITS / "Ta_SNAP.toml").updated(
+        {"posterior.members": 0, "posterior.kind": "ensemble"}
+    )
+    model = mliuq.fit(read_structures(shared_data / "Ta_JCP2014.xyz.gz"), settings=settings)
+    np.testing.assert_allclose(model.theta[0], tantalum["coeffs"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FITS.glob("*.toml")))
+def test_example_settings_are_valid(name):
+    FitSettings.from_toml(FITS / f"{name}.toml")
 
 
 def test_stress_rows_are_fitted(tungsten):

@@ -24,7 +24,8 @@ from mliuq.regression.rows import Floats
 log = logging.getLogger(__name__)
 
 _START = 1e-6  # volume of a direction no atom has explored yet, relative to the spread of the data
-_BATCH = 512  # candidates exchanged between two exact inversions
+_BATCH = 512  # exchanges between two exact inversions
+_FEW = 32  # candidates: with so few left, exchanges may spoil rows that were fine, so all rows are followed
 
 
 def atomic_rows(b: Floats, quadratic: bool) -> Floats:
@@ -63,7 +64,7 @@ class ActiveSet:
     that stays incomplete (fewer atoms than weights) grades atoms along unseen directions as far away.
     """
 
-    def __init__(self, n_weights: int, *, tolerance: float = 1.01) -> None:
+    def __init__(self, n_weights: int, *, tolerance: float = 1.1) -> None:
         if not tolerance > 1.0:
             raise MliuqError(f"tolerance of the active set is {tolerance}, expected a number above 1")
         self.tolerance = tolerance
@@ -81,20 +82,20 @@ class ActiveSet:
         exchanges = 0
         for _ in range(max_sweeps):
             # Solved in units of the columns' spread: γ does not change, the conditioning does.
-            c = np.linalg.solve((self.rows / self._scale).T, (d / self._scale).T).T
+            c: Floats = np.asarray(np.linalg.solve((self.rows / self._scale).T, (d / self._scale).T).T, np.float64)
             gamma = np.abs(c).max(axis=1)
             worst = np.argsort(-gamma, kind="stable")[:_BATCH]
             worst = worst[gamma[worst] > self.tolerance]
             if not len(worst):
                 return exchanges
-            exchanges += self._exchange(c[worst], d[worst])
+            exchanges += self._exchange(c[worst], d[worst]) if len(worst) > _FEW else self._exchange(c, d)
         log.warning("active set: stopped after %d sweeps with a grade of %.3g", max_sweeps, float(gamma.max()))
         return exchanges
 
     def _exchange(self, c: Floats, d: Floats) -> int:
         """Swap in rows of d greedily by largest grade; c = d · rows⁻¹ follows by rank-one updates."""
-        exchanges, c = 0, c.copy()
-        while exchanges < len(c):
+        exchanges = 0
+        while exchanges < min(len(c), _BATCH):
             i, j = divmod(int(np.argmax(np.abs(c))), c.shape[1])
             pivot = c[i, j]
             if abs(pivot) <= self.tolerance:
@@ -108,7 +109,7 @@ class ActiveSet:
 
 
 def select_active_sets(
-    atoms: Iterable[tuple[Floats, Floats]], n_elements: int, n_weights: int, *, tolerance: float = 1.01
+    atoms: Iterable[tuple[Floats, Floats]], n_elements: int, n_weights: int, *, tolerance: float = 1.1
 ) -> Floats:
     """Return the active sets of all elements, shape (n_elements, P, P), from batches of (rows (n, P), element (n,))."""
     sets = [ActiveSet(n_weights, tolerance=tolerance) for _ in range(n_elements)]
