@@ -21,7 +21,7 @@ from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
 
-PRIOR_PER_WEIGHT = 2e-4
+PRIOR_ROWS = 1.5
 FEW_CONFIGURATIONS = 20
 TAIL = 7.0
 
@@ -45,7 +45,8 @@ class GaussianSettings:
 
     Attributes
     ----------
-    prior : λ, weight of the isotropic prior on S relative to all data; 2e-4 per weight (0.01 at P = 56) when absent
+    prior : λ, weight of the isotropic prior on S relative to all data; when absent, 1.5 rows in each direction:
+        λ = 1.5 P/n (0.01 for 56 weights and 8000 rows, 0.1 for 500 weights)
     tolerance : stop when a round of the minimiser lowers F by less (nats per unit weight)
     """
 
@@ -105,7 +106,7 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     _check(data)
     kinds, group = np.unique(data.kind, return_inverse=True)
     q = 1.0 / (np.bincount(group) * len(kinds))[group]
-    prior = settings.prior if settings.prior is not None else PRIOR_PER_WEIGHT * data.z.shape[1]
+    prior = settings.prior if settings.prior is not None else PRIOR_ROWS * data.z.shape[1] / len(data.z)
     likelihood = Likelihood(data.z, data.e, q, group, prior, single=data.z.shape[1] >= SINGLE_PRECISION_FROM)
     best = maximise(likelihood, tolerance=settings.tolerance)
     if not best.converged:
