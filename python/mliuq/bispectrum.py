@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mliuq.core import RowBuilder, core_descriptors
+from mliuq.core import Descriptor, RowBuilder
 from mliuq.neighbours import pack
 from mliuq.params import SnapParams
 
@@ -76,8 +76,14 @@ def descriptors(
     ----------
     A. P. Bartók et al., Phys. Rev. B 87, 184115 (2013); A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015).
     """
-    B, centre, atom, values = core_descriptors(params.core, pack(atoms, params), derivatives, kernel)
+    B, centre, atom, values = _descriptor(params, kernel).compute(pack(atoms, params), derivatives)
     return (B, DescriptorDerivatives(centre, atom, values)) if derivatives else B
+
+
+# Making a kernel tabulates its coupling coefficients: milliseconds that small structures should not pay each time.
+@lru_cache(maxsize=8)
+def _descriptor(params: SnapParams, kernel: str) -> Descriptor:
+    return Descriptor(params.core, kernel)
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,7 @@
 
 try:
     from mliuq._core import (
+        Descriptor,
         ErrorScale,
         ModelFile,
         PackedStructure,
@@ -16,7 +17,6 @@ try:
         write_snap_files,
     )
     from mliuq._core import SnapParams as CoreParams
-    from mliuq._core import descriptors as core_descriptors
 except ModuleNotFoundError as error:
     if error.name != "mliuq._core":
         raise
@@ -27,6 +27,7 @@ except ModuleNotFoundError as error:
 
 __all__ = [
     "CoreParams",
+    "Descriptor",
     "ErrorScale",
     "ModelFile",
     "PackedStructure",
@@ -34,7 +35,6 @@ __all__ = [
     "RowBuilder",
     "available_kernels",
     "compiler",
-    "core_descriptors",
     "default_kernel",
     "evaluate_zbl",
     "read_model_file",
