@@ -20,7 +20,18 @@ class JsonParser {
   }
 
  private:
+  // Bounds on what a hostile text can make us allocate: every value carries its path.
   static constexpr int kMaxDepth = 64;
+  static constexpr std::size_t kMaxValues = 1'000'000;
+  static constexpr std::size_t kMaxPath = 200;
+
+  static std::string longer(const std::string& path, const std::string& step) {
+    return path.size() + step.size() > kMaxPath ? path : path + step;
+  }
+
+  static std::string shown(const std::string& key) {
+    return key.size() > kMaxPath ? key.substr(0, kMaxPath) + "…" : key;
+  }
 
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(where_ + ": not valid JSON at byte " + std::to_string(position_) + ": " + what);
@@ -49,6 +60,7 @@ class JsonParser {
 
   Json parse_value(const std::string& path, int depth) {
     if (depth > kMaxDepth) fail("nested deeper than " + std::to_string(kMaxDepth));
+    if (++n_values_ > kMaxValues) fail("more than " + std::to_string(kMaxValues) + " values");
     skip_space();
     Json json;
     json.path_ = path;
@@ -79,8 +91,8 @@ class JsonParser {
       std::string key = parse_string();
       skip_space();
       expect(':');
-      Json value = parse_value(path + (depth == 0 ? ": " : ".") + key, depth + 1);
-      if (!object.emplace(key, std::move(value)).second) fail("key \"" + key + "\" is given twice");
+      Json value = parse_value(longer(path, (depth == 0 ? ": " : ".") + key), depth + 1);
+      if (!object.emplace(key, std::move(value)).second) fail("key \"" + shown(key) + "\" is given twice");
       skip_space();
       if (peek() == '}') return ++position_, object;
       expect(',');
@@ -93,7 +105,7 @@ class JsonParser {
     skip_space();
     if (peek() == ']') return ++position_, array;
     while (true) {
-      array.push_back(parse_value(path + "[" + std::to_string(array.size()) + "]", depth + 1));
+      array.push_back(parse_value(longer(path, "[" + std::to_string(array.size()) + "]"), depth + 1));
       skip_space();
       if (peek() == ']') return ++position_, array;
       expect(',');
@@ -148,6 +160,8 @@ class JsonParser {
           const unsigned low = parse_hex4();
           if (low < 0xDC00 || low > 0xDFFF) fail("broken surrogate pair");
           code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+        } else if (code >= 0xD800 && code < 0xE000) {
+          fail("half a surrogate pair");
         }
         append_utf8(out, code);
       } else {
@@ -158,19 +172,47 @@ class JsonParser {
     return out;
   }
 
+  std::size_t digits(std::size_t from) const {
+    const auto end = text_.find_first_not_of("0123456789", from);
+    return (end == std::string_view::npos ? text_.size() : end) - from;
+  }
+
+  char at(std::size_t position) const { return position < text_.size() ? text_[position] : '\0'; }
+
+  // JSON's grammar is narrower than from_chars's: no "01", "1.", "-.5", "-inf".
+  std::size_t number_length() const {
+    std::size_t end = position_ + (at(position_) == '-');
+    const std::size_t whole = digits(end);
+    if (whole == 0 || (whole > 1 && text_[end] == '0')) fail("expected a value");
+    end += whole;
+    if (at(end) == '.') {
+      const std::size_t fraction = digits(end + 1);
+      if (fraction == 0) fail("expected digits after the decimal point");
+      end += 1 + fraction;
+    }
+    if (at(end) == 'e' || at(end) == 'E') {
+      const std::size_t sign = at(end + 1) == '-' || at(end + 1) == '+';
+      const std::size_t exponent = digits(end + 1 + sign);
+      if (exponent == 0) fail("expected digits after the exponent");
+      end += 1 + sign + exponent;
+    }
+    return end - position_;
+  }
+
   double parse_number() {
     double value = 0.0;
     const char* first = text_.data() + position_;
-    if (*first != '-' && (*first < '0' || *first > '9')) fail("expected a value");
-    const auto [end, error] = std::from_chars(first, text_.data() + text_.size(), value);
-    if (error != std::errc{} || !std::isfinite(value)) fail("expected a finite number");
-    position_ += end - first;
+    const std::size_t length = number_length();
+    const auto [end, error] = std::from_chars(first, first + length, value);
+    if (error != std::errc{} || end != first + length || !std::isfinite(value)) fail("expected a finite number");
+    position_ += length;
     return value;
   }
 
   std::string_view text_;
   std::string where_;
   std::size_t position_ = 0;
+  std::size_t n_values_ = 0;
 };
 
 Json Json::parse(std::string_view text, const std::string& where) { return JsonParser(text, where).document(); }

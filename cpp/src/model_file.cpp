@@ -3,6 +3,7 @@
 // Container: safetensors (8-byte little-endian header length, JSON header, raw arrays). The header's `__metadata__`
 // holds one key, "mliuq", with a JSON text of its own: format version, elements, parameters, calibration.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -40,6 +41,7 @@ class TensorFile {
     read(8, text.data(), header_size, "header");
     data_start_ = 8 + header_size;
     header_ = Json::parse(text, path);
+    check_end();
   }
 
   Json metadata() const {
@@ -85,6 +87,20 @@ class TensorFile {
   }
 
  private:
+  /// The arrays end where the file ends: neither cut off nor followed by something else.
+  void check_end() const {
+    std::uint64_t end = 0;
+    for (const auto& [name, entry] : header_.as_object()) {
+      if (name == "__metadata__") continue;
+      const auto& offsets = entry.at("data_offsets").as_array();
+      for (const Json& offset : offsets)
+        if (const long long value = offset.as_integer(); value > 0) end = std::max<std::uint64_t>(end, value);
+    }
+    if (end != size_ - data_start_)
+      throw Error(path_ + ": truncated or damaged: the header promises " + std::to_string(end) +
+                  " bytes of arrays, the file has " + std::to_string(size_ - data_start_));
+  }
+
   void read(std::uint64_t at, void* to, std::uint64_t count, const std::string& what) {
     if (at > size_ || count > size_ - at)
       throw Error(path_ + ": truncated: " + what + " needs " + std::to_string(at + count) + " bytes, the file has " +
@@ -123,22 +139,38 @@ SnapParams read_params(const Json& metadata) {
   for (const Json& element : metadata.at("elements").as_array()) p.elements.push_back(element.as_string());
   const Json& snap = metadata.at("snap");
   for (const auto& [key, value] : snap.as_object()) {
-    if (key == "twojmax") p.twojmax = static_cast<int>(std::min(value.as_integer(), 1'000'000LL));
-    else if (key == "rcutfac") p.rcutfac = value.as_number();
-    else if (key == "rfac0") p.rfac0 = value.as_number();
-    else if (key == "rmin0") p.rmin0 = value.as_number();
-    else if (key == "switchflag") p.switchflag = value.as_bool();
-    else if (key == "bzeroflag") p.bzeroflag = value.as_bool();
-    else if (key == "bnormflag") p.bnormflag = value.as_bool();
-    else if (key == "chemflag") p.chemflag = value.as_bool();
-    else if (key == "wselfallflag") p.wselfallflag = value.as_bool();
-    else if (key == "switchinnerflag") p.switchinnerflag = value.as_bool();
-    else if (key == "quadraticflag") p.quadraticflag = value.as_bool();
-    else if (key == "radii") p.radii = numbers(value);
-    else if (key == "weights") p.weights = numbers(value);
-    else if (key == "sinner") p.sinner = numbers(value);
-    else if (key == "dinner") p.dinner = numbers(value);
-    else throw Error("snap." + key + " is not a SNAP parameter this version knows");
+    if (key == "twojmax")
+      p.twojmax = static_cast<int>(std::clamp(value.as_integer(), -1'000'000LL, 1'000'000LL));
+    else if (key == "rcutfac")
+      p.rcutfac = value.as_number();
+    else if (key == "rfac0")
+      p.rfac0 = value.as_number();
+    else if (key == "rmin0")
+      p.rmin0 = value.as_number();
+    else if (key == "switchflag")
+      p.switchflag = value.as_bool();
+    else if (key == "bzeroflag")
+      p.bzeroflag = value.as_bool();
+    else if (key == "bnormflag")
+      p.bnormflag = value.as_bool();
+    else if (key == "chemflag")
+      p.chemflag = value.as_bool();
+    else if (key == "wselfallflag")
+      p.wselfallflag = value.as_bool();
+    else if (key == "switchinnerflag")
+      p.switchinnerflag = value.as_bool();
+    else if (key == "quadraticflag")
+      p.quadraticflag = value.as_bool();
+    else if (key == "radii")
+      p.radii = numbers(value);
+    else if (key == "weights")
+      p.weights = numbers(value);
+    else if (key == "sinner")
+      p.sinner = numbers(value);
+    else if (key == "dinner")
+      p.dinner = numbers(value);
+    else
+      throw Error("snap." + key + " is not a SNAP parameter this version knows");
   }
   for (const char* key : {"twojmax", "rcutfac", "radii", "weights"}) snap.at(key);
   p.validate();
@@ -146,22 +178,22 @@ SnapParams read_params(const Json& metadata) {
 }
 
 /// Optional number of an optional object, with a default.
-double number_or(const Json* object, const char* key, double fallback) {
+double number_or(const Json& metadata, const char* section, const char* key, double fallback) {
+  const Json* object = metadata.find(section);
   const Json* value = object && !object->is_null() ? object->find(key) : nullptr;
   if (!value || value->is_null()) return fallback;
-  if (value->as_number() < 0.0) throw Error(std::string(key) + " is negative, expected a number of at least 0");
+  if (value->as_number() < 0.0)
+    throw Error(std::string(section) + "." + key + " is negative, expected a number of at least 0");
   return value->as_number();
 }
 
 ErrorScale read_error_scale(const Json& metadata) {
-  const Json* calibration = metadata.find("calibration");
-  const Json* noise = metadata.find("noise");
-  return {.alpha_energy = number_or(calibration, "alpha_energy", 1.0),
-          .alpha_force = number_or(calibration, "alpha_force", 1.0),
-          .alpha_stress = number_or(calibration, "alpha_stress", 1.0),
-          .noise_energy = number_or(noise, "energy", 0.0),
-          .noise_force = number_or(noise, "force", 0.0),
-          .noise_stress = number_or(noise, "stress", 0.0)};
+  return {.alpha_energy = number_or(metadata, "calibration", "alpha_energy", 1.0),
+          .alpha_force = number_or(metadata, "calibration", "alpha_force", 1.0),
+          .alpha_stress = number_or(metadata, "calibration", "alpha_stress", 1.0),
+          .noise_energy = number_or(metadata, "noise", "energy", 0.0),
+          .noise_force = number_or(metadata, "noise", "force", 0.0),
+          .noise_stress = number_or(metadata, "noise", "stress", 0.0)};
 }
 
 ModelFile read_checked(TensorFile& file, const std::string& path) {
@@ -177,14 +209,19 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     const std::string message = error.what();
     throw Error(message.starts_with(path) ? message : path + ": " + message);
   }
-  if (const Json* zbl = metadata.find("zbl"); zbl && !zbl->is_null())
+  if (const Json* zbl = metadata.find("zbl"); zbl && !zbl->is_null()) {
     model.zbl = ZblRange{zbl->at("inner").as_number(), zbl->at("outer").as_number()};
+    if (!(model.zbl->inner > 0.0 && model.zbl->outer > model.zbl->inner))
+      throw Error(path + ": zbl has inner " + std::to_string(model.zbl->inner) + " and outer " +
+                  std::to_string(model.zbl->outer) + ", expected 0 < inner < outer (Å)");
+  }
   const long long n_elements = model.params.n_elements(), P = model.params.n_weights();
   std::vector<long long> shape = {n_elements, P};
   model.theta = file.array("theta", shape);
   if (file.has("members")) {
     shape = {-1, n_elements, P};
     model.members = file.array("members", shape);
+    if (shape[0] == 0) throw Error(path + ": array \"members\" holds no member, expected at least one");
   }
   if (file.has("extrapolation.factor")) {
     shape = {n_elements * P, n_elements * P};

@@ -71,6 +71,11 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
                                  const KernelOutput& sums, ThreadState& thread) const {
   const std::size_t K = params.n_components(), P = model.n_weights();
   const bool wants_B = out.B || out.features || out.spreads.any();
+  for (int i : centres) {
+    const double* r = atoms.positions + 3 * static_cast<std::size_t>(i);
+    if (!std::isfinite(r[0] + r[1] + r[2]))
+      throw Error("the position of atom " + std::to_string(i + 1) + " is not finite");
+  }
   KernelOutput k = sums;
   thread.energies.assign(centres.size(), 0.0);
   k.energies = thread.energies.data();
@@ -190,7 +195,7 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
       for (std::size_t p = 0; p < s.model.theta().size(); ++p) out.features[p] += thread.features[p];
   }
   if (n == 1) return;
-  const auto reduce = [&](double* into, std::vector<double> ThreadState::*own, long size) {
+  const auto reduce = [&](double* into, std::vector<double> ThreadState::* own, long size) {
     if (!into) return;
 #pragma omp parallel for num_threads(n) schedule(static)
     for (long i = 0; i < size; ++i)

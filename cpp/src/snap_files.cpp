@@ -52,7 +52,8 @@ class WordFile {
 
   int integer(const Line& line, const std::string& word, const std::string& key) const {
     const double value = number(line, word, key);
-    if (value != std::floor(value) || std::abs(value) > 1e9) fail(line, key + " is '" + word + "', expected an integer");
+    if (value != std::floor(value) || std::abs(value) > 1e9)
+      fail(line, key + " is '" + word + "', expected an integer");
     return static_cast<int>(value);
   }
 
@@ -67,37 +68,41 @@ class WordFile {
   std::vector<Line> lines_;
 };
 
-
 void read_coefficients(const std::string& path, SnapParams& params, std::vector<double>& theta) {
   const WordFile file(path);
   const auto& lines = file.lines();
   if (lines.empty()) throw Error(path + ": empty, expected 'n_elements n_coefficients' on the first line");
   const auto& head = lines.front();
-  if (head.words.size() != 2) file.fail(head, "expected 'n_elements n_coefficients', found " +
-                                                  std::to_string(head.words.size()) + " words");
+  if (head.words.size() != 2)
+    file.fail(head, "expected 'n_elements n_coefficients', found " + std::to_string(head.words.size()) + " words");
   const int n_elements = file.integer(head, head.words[0], "number of elements");
   const int n_coefficients = file.integer(head, head.words[1], "number of coefficients");
   if (n_elements < 1 || n_coefficients < 1) file.fail(head, "expected at least one element and one coefficient");
-  const long long expected = static_cast<long long>(n_elements) * (1LL + n_coefficients);
-  if (static_cast<long long>(lines.size()) - 1 != expected)
-    throw Error(path + ": " + std::to_string(lines.size() - 1) + " lines after the first, expected " +
-                std::to_string(expected) + " (" + std::to_string(n_elements) + " elements, each one line and " +
-                std::to_string(n_coefficients) + " coefficients)");
   std::size_t next = 1;
+  const auto take = [&](const std::string& expected) -> const WordFile::Line& {
+    if (next == lines.size()) file.fail(lines.back(), "the file ends here, expected " + expected);
+    return lines[next++];
+  };
   for (int e = 0; e < n_elements; ++e) {
-    const auto& line = lines[next++];
+    const auto& line =
+        take("'element radius weight' of element " + std::to_string(e + 1) + " of " + std::to_string(n_elements));
     if (line.words.size() != 3)
       file.fail(line, "expected 'element radius weight', found " + std::to_string(line.words.size()) + " words");
     params.elements.push_back(line.words[0]);
     params.radii.push_back(file.number(line, line.words[1], "radius"));
     params.weights.push_back(file.number(line, line.words[2], "weight"));
     for (int p = 0; p < n_coefficients; ++p) {
-      const auto& row = lines[next++];
+      const std::string wanted = "coefficient " + std::to_string(p + 1) + " of " + std::to_string(n_coefficients) +
+                                 " of " + params.elements.back();
+      const auto& row = take(wanted);
       if (row.words.size() != 1)
-        file.fail(row, "expected one coefficient, found " + std::to_string(row.words.size()) + " words");
+        file.fail(row, "expected " + wanted + ", found " + std::to_string(row.words.size()) + " words");
       theta.push_back(file.number(row, row.words[0], "coefficient"));
     }
   }
+  if (next != lines.size())
+    file.fail(lines[next], "expected the end of the file after " + std::to_string(n_elements) + " elements of " +
+                               std::to_string(n_coefficients) + " coefficients");
 }
 
 void read_parameters(const std::string& path, SnapParams& params) {
@@ -115,9 +120,9 @@ void read_parameters(const std::string& path, SnapParams& params) {
     const std::map<std::string, double*> reals = {
         {"rcutfac", &params.rcutfac}, {"rfac0", &params.rfac0}, {"rmin0", &params.rmin0}};
     const std::map<std::string, bool*> flags = {
-        {"switchflag", &params.switchflag},     {"bzeroflag", &params.bzeroflag},
-        {"bnormflag", &params.bnormflag},       {"chemflag", &params.chemflag},
-        {"wselfallflag", &params.wselfallflag}, {"switchinnerflag", &params.switchinnerflag},
+        {"switchflag", &params.switchflag},      {"bzeroflag", &params.bzeroflag},
+        {"bnormflag", &params.bnormflag},        {"chemflag", &params.chemflag},
+        {"wselfallflag", &params.wselfallflag},  {"switchinnerflag", &params.switchinnerflag},
         {"quadraticflag", &params.quadraticflag}};
     if (const auto real = reals.find(key); real != reals.end()) {
       *real->second = file.number(line, word, key);
@@ -131,8 +136,9 @@ void read_parameters(const std::string& path, SnapParams& params) {
     } else if (key == "chunksize" || key == "parallelthresh") {
       file.integer(line, word, key);  // tuning of LAMMPS's GPU code: no meaning here, no effect on results
     } else {
-      file.fail(line, "unknown key '" + key + "', expected one of twojmax rcutfac rfac0 rmin0 switchflag bzeroflag "
-                      "bnormflag quadraticflag chemflag wselfallflag switchinnerflag sinner dinner");
+      file.fail(line, "unknown key '" + key +
+                          "', expected one of twojmax rcutfac rfac0 rmin0 switchflag bzeroflag "
+                          "bnormflag quadraticflag chemflag wselfallflag switchinnerflag sinner dinner");
     }
   }
   for (const char* key : {"rcutfac", "twojmax"})

@@ -65,6 +65,9 @@ void SnapParams::validate() const {
   require_per_element("weights", weights.size(), n);
   for (std::size_t e = 0; e < n; ++e) {
     if (elements[e].empty()) throw Error("SNAP parameters: element " + std::to_string(e + 1) + " has an empty name");
+    if (!std::all_of(elements[e].begin(), elements[e].end(), [](char c) { return c > ' ' && c <= '~'; }))
+      throw Error("SNAP parameters: the name of element " + std::to_string(e + 1) +
+                  " holds a character that is not printable ASCII");
     if (std::count(elements.begin(), elements.end(), elements[e]) > 1)
       throw Error("SNAP parameters: element " + elements[e] + " is given twice");
     require_finite_positive("radius of " + elements[e], radii[e]);

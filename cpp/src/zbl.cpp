@@ -72,7 +72,7 @@ void Zbl::evaluate(const Neighbourhood& atoms, std::span<const int> centres, con
       const double* rj = atoms.positions + 3 * static_cast<std::size_t>(j);
       const double d[3] = {rj[0] - ri[0], rj[1] - ri[1], rj[2] - ri[2]};
       const double r2 = d[0] * d[0] + d[1] * d[1] + d[2] * d[2];
-      if (r2 >= outer_ * outer_ || r2 < 1e-20) continue;
+      if (!(r2 < outer_ * outer_) || j == i) continue;
       const double r = std::sqrt(r2);
       const Pair& pair = pairs_[species_i * n_elements_ + species_j];
       Value value = bare(pair.prefactor, pair.screening_length, r);

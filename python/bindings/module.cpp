@@ -10,7 +10,11 @@ PYBIND11_MODULE(_core, module) {
     try {
       if (failure) std::rethrow_exception(failure);
     } catch (const mliuq::Error& error) {
-      py::set_error(error_type.get_stored(), error.what());
+      // A message may quote bytes of a damaged file that are not UTF-8.
+      const std::string message = error.what();
+      const auto text = py::reinterpret_steal<py::object>(
+          PyUnicode_DecodeUTF8(message.data(), static_cast<py::ssize_t>(message.size()), "replace"));
+      py::set_error(error_type.get_stored(), text);
     }
   });
   register_descriptor(module);

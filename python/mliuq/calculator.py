@@ -26,6 +26,7 @@ _SPREADS = [
     "energies_err",
 ]
 _ON_REQUEST = ["energy_comm", "extrapolation"]
+_NO_EFFECT = ("initial_charges", "initial_magmoms")
 
 
 class MLIUQCalculator(Calculator):
@@ -62,6 +63,7 @@ class MLIUQCalculator(Calculator):
     """
 
     implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST
+    ignored_changes = set(_NO_EFFECT)
 
     def __init__(
         self,
@@ -79,7 +81,8 @@ class MLIUQCalculator(Calculator):
             raise MliuqError(f"skin is {skin}, expected a number of at least 0 Å")
         if threads is not None and threads < 1:
             raise MliuqError(f"threads is {threads}, expected at least 1")
-        self._potential = self.model.potential(kernel=kernel, precision=precision)
+        self._kernel = {"kernel": kernel, "precision": precision}
+        self._potential = self.model.potential(**self._kernel)
         self._threads = threads or 0
         self._skin = skin
         self._neighbours: Neighbours | None = None
@@ -88,6 +91,15 @@ class MLIUQCalculator(Calculator):
             self.implemented_properties += [*_SPREADS, "energy_comm"]
             if self._potential.has_extrapolation:
                 self.implemented_properties.append("extrapolation")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what C++ holds: copies and other processes make their own."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("_potential", "_neighbours")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._potential = self.model.potential(**self._kernel)
+        self._neighbours = None
 
     def calculate(
         self,

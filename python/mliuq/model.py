@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,15 @@ class Model:
             if not 0.0 < inner < outer < np.inf:
                 raise MliuqError(f"zbl is {self.zbl}, expected (inner, outer) with 0 < inner < outer, Å")
             object.__setattr__(self, "zbl", (inner, outer))
+        factor = self.arrays.get("extrapolation.factor")
+        total = shape[0] * shape[1]
+        if factor is not None and factor.shape != (total, total):
+            raise MliuqError(f'array "extrapolation.factor" has shape {factor.shape}, expected {(total, total)}')
+        _ = self.error_scale  # refuses noise and calibration that are not numbers of at least 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: what was made of them in C++ is made again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def n_members(self) -> int:
@@ -97,10 +107,10 @@ class Model:
                 ("noise", self.noise, kind, 0.0),
             ):
                 value = (source or {}).get(key)
-                value = default if value is None else float(value)
-                if not (np.isfinite(value) and value >= 0.0):
-                    raise MliuqError(f"{prefix} of {kind} is {value}, expected a number of at least 0")
-                setattr(scale, f"{prefix}_{kind}", value)
+                value = default if value is None else value
+                if not isinstance(value, Real) or isinstance(value, bool) or not 0.0 <= float(value) < np.inf:
+                    raise MliuqError(f"{prefix} of {kind} is {value!r}, expected a number of at least 0")
+                setattr(scale, f"{prefix}_{kind}", float(value))
         return scale
 
     def potential(self, *, kernel: str = "", precision: str = "double") -> Potential:
@@ -151,7 +161,14 @@ class Model:
         arrays, metadata = model_file.read(path)
         if "theta" not in arrays:
             raise MliuqError(f'{path}: array "theta" is missing')
-        zbl = metadata.get("zbl")
+        for key in ("snap", "zbl", "noise", "calibration"):
+            if not isinstance(metadata.get(key), dict | None):
+                raise MliuqError(f"{path}: {key} is {metadata[key]!r}, expected an object")
+        zbl: dict[str, Any] | None = metadata.get("zbl")
+        if zbl is not None:
+            for key in ("inner", "outer"):
+                if not isinstance(zbl.get(key), Real) or isinstance(zbl.get(key), bool):
+                    raise MliuqError(f"{path}: zbl.{key} is {zbl.get(key)!r}, expected a number (Å)")
         try:
             return cls(
                 params=SnapParams.from_metadata(metadata["elements"], metadata["snap"]),
@@ -163,7 +180,7 @@ class Model:
                 arrays=arrays,
                 metadata={key: value for key, value in metadata.items() if key not in _OWN_KEYS},
             )
-        except (MliuqError, TypeError, KeyError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise MliuqError(f"{path}: {error}") from error
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Mapping
@@ -82,17 +83,23 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     if not source.is_file():
         raise MliuqError(f"{source}: no such file, expected a .mliuq model file")
     arrays: dict[str, Array] = {}
+    name = ""
     try:
         with safe_open(source, framework="numpy") as stream:
             header = stream.metadata() or {}
             if METADATA_KEY not in header:
                 raise MliuqError(f"{source}: a safetensors file without mliuq metadata, expected a .mliuq model file")
+            _refuse_repeated_names(source)
             names = list(stream.keys())
             metadata = _parse(source, header[METADATA_KEY])
             for name in names:
                 arrays[name] = stream.get_tensor(name)
     except SafetensorError as error:
         raise MliuqError(f"{source}: not a .mliuq model file, or truncated: {error}") from error
+    except (TypeError, ValueError, AttributeError, KeyError) as error:  # an element type numpy does not have
+        if isinstance(error, MliuqError):
+            raise
+        raise MliuqError(f"{source}: array {name!r} has a type that is not float64: {error}") from error
     except OSError as error:
         raise MliuqError(f"{source}: cannot be read: {error}") from error
     for name, array in arrays.items():
@@ -103,18 +110,43 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     return arrays, metadata
 
 
-def _parse(source: Path, text: str) -> dict[str, Any]:
+def _strict_json(source: Path, what: str, text: str) -> Any:
+    """JSON as the C++ reader takes it: keys once, numbers finite."""
+
     def refuse(constant: str) -> float:
         raise ValueError(f"{constant} is not a finite number")
 
+    def number(digits: str) -> float:
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f'key "{key[:200]}" is given twice')
+            found[key] = value
+        return found
+
     try:
-        metadata = json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=number, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise MliuqError(f"{source}: metadata is not valid JSON: {error}") from error
+        raise MliuqError(f"{source}: {what} is not valid JSON: {error}") from error
+
+
+def _refuse_repeated_names(source: Path) -> None:
+    """Safetensors takes the last of two arrays of one name."""
+    with source.open("rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        _strict_json(source, "the header", stream.read(size).decode())
+
+
+def _parse(source: Path, text: str) -> dict[str, Any]:
+    metadata = _strict_json(source, "metadata", text)
     if not isinstance(metadata, dict):
         raise MliuqError(f"{source}: metadata is {type(metadata).__name__}, expected an object")
     version = metadata.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > FORMAT_VERSION
         hint = "; this model needs a newer mliuq" if newer else ""
         raise MliuqError(f"{source}: format_version is {version}, expected {FORMAT_VERSION}{hint}")

@@ -61,6 +61,8 @@ class Neighbours:
         # One number per image sorts faster than rows of four.
         reach = int(np.abs(shifts).max(initial=0))
         base = 2 * reach + 1
+        if n * base**3 > 2**62:
+            raise MliuqError(f"atoms lie {reach} cells outside the cell, wrap the positions into the cell first")
         place = ((shifts[crossing] + reach) @ (base * base, base, 1)) * n + j[crossing]
         images, inverse = np.unique(place, return_inverse=True)
         targets[crossing] = n + inverse

@@ -96,6 +96,10 @@ class SnapParams:
                 raise MliuqError(f"SNAP parameters: {field.name} is {value!r}, expected {field.type}") from None
         return core
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: the C++ twin is made again."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
     @property
     def n_elements(self) -> int:
         """Number of elements."""
@@ -151,6 +155,13 @@ class SnapParams:
         for key in ("twojmax", "rcutfac", "radii", "weights"):
             if key not in snap:
                 raise MliuqError(f'snap: key "{key}" is missing')
+        for key, values in [("elements", elements), *((k, snap[k]) for k in _PER_ELEMENT if k in snap)]:
+            wanted = str if key == "elements" else (int, float)
+            if not isinstance(values, list | tuple) or not all(
+                isinstance(value, wanted) and not isinstance(value, bool) for value in values
+            ):
+                kind = "symbols" if key == "elements" else "numbers"
+                raise MliuqError(f"{key} is {values!r}, expected a list of {kind}")
         return cls(elements=tuple(elements), **snap)
 
     @classmethod
