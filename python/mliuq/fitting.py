@@ -168,7 +168,7 @@ def _run(
     errors = _error_table(predictions, statistics, tested, train, held_out, posterior, calibration, keys.group)
     arrays = dict(posterior.arrays)
     if settings.posterior.extrapolation:
-        arrays |= extrapolation_arrays(train, params, solution)
+        arrays |= extrapolation_arrays(train, params, solution, progress)
     shape = (params.n_elements, params.n_weights)
     model = Model(
         params=params,
@@ -204,18 +204,22 @@ def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[list
     )
 
 
-def extrapolation_arrays(structures: Sequence[Atoms], params: SnapParams, solution: Solution) -> dict[str, Floats]:
+def extrapolation_arrays(
+    structures: Sequence[Atoms], params: SnapParams, solution: Solution, progress: Progress | None = None
+) -> dict[str, Floats]:
     """Return the factor of A and the active sets: what tells how far an atom is from the data."""
 
     def batches() -> Iterable[tuple[Floats, Any]]:
         waiting: list[Atoms] = []
-        for index, atoms in enumerate(structures):
+        for done, atoms in enumerate(structures, start=1):
             waiting.append(atoms)
-            if sum(map(len, waiting)) >= _BATCH or index == len(structures) - 1:
+            if sum(map(len, waiting)) >= _BATCH or done == len(structures):
                 b = np.concatenate([descriptors(a, params) for a in waiting])
                 element = np.concatenate([params.index_of(list(a.symbols)) for a in waiting])
                 yield atomic_rows(b, params.quadraticflag), element
                 waiting = []
+                if progress:
+                    progress("active set", done, len(structures))
 
     active = select_active_sets(batches(), params.n_elements, params.n_weights)
     return {"extrapolation.factor": np.ascontiguousarray(solution.factor), "extrapolation.active_set": active}
