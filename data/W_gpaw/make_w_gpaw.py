@@ -18,8 +18,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.io import iread, read, write
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
+from vesin import ase_neighbor_list as neighbor_list
 
 REFERENCE_VOLUME = 16.1  # Å³/atom, bcc tungsten
 CRYSTAL_VOLUMES = {
@@ -48,7 +48,7 @@ DFT_SETTINGS: dict[str, Any] = {
 
 def shortest_distance(atoms: Atoms) -> float:
     """Shortest interatomic distance in Å, images included."""
-    distances = neighbor_list("d", atoms, 3.5)
+    _, distances = neighbor_list("id", atoms, 3.5)
     return float(distances.min()) if len(distances) else np.inf
 
 

@@ -37,7 +37,7 @@ class Job:
 
 
 def run(jobs: Sequence[Job], folder: Path) -> list[dict[str, Any]]:
-    """Energy, energies (N,), forces (N, 3), virial (6,), virials (N, 6) in eV, Voigt xx yy zz yz xz xy; and computes."""
+    """Energy, energies (N,), forces (N, 3), virial (6,), virials (N, 6) in eV, Voigt xx yy zz yz xz xy; computes."""
     (folder / "jobs.pickle").write_bytes(pickle.dumps(list(jobs)))
     done = subprocess.run(
         [sys.executable, __file__, str(folder)], capture_output=True, text=True, check=False, cwd=folder

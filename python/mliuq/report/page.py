@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from mliuq.report.figures import FIGURES
-from mliuq.report.numbers import JudgedSet, WorstConfiguration
+from mliuq.report.numbers import MIN_ROWS, JudgedSet, WorstConfiguration
 from mliuq.report.predictions import Predictions
 from mliuq.report.theme import css_variables
 
@@ -68,6 +68,7 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td.text, th.text { text-align: left; }
 thead th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
 td.why { color: var(--muted); text-align: left; white-space: normal; min-width: 16rem; }
+@media (max-width: 640px) { td.why { white-space: nowrap; } }
 a { color: var(--calibrated); }
 nav { margin: 0.6rem 0; display: flex; gap: 1rem; flex-wrap: wrap; }
 @media print { body { background: none; } h2 { break-before: page; } figure { break-inside: avoid; } }
@@ -194,6 +195,7 @@ def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]]) -> st
         f"<h3>By config_type ({escape(p.unit)})</h3>"
         f'<div class="wide"><table><thead><tr><th>class</th><th>rows</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<p class="facts">Classes with fewer than {MIN_ROWS} rows are left out.</p>'
     )
 
 
