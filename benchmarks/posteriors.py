@@ -3,7 +3,7 @@
     python benchmarks/posteriors.py data/W_gpaw/W_gpaw.xyz.gz           # 2J=8, 4.7 Å, linear, five folds
     python benchmarks/posteriors.py Mo.xyz.gz W.xyz.gz --every 4        # every fourth configuration
     python benchmarks/posteriors.py Ta.xyz.gz --zbl 4.0 4.8 --rcut 4.676
-    python benchmarks/posteriors.py Mo.xyz.gz --twojmax 6 --quadratic --methods constant popsregression gaussian
+    python benchmarks/posteriors.py Mo.xyz.gz --twojmax 6 --quadratic --folds 3 --methods constant gaussian
 
 Nested cross-validation: configurations are split into folds; for each fold the weights, the posterior and its
 calibration come from the other folds alone, and the fold's own rows are predicted.  Held-out rows of all folds are then

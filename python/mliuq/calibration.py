@@ -38,7 +38,9 @@ from mliuq.regression.rows import FORCE, KINDS, Floats
 log = logging.getLogger(__name__)
 
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
-TWO_SIGMA = 0.9545
+FORCE_COVERAGE = ((0.9545, 2.0),)
+"""Coverages α of forces must reach, as (probability, half-width in err); with (0.6827, 1.0) added, ±1σ holds its share
+too, at the price of a wider tail where |e|/err is flatter than a Gaussian."""
 ALPHA_RANGE = (1e-3, 1e3)
 
 
@@ -158,17 +160,29 @@ def alpha_by_likelihood(error: Floats, spread: Floats, floor: Floats, *, members
     return float(np.exp(found.x)) * (1.0 if members is None else np.sqrt(max(members - 2, 1) / members))
 
 
-def alpha_by_quantile(error: Floats, spread: Floats, floor: Floats, *, members: int | None = None) -> float:
-    """α at which the 95.45 % quantile of |e|/err is 2; by likelihood where the floor alone is wider than that."""
+def alpha_by_quantile(
+    error: Floats,
+    spread: Floats,
+    floor: Floats,
+    *,
+    members: int | None = None,
+    coverage: Sequence[tuple[float, float]] = FORCE_COVERAGE,
+) -> float:
+    """Smallest α at which ± k·err holds the share p of errors for each (p, k); by default, 95.45 % within ± 2 err.
 
-    def excess(log_alpha: float) -> float:
-        return float(np.quantile(np.abs(error) / np.hypot(np.exp(log_alpha) * spread, floor), TWO_SIGMA)) - 2.0
-
+    By likelihood where the floor alone is wider than that.
+    """
     low, high = np.log(ALPHA_RANGE)
-    if excess(low) <= 0 or excess(high) >= 0:
-        return alpha_by_likelihood(error, spread, floor, members=members)
-    alpha = float(np.exp(brentq(excess, low, high, xtol=1e-10)))
-    return alpha if members is None else alpha * 2.0 / float(stdtrit(members, 0.5 + 0.5 * TWO_SIGMA))
+    found = []
+    for share, k in coverage:
+
+        def excess(log_alpha: float, share: float = share, k: float = k) -> float:
+            return float(np.quantile(np.abs(error) / np.hypot(np.exp(log_alpha) * spread, floor), share)) - k
+
+        if excess(low) > 0 > excess(high):
+            few = 1.0 if members is None else k / float(stdtrit(members, 0.5 + 0.5 * share))
+            found.append(float(np.exp(brentq(excess, low, high, xtol=1e-10))) * few)
+    return max(found) if found else alpha_by_likelihood(error, spread, floor, members=members)
 
 
 def cross_fitted(

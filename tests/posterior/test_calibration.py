@@ -50,6 +50,15 @@ def test_quantile_is_two_afterwards():
     assert np.quantile(z, 0.9545) == pytest.approx(2.0, abs=1e-6)
 
 
+def test_each_coverage_asked_for_is_reached():
+    rng = np.random.default_rng(8)
+    flat, one, zero = rng.uniform(-1, 1, 20000), np.ones(20000), np.zeros(20000)
+    tail = alpha_by_quantile(flat, one, zero)
+    both = alpha_by_quantile(flat, one, zero, coverage=((0.6827, 1.0), (0.9545, 2.0)))
+    assert tail == pytest.approx(0.9545 / 2, rel=0.02)
+    assert both == pytest.approx(0.6827, rel=0.02)
+
+
 def test_one_bad_configuration_does_not_move_forces():
     rng = np.random.default_rng(1)
     error, spread = rng.standard_normal(10000), np.ones(10000)
