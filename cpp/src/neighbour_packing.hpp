@@ -48,4 +48,36 @@ inline void for_each_neighbour(const Neighbourhood& atoms, int centre, const dou
   }
 }
 
+/// A neighbour inside the cutoff.
+struct FoundNeighbour {
+  double d[3];  ///< r_j − r_i, Å
+  int atom;
+  int species;
+};
+
+/// The same neighbours written to `found`, which has room for the centre's whole list; their number. Every entry is
+/// written and then kept or not: whether a listed atom lies inside is as good as random, and a mispredicted branch costs
+/// more than the store.
+inline int collect_neighbours(const Neighbourhood& atoms, int centre, const double* cutoffs, FoundNeighbour* found) {
+  const double* ri = atoms.positions + 3 * static_cast<std::size_t>(centre);
+  const double x = ri[0], y = ri[1], z = ri[2];
+  const int* list = atoms.neighbours[centre];
+  const int count = atoms.n_neighbours[centre];
+  int n_found = 0;
+  bool overlap = false;
+  for (int n = 0; n < count; ++n) {
+    const int j = list[n] & atoms.index_mask;
+    const double* rj = atoms.positions + 3 * static_cast<std::size_t>(j);
+    const double dx = rj[0] - x, dy = rj[1] - y, dz = rj[2] - z;
+    const double r2 = dx * dx + dy * dy + dz * dz;
+    const int species = atoms.species(j);
+    const double cutoff = species >= 0 ? cutoffs[species] : 0.0;
+    found[n_found] = {{dx, dy, dz}, j, species};
+    n_found += static_cast<int>(r2 < cutoff) & static_cast<int>(r2 > kClosest);
+    overlap |= r2 <= kClosest;
+  }
+  if (overlap) for_each_neighbour(atoms, centre, cutoffs, [](int, int, const double*, double) {});  // throws, or it was i
+  return n_found;
+}
+
 }  // namespace mliuq

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numbers>
 
-#include "neighbour_packing.hpp"
 
 namespace mliuq::simd {
 
@@ -27,21 +26,22 @@ PairTable::PairTable(const SnapParams& params)
 
 namespace {
 
+/// Neighbours of every lane, and in `cursor` how many fall to each channel.
 template <class Real>
-void collect_candidates(const PairTable& pairs, const Neighbourhood& atoms, const int* centres, int n_centres,
-                        std::size_t stride, SimdWorkspace<Real>& w) {
+void collect(const PairTable& pairs, const Neighbourhood& atoms, const int* centres, int n_centres, std::size_t stride,
+             SimdWorkspace<Real>& w) {
   const int n_channels = static_cast<int>(w.first_slot.size()) - 1;
   const double* cutoffs = pairs.squared_cutoffs(w.block.species);
   std::fill(w.cursor.begin(), w.cursor.end(), 0);
-  std::fill(w.n_candidates.begin(), w.n_candidates.end(), 0);
+  std::fill(w.n_found.begin(), w.n_found.end(), 0);
   for (int lane = 0; lane < n_centres; ++lane) {
-    Candidate* list = w.candidates.data() + lane * stride;
-    Candidate* next = list;
-    for_each_neighbour(atoms, centres[lane], cutoffs, [&](int j, int species, const double* d, double) {
-      *next++ = {{d[0], d[1], d[2]}, j, species};
-      ++w.cursor[lane * n_channels + pairs.channel(species)];
-    });
-    w.n_candidates[lane] = static_cast<int>(next - list);
+    FoundNeighbour* list = w.found.data() + lane * stride;
+    int* counts = w.cursor.data() + lane * n_channels;
+    w.n_found[lane] = collect_neighbours(atoms, centres[lane], cutoffs, list);
+    if (n_channels == 1)
+      counts[0] = w.n_found[lane];
+    else
+      for (int n = 0; n < w.n_found[lane]; ++n) ++counts[pairs.channel(list[n].species)];
   }
 }
 
@@ -69,9 +69,9 @@ void pack(const PairTable& pairs, const Neighbourhood& atoms, const int* centres
   std::size_t longest = 0;
   for (int lane = 0; lane < n_centres; ++lane)
     longest = std::max<std::size_t>(longest, atoms.n_neighbours[centres[lane]]);
-  if (w.candidates.size() < longest * w.lanes) w.candidates.resize(longest * w.lanes);
+  if (w.found.size() < longest * w.lanes) w.found.resize(longest * w.lanes);
   w.block.species = atoms.species(centres[0]);
-  collect_candidates(pairs, atoms, centres, n_centres, longest, w);
+  collect(pairs, atoms, centres, n_centres, longest, w);
 
   int n_slots = 0;
   for (int channel = 0; channel < n_channels; ++channel) {
@@ -89,8 +89,8 @@ void pack(const PairTable& pairs, const Neighbourhood& atoms, const int* centres
   for (int lane = 0; lane < w.lanes; ++lane) {
     int* cursor = w.cursor.data() + lane * n_channels;
     std::copy_n(w.first_slot.begin(), n_channels, cursor);
-    const Candidate* list = w.candidates.data() + lane * longest;
-    for (int n = 0; n < w.n_candidates[lane]; ++n)
+    const FoundNeighbour* list = w.found.data() + lane * longest;
+    for (int n = 0; n < w.n_found[lane]; ++n)
       fill_slot(w, cursor[pairs.channel(list[n].species)]++, lane, list[n].d, list[n].atom,
                 pairs.of(w.block.species, list[n].species));
     for (int channel = 0; channel < n_channels; ++channel)

@@ -36,7 +36,7 @@ void allocate(AlignedVector<Real>& array, int lanes, Carve&& carve) {
 template <class Real>
 SimdWorkspace<Real>::SimdWorkspace(const Plan<Real>& plan, int lanes_of_kernel)
     : lanes(lanes_of_kernel),
-      n_candidates(lanes),
+      n_found(lanes),
       first_slot(plan.n_channels + 1),
       cursor(static_cast<std::size_t>(lanes) * plan.n_channels),
       plan_(plan),

@@ -10,6 +10,7 @@
 
 #include "kernels/simd/stages.hpp"
 #include "mliuq/kernel.hpp"
+#include "neighbour_packing.hpp"
 
 namespace mliuq::simd {
 
@@ -27,13 +28,6 @@ struct AlignedAllocator {
 template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
-/// A neighbour of one lane on its way into a slot.
-struct Candidate {
-  double d[3];
-  int atom;
-  int species;
-};
-
 template <class Real>
 class SimdWorkspace final : public Workspace {
  public:
@@ -46,8 +40,8 @@ class SimdWorkspace final : public Workspace {
 
   int lanes;
   Block<Real> block{};
-  std::vector<Candidate> candidates;  ///< [lane][longest list]
-  std::vector<int> n_candidates;      ///< [lane]
+  std::vector<FoundNeighbour> found;       ///< [lane][longest list]
+  std::vector<int> n_found;           ///< [lane]
   std::vector<int> first_slot;        ///< [n_channels + 1]
   std::vector<int> cursor;            ///< [lane][n_channels]
   std::vector<int> slot_atom;         ///< [slot][lane], −1 for padding
