@@ -31,6 +31,7 @@ DESCRIPTORS = {
     "bnormflag": replace(PLAIN, bnormflag=True),
     "switchflag 0": replace(PLAIN, switchflag=False),
     "rmin0": replace(PLAIN, rmin0=0.7),
+    "rmin0 beyond neighbours": replace(PLAIN, rmin0=2.9),
     "rfac0": replace(PLAIN, rfac0=0.8),
     "switchinner": replace(PLAIN, switchinnerflag=True, sinner=(2.3,), dinner=(0.5,)),
     "binary": BINARY,

@@ -136,7 +136,9 @@ class ReferenceKernel final : public Kernel {
     const double cutoff = params_.cutoff(element, species);
     const double rate = params_.rfac0 * std::numbers::pi / (cutoff - params_.rmin0);
     const double theta = rate * (r - params_.rmin0);
-    const double sine = std::sin(theta), cosine = std::cos(theta);
+    // Below rmin0, where θ < 0, stock SNAP keeps the sine positive: z0 = r cot θ there fixes θ modulo π only.
+    const double sign = theta < 0.0 ? -1.0 : 1.0;
+    const double sine = sign * std::sin(theta), cosine = sign * std::cos(theta);
     const RadialWeight s = switching(params_, r, cutoff, element, species);
     const double unit[3] = {d[0] / r, d[1] / r, d[2] / r};
     const Complex a(cosine, -sine * unit[2]), b(sine * unit[1], -sine * unit[0]);

@@ -49,13 +49,8 @@ std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel&
   if (const auto equal = with_equal_weights(params, model)) return make_kernel(params, *equal, choice);
   if (!cpu_runs(choice.instruction_set))
     throw Error("kernel: this machine or build does not run " + std::string(to_string(choice.instruction_set)));
-  switch (choice.instruction_set) {
-    case InstructionSet::reference: return make_reference_kernel(params, model);
-    case InstructionSet::baseline: return make_simd_kernel_baseline(params, model, choice.precision);
-    case InstructionSet::avx2: return make_simd_kernel_avx2(params, model, choice.precision);
-    case InstructionSet::avx512: return make_simd_kernel_avx512(params, model, choice.precision);
-  }
-  throw Error("kernel: unknown instruction set");
+  if (choice.instruction_set == InstructionSet::reference) return make_reference_kernel(params, model);
+  return make_simd_kernel(params, model, choice);
 }
 
 }  // namespace mliuq

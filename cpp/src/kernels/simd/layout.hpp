@@ -39,20 +39,28 @@ static constexpr int half_used(int j) { return j % 2 ? half_size(j) : half_size(
 
 /// Fields of one neighbour of every lane, as packed and as the geometry stage leaves it.
 enum PackedField {
-  kDx, kDy, kDz,      // from the centre to the neighbour, Å
-  kThetaScale,        // dθ/dr, 1/Å
-  kSwitchScale,       // dφ/dr of the outer switching, 1/Å; 0 without switching
-  kWeight,            // weight of the neighbour's element; 0 for padding
-  kInnerCentre,       // centre of the inner switching, Å
-  kInnerScale,        // its dφ/dr, 1/Å
+  kDx,
+  kDy,
+  kDz,           // from the centre to the neighbour, Å
+  kThetaScale,   // dθ/dr, 1/Å
+  kSwitchScale,  // dφ/dr of the outer switching, 1/Å; 0 without switching
+  kWeight,       // weight of the neighbour's element; 0 for padding
+  kInnerCentre,  // centre of the inner switching, Å
+  kInnerScale,   // its dφ/dr, 1/Å
   kPackedFields
 };
 enum GeometryField {
-  kAr, kAi, kBr, kBi,  // Cayley-Klein parameters
-  kS, kDs,             // weight times switching, and its derivative
-  kNx, kNy, kNz,       // unit vector
-  kSinCosOverR,        // sinθ cosθ / r
-  kSinSinOverR,        // sin²θ / r
+  kAr,
+  kAi,
+  kBr,
+  kBi,  // Cayley-Klein parameters
+  kS,
+  kDs,  // weight times switching, and its derivative
+  kNx,
+  kNy,
+  kNz,           // unit vector
+  kSinCosOverR,  // sinθ cosθ / r
+  kSinSinOverR,  // sin²θ / r
   kGeometryFields
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numbers>
 
-
 namespace mliuq::simd {
 
 PairTable::PairTable(const SnapParams& params)

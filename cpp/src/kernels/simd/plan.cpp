@@ -9,8 +9,8 @@
 
 // Notation: a product (κ j1, λ j2) → j with j1 ≥ j2 (and κ ≤ λ where j1 = j2) is Z^j of the densities of channels κ and
 // λ. For each pair the levels j run downwards from min(twojmax, j1 + j2) to j1 − j2, in steps of two, and S = j1 + j2.
-// Element (mb, ma) of level j collects rows k, mb' − k and columns a, s − a with mb' = mb + (S − j)/2, s = ma + (S − j)/2:
-// all levels j ≥ |2s − S| share those products.
+// Element (mb, ma) of level j collects rows k, mb' − k and columns a, s − a with mb' = mb + (S − j)/2, s = ma + (S −
+// j)/2: all levels j ≥ |2s − S| share those products.
 
 namespace mliuq::simd {
 namespace {
@@ -63,7 +63,8 @@ void PlanStorage<Real>::tabulate_scales() {
     for (int mb = 0; 2 * mb <= j; ++mb)
       for (int ma = 0; ma <= j; ++ma) {
         const int h = half_level(j) + mb * (j + 1) + ma;
-        to_u_[h] = static_cast<Real>(std::sqrt(factorial(ma) * factorial(j - ma) / (factorial(mb) * factorial(j - mb))));
+        to_u_[h] =
+            static_cast<Real>(std::sqrt(factorial(ma) * factorial(j - ma) / (factorial(mb) * factorial(j - mb))));
         share_[h] = 2 * mb < j || ma < mb ? 1 : ma == mb ? Real(0.5) : 0;
       }
   plan_.to_u = to_u_.data();
@@ -111,8 +112,9 @@ void PlanStorage<Real>::tabulate_products() {
   plan_.first_of_level = first_of_level_.data();
 }
 
-// B_{κλμ, j1 j2 j} is trilinear in the density. With N = 1 or 1/(j+1) its derivatives with respect to the three densities
-// are N Z^j(κ j1, λ j2), N (j+1)/(j1+1) Z^{j1}(μ j, λ j2) and N (j+1)/(j2+1) Z^{j2}(μ j, κ j1): one term for each.
+// B_{κλμ, j1 j2 j} is trilinear in the density. With N = 1 or 1/(j+1) its derivatives with respect to the three
+// densities are N Z^j(κ j1, λ j2), N (j+1)/(j1+1) Z^{j1}(μ j, λ j2) and N (j+1)/(j2+1) Z^{j2}(μ j, κ j1): one term for
+// each.
 template <class Real>
 void PlanStorage<Real>::tabulate_components() {
   struct Term {
@@ -140,8 +142,7 @@ void PlanStorage<Real>::tabulate_components() {
           descriptor_scale_[b] = static_cast<Real>(2.0 * norm);
           const int twin = ((e2 * n + e1) * n + e3) * n_triples_ + b % n_triples_;
           const bool has_twin = j1 == j2 && e1 != e2;
-          if (!has_twin || e1 < e2)
-            dots_.push_back({product_index(e1, j1, e2, j2, j), e3, b, has_twin ? twin : -1});
+          if (!has_twin || e1 < e2) dots_.push_back({product_index(e1, j1, e2, j2, j), e3, b, has_twin ? twin : -1});
           ++b;
         }
   std::stable_sort(all.begin(), all.end(), [&](const Term& x, const Term& y) {
@@ -197,7 +198,8 @@ void PlanStorage<Real>::tabulate_operations() {
             const int k_first = std::max(0, sb - j2), k_last = swaps ? sb / 2 : std::min(j1, sb);
             const int row_cg = static_cast<int>(cg_.size());
             for (int k = k_first; k <= k_last; ++k)
-              for (int t = 0; t < n_at[sb]; ++t) push_cg(j1, k, j2, sb - k, levels[t], swaps && 2 * k != sb ? 2.0 : 1.0);
+              for (int t = 0; t < n_at[sb]; ++t)
+                push_cg(j1, k, j2, sb - k, levels[t], swaps && 2 * k != sb ? 2.0 : 1.0);
             // Columns beyond the middle of the middle row are redundant.
             for (int s = 0; s <= (2 * sb == S ? sb : S); ++s) {
               const int n_levels = std::min(n_at[sb], n_at[s]);

@@ -16,16 +16,16 @@ namespace mliuq::simd {
 /// One element (row, column) of the products Z^j = u_{j1} × u_{j2} of a few levels j at once: a double sum over rows
 /// and columns of u_{j1}, whose products all levels share. Offsets count complex elements.
 struct CouplingOp {
-  int u1, u2;                  ///< first factors in the full plane; u1 walks up, u2 down
-  int stride1, stride2;        ///< from row to row
-  int n_rows, n_columns;       ///< of the double sum
-  int n_levels;                ///< levels served, at most kMaxCoupledLevels, descending j
-  int n_descriptors;           ///< the first so many levels have j ≥ j1: their Z makes a B
-  int row_cg, row_cg_stride;   ///< coefficients [row][level]
+  int u1, u2;                 ///< first factors in the full plane; u1 walks up, u2 down
+  int stride1, stride2;       ///< from row to row
+  int n_rows, n_columns;      ///< of the double sum
+  int n_levels;               ///< levels served, at most kMaxCoupledLevels, descending j
+  int n_descriptors;          ///< the first so many levels have j ≥ j1: their Z makes a B
+  int row_cg, row_cg_stride;  ///< coefficients [row][level]
   int column_cg, column_cg_stride;
-  int product[kMaxCoupledLevels];  ///< index of the product, a scalar weight in the direct stage
-  int target[kMaxCoupledLevels];   ///< of the element in the half plane
-  int stored[kMaxCoupledLevels];   ///< of the element in the store of Z
+  int product[kMaxCoupledLevels];    ///< index of the product, a scalar weight in the direct stage
+  int target[kMaxCoupledLevels];     ///< of the element in the half plane
+  int stored[kMaxCoupledLevels];     ///< of the element in the store of Z
   int component[kMaxCoupledLevels];  ///< of B, for the first n_descriptors levels (one channel only)
 };
 
@@ -60,15 +60,15 @@ struct Plan {
   int twojmax, n_channels, n_components, n_half, n_full;
   bool wselfall, chem, quadratic, switchinner;
   Real rmin0;
-  const Real* to_u;        ///< [n_half], takes v of the recursion to u
-  const Real* share;       ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
-  const Real* cg;          ///< coefficients of all operations
+  const Real* to_u;   ///< [n_half], takes v of the recursion to u
+  const Real* share;  ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
+  const Real* cg;     ///< coefficients of all operations
   const CouplingOp* ops;
   const CouplingGroup* groups;
   int n_groups;
-  const Product* products; ///< [n_products]
+  const Product* products;  ///< [n_products]
   int n_products, n_stored;
-  const int* first_term;   ///< [n_products][n_channels] + 1
+  const int* first_term;  ///< [n_products][n_channels] + 1
   const WeightTerm<Real>* terms;
   const DescriptorDot* dots;
   int n_dots;
@@ -76,12 +76,12 @@ struct Plan {
   const int* first_of_level;     ///< [twojmax + 2]
   const Real* descriptor_scale;  ///< [n_components]: 2, over 2j + 1 with bnormflag
   // By element of the centre:
-  const double* shift;     ///< [n_elements][n_components], B of an isolated atom, subtracted with bzeroflag
-  const double* constant;  ///< [n_elements], constant energy
+  const double* shift;             ///< [n_elements][n_components], B of an isolated atom, subtracted with bzeroflag
+  const double* constant;          ///< [n_elements], constant energy
   const double* shifted_constant;  ///< [n_elements], constant − β·shift: what ⟨u, Y⟩ adds to
-  const Real* linear;      ///< [n_elements][n_components]
-  const Real* matrix;      ///< [n_elements][n_components][n_components], null unless quadratic
-  const Real* product_weight;  ///< [n_elements][n_products], of a linear model with one channel
+  const Real* linear;              ///< [n_elements][n_components]
+  const Real* matrix;              ///< [n_elements][n_components][n_components], null unless quadratic
+  const Real* product_weight;      ///< [n_elements][n_products], of a linear model with one channel
 };
 
 template <class Real>

@@ -33,7 +33,11 @@ template <class Real>
 class SimdKernel final : public Kernel {
  public:
   SimdKernel(const SnapParams& params, const EnergyModel& model, const StageTable<Real>& stages, std::string name)
-      : storage_(params, model), pairs_(params), stages_(stages), n_elements_(params.n_elements()), name_(std::move(name)) {}
+      : storage_(params, model),
+        pairs_(params),
+        stages_(stages),
+        n_elements_(params.n_elements()),
+        name_(std::move(name)) {}
 
   std::string name() const override { return name_; }
   std::unique_ptr<Workspace> make_workspace() const override {
@@ -214,49 +218,48 @@ class SimdKernel final : public Kernel {
 };
 
 std::unique_ptr<Kernel> make(const SnapParams& params, const EnergyModel& model, Precision precision,
-                             const StageTable<double>& in_double, const StageTable<float>& in_float,
                              InstructionSet set) {
   const std::string name(to_string(set));
   if (precision == Precision::single_precision)
-    return std::make_unique<SimdKernel<float>>(params, model, in_float, name + " single");
-  return std::make_unique<SimdKernel<double>>(params, model, in_double, name + " double");
+    return std::make_unique<SimdKernel<float>>(params, model, stage_table<float>(set), name + " single");
+  return std::make_unique<SimdKernel<double>>(params, model, stage_table<double>(set), name + " double");
 }
 
 }  // namespace
+
+template <class Real>
+const StageTable<Real>& stage_table(InstructionSet set) {
+#ifdef MLIUQ_SIMD_X86
+  if (set == InstructionSet::avx512) return avx512::stages(Real());
+  if (set == InstructionSet::avx2) return avx2::stages(Real());
+#endif
+  (void)set;
+  return baseline::stages(Real());
+}
+
+template const StageTable<double>& stage_table(InstructionSet);
+template const StageTable<float>& stage_table(InstructionSet);
+
 }  // namespace simd
 
-std::unique_ptr<Kernel> make_simd_kernel_baseline(const SnapParams& params, const EnergyModel& model,
-                                                  Precision precision) {
-  return simd::make(params, model, precision, simd::baseline::stages(0.0), simd::baseline::stages(0.0f),
-                    InstructionSet::baseline);
+std::unique_ptr<Kernel> make_simd_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice) {
+  return simd::make(params, model, choice.precision, choice.instruction_set);
 }
-
-#ifdef MLIUQ_SIMD_X86
-std::unique_ptr<Kernel> make_simd_kernel_avx2(const SnapParams& params, const EnergyModel& model, Precision precision) {
-  return simd::make(params, model, precision, simd::avx2::stages(0.0), simd::avx2::stages(0.0f), InstructionSet::avx2);
-}
-
-std::unique_ptr<Kernel> make_simd_kernel_avx512(const SnapParams& params, const EnergyModel& model,
-                                                Precision precision) {
-  return simd::make(params, model, precision, simd::avx512::stages(0.0), simd::avx512::stages(0.0f),
-                    InstructionSet::avx512);
-}
-#else
-std::unique_ptr<Kernel> make_simd_kernel_avx2(const SnapParams&, const EnergyModel&, Precision) { return nullptr; }
-std::unique_ptr<Kernel> make_simd_kernel_avx512(const SnapParams&, const EnergyModel&, Precision) { return nullptr; }
-#endif
 
 bool cpu_runs(InstructionSet set) {
   switch (set) {
     case InstructionSet::reference:
-    case InstructionSet::baseline: return true;
+    case InstructionSet::baseline:
+      return true;
 #ifdef MLIUQ_SIMD_X86
-    case InstructionSet::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case InstructionSet::avx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case InstructionSet::avx512:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 #endif
-    default: return false;
+    default:
+      return false;
   }
 }
 

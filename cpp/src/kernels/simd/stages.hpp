@@ -1,8 +1,8 @@
 #pragma once
 
 // The stages of the vector kernel and the data they hand on. Lanes are central atoms: a block of `lanes` centres of one
-// element walks through its neighbours in step, the n-th neighbour of every lane at a time (a "slot"). With chemflag the
-// slots are grouped by the neighbour's element, one group per channel of the density.
+// element walks through its neighbours in step, the n-th neighbour of every lane at a time (a "slot"). With chemflag
+// the slots are grouped by the neighbour's element, one group per channel of the density.
 //
 //   pack      lists → slots                      (pack.hpp, ordinary code)
 //   geometry  slots → rotations, switching
@@ -20,6 +20,7 @@
 // is one table of functions.
 
 #include "kernels/simd/plan.hpp"
+#include "mliuq/kernel.hpp"
 
 namespace mliuq::simd {
 
@@ -29,27 +30,27 @@ inline constexpr int kDeriveSlots = 2;
 /// Scratch of one block; every array [...][lanes], complex elements as [2][lanes].
 template <class Real>
 struct Block {
-  int species;             ///< element of the centres
+  int species;  ///< element of the centres
   int n_slots;
-  const int* first_slot;   ///< [n_channels + 1]
-  Real* packed;            ///< [slot][kPackedFields]
-  Real* geometry;          ///< [slot][kGeometryFields]
-  Real* rows;              ///< [slot][twojmax + 1] complex, where a slot's recursion stands
-  Real* sums;              ///< [slot][4], force sums S, Z, G, H
-  Real* forces;            ///< [slot][3], ∂e/∂r of the neighbour
-  Real* virial;            ///< [6], Voigt, −Σ_slots r ⊗ ∂e/∂r
-  Real* U_half;            ///< [channel][n_half] complex
-  Real* U_full;            ///< [channel][n_full] complex
-  Real* Y;                 ///< [channel][n_half] complex
-  Real* ladder;            ///< [channel][n_half][4] complex
-  Real* Z;                 ///< [n_stored] complex
-  Real* B;                 ///< [n_components]
-  Real* beta;              ///< [n_components], ∂e/∂B
-  Real* dots;              ///< [kDeriveSlots][3][n_products]
-  Real* v;                 ///< [n_half] complex, one slot
-  Real* dU;                ///< [kDeriveSlots][3][n_half] complex
-  Real* dB;                ///< [kDeriveSlots][3][n_components]
-  double* energies;        ///< [lanes]
+  const int* first_slot;  ///< [n_channels + 1]
+  Real* packed;           ///< [slot][kPackedFields]
+  Real* geometry;         ///< [slot][kGeometryFields]
+  Real* rows;             ///< [slot][twojmax + 1] complex, where a slot's recursion stands
+  Real* sums;             ///< [slot][4], force sums S, Z, G, H
+  Real* forces;           ///< [slot][3], ∂e/∂r of the neighbour
+  Real* virial;           ///< [6], Voigt, −Σ_slots r ⊗ ∂e/∂r
+  Real* U_half;           ///< [channel][n_half] complex
+  Real* U_full;           ///< [channel][n_full] complex
+  Real* Y;                ///< [channel][n_half] complex
+  Real* ladder;           ///< [channel][n_half][4] complex
+  Real* Z;                ///< [n_stored] complex
+  Real* B;                ///< [n_components]
+  Real* beta;             ///< [n_components], ∂e/∂B
+  Real* dots;             ///< [kDeriveSlots][3][n_products]
+  Real* v;                ///< [n_half] complex, one slot
+  Real* dU;               ///< [kDeriveSlots][3][n_half] complex
+  Real* dB;               ///< [kDeriveSlots][3][n_components]
+  double* energies;       ///< [lanes]
 };
 
 template <class Real>
@@ -70,6 +71,12 @@ struct StageTable {
   void (*virial)(const Plan<Real>&, const Block<Real>&);
   void (*weigh_products)(const Plan<Real>&, const Block<Real>&);
   void (*derive)(const Plan<Real>&, const Block<Real>&, int channel, int first_slot, int n_slots);
+  Real (*multiply_adds)(long rounds);  ///< the yardstick of benchmarks: nothing but arithmetic
+  int multiply_adds_per_round;         ///< vector operations
 };
+
+/// The stages compiled for an instruction set that cpu_runs().
+template <class Real>
+const StageTable<Real>& stage_table(InstructionSet set);
 
 }  // namespace mliuq::simd

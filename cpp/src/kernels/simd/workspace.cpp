@@ -74,7 +74,8 @@ void SimdWorkspace<Real>::reserve_slots(int n_slots) {
 template <class Real>
 void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
   if (!block.Z)
-    allocate(products_, lanes, [&](Pieces<Real>& pieces) { block.Z = pieces.take(2 * static_cast<std::size_t>(plan_.n_stored)); });
+    allocate(products_, lanes,
+             [&](Pieces<Real>& pieces) { block.Z = pieces.take(2 * static_cast<std::size_t>(plan_.n_stored)); });
   if (with_derivatives && !block.dU)
     allocate(derivatives_, lanes, [&](Pieces<Real>& pieces) {
       const std::size_t rows = 3 * kDeriveSlots;
@@ -83,6 +84,12 @@ void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
       block.dU = pieces.take(rows * 2 * plan_.n_half);
       block.dB = pieces.take(rows * plan_.n_components);
     });
+}
+
+template <class Real>
+std::size_t SimdWorkspace<Real>::bytes() const {
+  return sizeof(Real) * (slots_.size() + fixed_.size() + products_.size() + derivatives_.size()) +
+         sizeof(FoundNeighbour) * found.size() + sizeof(int) * slot_atom.size();
 }
 
 template class SimdWorkspace<double>;

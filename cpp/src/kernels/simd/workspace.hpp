@@ -38,9 +38,11 @@ class SimdWorkspace final : public Workspace {
   /// Room for Z and, with_derivatives, what the derive stage needs.
   void reserve_products(bool with_derivatives);
 
+  std::size_t bytes() const;
+
   int lanes;
   Block<Real> block{};
-  std::vector<FoundNeighbour> found;       ///< [lane][longest list]
+  std::vector<FoundNeighbour> found;  ///< [lane][longest list]
   std::vector<int> n_found;           ///< [lane]
   std::vector<int> first_slot;        ///< [n_channels + 1]
   std::vector<int> cursor;            ///< [lane][n_channels]

@@ -24,8 +24,7 @@ MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<
     for (int t = 0; t < Levels; ++t) sum_re[t] = sum_im[t] = V{};
     const V *u1 = row1, *u2 = row2;
     const Real* column_cg = cg + op.column_cg;
-    _Pragma("GCC unroll 9")
-    for (int a = 0; a < n_columns; ++a) {
+    _Pragma("GCC unroll 9") for (int a = 0; a < n_columns; ++a) {
       const V a_re = in_register(u1[0]), a_im = in_register(u1[1]);
       const V b_re = in_register(u2[0]), b_im = in_register(u2[1]);
       const V product_re = a_re * b_re - a_im * b_im;
@@ -50,14 +49,33 @@ MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<
   }
 }
 
-/// Y += weight · Z: a linear model with one channel.
+/// What becomes of the products. One set of loops serves all uses: the choice is made once per operation, which costs
+/// nothing beside its sums, where a set for each use would triple the size of the object.
+enum class Use {
+  fold,               ///< Y += weight · Z: a linear model with one channel
+  fold_and_describe,  ///< the same, and B += Re conj(U) Z where the product belongs to a component
+  store
+};
+
 template <class Real>
-struct FoldWeights {
+struct Destination {
+  Use use;
+  const Real* weights;  ///< of the products
   Vector<Real>* Y;
-  const Real* weights;
+  const Vector<Real>* U;  ///< half plane with its shares
+  Vector<Real>* B;
+  Vector<Real>* Z;
 
   template <int Levels>
-  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+  MLIUQ_INLINE void put(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+    if (use == Use::store) {
+      MLIUQ_UNROLL
+      for (int t = 0; t < Levels; ++t) {
+        Z[2 * op.stored[t]] = re[t];
+        Z[2 * op.stored[t] + 1] = im[t];
+      }
+      return;
+    }
     MLIUQ_UNROLL
     for (int t = 0; t < Levels; ++t) {
       const Real weight = weights[op.product[t]];
@@ -65,19 +83,7 @@ struct FoldWeights {
       y[0] += weight * re[t];
       y[1] += weight * im[t];
     }
-  }
-};
-
-/// The same, and B += Re conj(U) Z where the product belongs to a component.
-template <class Real>
-struct FoldAndDescribe {
-  FoldWeights<Real> fold;
-  const Vector<Real>* U;
-  Vector<Real>* B;
-
-  template <int Levels>
-  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
-    fold.template operator()<Levels>(op, re, im);
+    if (use == Use::fold) return;
     MLIUQ_UNROLL
     for (int t = 0; t < Levels; ++t) {
       if (t >= op.n_descriptors) break;
@@ -87,74 +93,85 @@ struct FoldAndDescribe {
   }
 };
 
-template <class Real>
-struct StoreProducts {
-  Vector<Real>* Z;
-
-  template <int Levels>
-  MLIUQ_INLINE void operator()(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
-    MLIUQ_UNROLL
-    for (int t = 0; t < Levels; ++t) {
-      Z[2 * op.stored[t]] = re[t];
-      Z[2 * op.stored[t] + 1] = im[t];
-    }
-  }
-};
-
-template <int Levels, int Columns, class Real, class Use>
-[[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg,
-                                 const Vector<Real>* U, const Use& use) {
-  const Use local = use;
+template <int Levels, int Columns, class Real>
+[[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
+                                 const Destination<Real>& destination) {
+  const Destination<Real> local = destination;
   for (const CouplingOp* op = first; op != last; ++op) {
     Vector<Real> re[Levels], im[Levels];
     double_sum<Levels, Columns, Real>(*op, cg, U, re, im);
-    local.template operator()<Levels>(*op, re, im);
+    local.template put<Levels>(*op, re, im);
   }
 }
 
-template <int Levels, class Real, class Use>
+/// A sum over n columns serves at most n levels: shapes with fewer columns than levels do not occur and get no loop of
+/// their own.
+template <int Levels, class Real>
 void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
-               const Use& use) {
+               const Destination<Real>& destination) {
   static_assert(kMaxUnrolledColumns == 9, "one case per length");
   switch (n_columns) {
-    case 1: return run_group<Levels, 1>(first, last, cg, U, use);
-    case 2: return run_group<Levels, 2>(first, last, cg, U, use);
-    case 3: return run_group<Levels, 3>(first, last, cg, U, use);
-    case 4: return run_group<Levels, 4>(first, last, cg, U, use);
-    case 5: return run_group<Levels, 5>(first, last, cg, U, use);
-    case 6: return run_group<Levels, 6>(first, last, cg, U, use);
-    case 7: return run_group<Levels, 7>(first, last, cg, U, use);
-    case 8: return run_group<Levels, 8>(first, last, cg, U, use);
-    case 9: return run_group<Levels, 9>(first, last, cg, U, use);
-    default: return run_group<Levels, 0>(first, last, cg, U, use);
+    case 1:
+      return run_group<Levels, 1 < Levels ? 0 : 1>(first, last, cg, U, destination);
+    case 2:
+      return run_group<Levels, 2 < Levels ? 0 : 2>(first, last, cg, U, destination);
+    case 3:
+      return run_group<Levels, 3 < Levels ? 0 : 3>(first, last, cg, U, destination);
+    case 4:
+      return run_group<Levels, 4 < Levels ? 0 : 4>(first, last, cg, U, destination);
+    case 5:
+      return run_group<Levels, 5 < Levels ? 0 : 5>(first, last, cg, U, destination);
+    case 6:
+      return run_group<Levels, 6 < Levels ? 0 : 6>(first, last, cg, U, destination);
+    case 7:
+      return run_group<Levels, 7 < Levels ? 0 : 7>(first, last, cg, U, destination);
+    case 8:
+      return run_group<Levels, 8 < Levels ? 0 : 8>(first, last, cg, U, destination);
+    case 9:
+      return run_group<Levels, 9 < Levels ? 0 : 9>(first, last, cg, U, destination);
+    default:
+      return run_group<Levels, 0>(first, last, cg, U, destination);
   }
 }
 
-template <class Real, class Use>
-void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Use& use) {
-  const Vector<Real>* U = vectors(block.U_full);
+template <class Real>
+void run_operations(const Plan<Real>& plan, const Block<Real>& block, Use use) {
+  using V = Vector<Real>;
+  const V* U = vectors(block.U_full);
+  const Destination<Real> destination{
+      .use = use,
+      .weights = plan.product_weight + static_cast<long>(block.species) * plan.n_products,
+      .Y = vectors(block.Y),
+      .U = vectors(block.U_half),
+      .B = vectors(block.B),
+      .Z = vectors(block.Z)};
   static_assert(kMaxCoupledLevels == 5, "one case per number of levels");
   for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
     const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;
     switch (group->n_levels) {
-      case 1: run_shape<1>(group->n_columns, first, last, plan.cg, U, use); break;
-      case 2: run_shape<2>(group->n_columns, first, last, plan.cg, U, use); break;
-      case 3: run_shape<3>(group->n_columns, first, last, plan.cg, U, use); break;
-      case 4: run_shape<4>(group->n_columns, first, last, plan.cg, U, use); break;
-      case 5: run_shape<5>(group->n_columns, first, last, plan.cg, U, use); break;
+      case 1:
+        run_shape<1>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 2:
+        run_shape<2>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 3:
+        run_shape<3>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 4:
+        run_shape<4>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 5:
+        run_shape<5>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
     }
   }
 }
 
 template <class Real>
-FoldWeights<Real> start_fold(const Plan<Real>& plan, const Block<Real>& block) {
-  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
-  return {vectors(block.Y), plan.product_weight + block.species * plan.n_products};
-}
-
-template <class Real>
 void couple(const Plan<Real>& plan, const Block<Real>& block) {
-  run_operations(plan, block, start_fold(plan, block));
+  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
+  run_operations(plan, block, Use::fold);
 }
 
 /// B = scale · sum − B of an isolated atom.
@@ -167,15 +184,15 @@ void finish_descriptors(const Plan<Real>& plan, const Block<Real>& block) {
 
 template <class Real>
 void couple_and_describe(const Plan<Real>& plan, const Block<Real>& block) {
+  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
   set_zero<Real>(vectors(block.B), plan.n_components);
-  run_operations(plan, block,
-                 FoldAndDescribe<Real>{start_fold(plan, block), vectors(block.U_half), vectors(block.B)});
+  run_operations(plan, block, Use::fold_and_describe);
   finish_descriptors(plan, block);
 }
 
 template <class Real>
 void store(const Plan<Real>& plan, const Block<Real>& block) {
-  run_operations(plan, block, StoreProducts<Real>{vectors(block.Z)});
+  run_operations(plan, block, Use::store);
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -14,16 +14,26 @@ inline constexpr double kPiLow = 1.2246467991473532e-16;  // π − double(π)
 /// sin and cos on [−π/2, π/2] from their Taylor series, whose next terms are below 2e-17.
 template <class Real>
 MLIUQ_INLINE void sine_cosine(Vector<Real> x, Vector<Real>& sine, Vector<Real>& cosine) {
-  constexpr Real sine_terms[] = {Real(1.0 / 51090942171709440000.0), Real(-1.0 / 121645100408832000.0),
-                                 Real(1.0 / 355687428096000.0),      Real(-1.0 / 1307674368000.0),
-                                 Real(1.0 / 6227020800.0),           Real(-1.0 / 39916800.0),
-                                 Real(1.0 / 362880.0),               Real(-1.0 / 5040.0),
-                                 Real(1.0 / 120.0),                  Real(-1.0 / 6.0)};
-  constexpr Real cosine_terms[] = {Real(1.0 / 2432902008176640000.0), Real(-1.0 / 6402373705728000.0),
-                                   Real(1.0 / 20922789888000.0),      Real(-1.0 / 87178291200.0),
-                                   Real(1.0 / 479001600.0),           Real(-1.0 / 3628800.0),
-                                   Real(1.0 / 40320.0),               Real(-1.0 / 720.0),
-                                   Real(1.0 / 24.0),                  Real(-0.5)};
+  constexpr Real sine_terms[] = {Real(1.0 / 51090942171709440000.0),
+                                 Real(-1.0 / 121645100408832000.0),
+                                 Real(1.0 / 355687428096000.0),
+                                 Real(-1.0 / 1307674368000.0),
+                                 Real(1.0 / 6227020800.0),
+                                 Real(-1.0 / 39916800.0),
+                                 Real(1.0 / 362880.0),
+                                 Real(-1.0 / 5040.0),
+                                 Real(1.0 / 120.0),
+                                 Real(-1.0 / 6.0)};
+  constexpr Real cosine_terms[] = {Real(1.0 / 2432902008176640000.0),
+                                   Real(-1.0 / 6402373705728000.0),
+                                   Real(1.0 / 20922789888000.0),
+                                   Real(-1.0 / 87178291200.0),
+                                   Real(1.0 / 479001600.0),
+                                   Real(-1.0 / 3628800.0),
+                                   Real(1.0 / 40320.0),
+                                   Real(-1.0 / 720.0),
+                                   Real(1.0 / 24.0),
+                                   Real(-0.5)};
   constexpr int skipped = sizeof(Real) == 8 ? 0 : 4;  // float needs fewer
   const Vector<Real> z = x * x;
   Vector<Real> s = broadcast(sine_terms[skipped]), c = broadcast(cosine_terms[skipped]);

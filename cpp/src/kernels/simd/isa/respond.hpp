@@ -114,8 +114,7 @@ void energy(const Plan<Real>& plan, const Block<Real>& block) {
     const V level = real_dot<Real>(U + 2 * half_level(j), Y + 2 * half_level(j), 2 * half_used(j));
     for (int l = 0; l < kLanes<Real>; ++l) sums[l] += level[l];
   }
-  for (int l = 0; l < kLanes<Real>; ++l)
-    block.energies[l] = plan.shifted_constant[block.species] + 2.0 / 3.0 * sums[l];
+  for (int l = 0; l < kLanes<Real>; ++l) block.energies[l] = plan.shifted_constant[block.species] + 2.0 / 3.0 * sums[l];
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -5,6 +5,7 @@
 #include "kernels/simd/isa/derive.hpp"
 #include "kernels/simd/isa/force.hpp"
 #include "kernels/simd/isa/geometry.hpp"
+#include "kernels/simd/isa/peak.hpp"
 #include "kernels/simd/isa/respond.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
@@ -28,6 +29,8 @@ const StageTable<MLIUQ_SIMD_REAL>& stages(MLIUQ_SIMD_REAL) {
       .virial = virial<Real>,
       .weigh_products = weigh_products<Real>,
       .derive = derive<Real>,
+      .multiply_adds = multiply_adds<Real>,
+      .multiply_adds_per_round = kPeakChains,
   };
   return table;
 }

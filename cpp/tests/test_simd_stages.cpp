@@ -1,0 +1,340 @@
+// The stages of the vector kernel one by one, in every instruction set this machine runs: each against a plain
+// formula or the reference kernel's ingredients, on random blocks with unequal neighbour counts. No framework: a
+// failed check prints its line and the program's status says so.
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstdio>
+#include <numbers>
+#include <random>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "kernels/reference_kernel.hpp"
+#include "kernels/simd/pack.hpp"
+#include "kernels/simd/simd_kernel.hpp"
+#include "kernels/simd/stages.hpp"
+#include "switching.hpp"
+
+using namespace mliuq;
+using namespace mliuq::simd;
+using Complex = std::complex<double>;
+
+namespace {
+
+int failures = 0;
+
+/// Written so that a NaN fails.
+void check_close(double found, double expected, double tolerance,
+                 std::source_location where = std::source_location::current()) {
+  if (std::abs(found - expected) <= tolerance) return;
+  if (++failures <= 20) std::printf("line %u: found %.17g, expected %.17g\n", where.line(), found, expected);
+}
+
+void check(bool holds, std::source_location where = std::source_location::current()) {
+  if (!holds && ++failures <= 20) std::printf("line %u: does not hold\n", where.line());
+}
+
+/// Centres 0 … n−1 with 0, 7, 14 … neighbours about them; all lists are disjoint.
+struct Scene {
+  Scene(int n_centres, int n_elements) {
+    std::mt19937 random(5);
+    std::uniform_real_distribution<double> coordinate(-2.2, 2.2);
+    for (int i = 0; i < n_centres; ++i) {
+      for (int x = 0; x < 3; ++x) positions.push_back(20.0 * i + 0.1 * x);
+      types.push_back(0);
+    }
+    lists.resize(n_centres);
+    for (int i = 0; i < n_centres; ++i)
+      while (static_cast<int>(lists[i].size()) < 7 * i) {
+        double d[3], r2 = 0.0;
+        for (double& x : d) {
+          x = coordinate(random);
+          r2 += x * x;
+        }
+        if (r2 < 0.8) continue;
+        lists[i].push_back(static_cast<int>(types.size()));
+        for (int x = 0; x < 3; ++x) positions.push_back(positions[3 * i + x] + d[x]);
+        types.push_back(static_cast<int>(random() % n_elements));
+      }
+    species.resize(n_elements);
+    for (int e = 0; e < n_elements; ++e) species[e] = e;
+    for (const auto& list : lists) {
+      rows.push_back(list.data());
+      counts.push_back(static_cast<int>(list.size()));
+    }
+    for (int i = 0; i < n_centres; ++i) centres.push_back(i);
+    view.positions = positions.data();
+    view.types = types.data();
+    view.species_of_type = species.data();
+    view.n_atoms = static_cast<int>(types.size());
+    view.n_neighbours = counts.data();
+    view.neighbours = rows.data();
+  }
+
+  std::vector<double> positions;
+  std::vector<int> types, species, counts, centres;
+  std::vector<std::vector<int>> lists;
+  std::vector<const int*> rows;
+  Neighbourhood view;
+};
+
+SnapParams descriptor(int twojmax, bool chem) {
+  SnapParams p;
+  p.twojmax = twojmax;
+  p.rcutfac = 3.4;
+  p.chemflag = chem;
+  p.elements = {"A", "B"};
+  p.radii = {0.5, 0.46};
+  p.weights = {1.0, 0.7};
+  p.rmin0 = 0.2;
+  p.switchinnerflag = true;
+  p.sinner = {1.2, 1.3};
+  p.dinner = {0.4, 0.3};
+  return p;
+}
+
+EnergyModel random_model(const SnapParams& p) {
+  std::mt19937 random(9);
+  std::normal_distribution<double> normal;
+  std::vector<double> theta(static_cast<std::size_t>(p.n_elements()) * p.n_weights());
+  for (double& t : theta) t = normal(random);
+  return {p.n_elements(), p.n_components(), false, theta};
+}
+
+/// u^j by the textbook recursion, full matrices level after level.
+std::vector<Complex> plain_u(int twojmax, Complex a, Complex b) {
+  std::vector<Complex> u(full_level(twojmax + 1));
+  u[0] = 1.0;
+  for (int j = 1; j <= twojmax; ++j) {
+    const Complex* from = u.data() + full_level(j - 1);
+    Complex* to = u.data() + full_level(j);
+    for (int mb = 0; 2 * mb <= j; ++mb)
+      for (int ma = 0; ma < j; ++ma) {
+        to[mb * (j + 1) + ma] += std::sqrt((j - ma) / double(j - mb)) * std::conj(a) * from[mb * j + ma];
+        to[mb * (j + 1) + ma + 1] -= std::sqrt((ma + 1) / double(j - mb)) * std::conj(b) * from[mb * j + ma];
+      }
+    for (int mb = 0; 2 * mb <= j; ++mb)
+      for (int ma = 0; ma <= j; ++ma)
+        to[(j - mb) * (j + 1) + j - ma] = ((ma + mb) % 2 ? -1.0 : 1.0) * std::conj(to[mb * (j + 1) + ma]);
+  }
+  return u;
+}
+
+struct Fixture {
+  Fixture(InstructionSet set, int twojmax, bool chem)
+      : params(descriptor(twojmax, chem)),
+        model(random_model(params)),
+        storage(params, model),
+        plan(storage.view()),
+        stages(stage_table<double>(set)),
+        pairs(params),
+        lanes(stages.lanes),
+        n(std::max(2, lanes - 1)),  // a lane to spare where there are enough
+        scene(n, 2),
+        w(plan, lanes) {
+    w.reserve_products(true);
+    pack(pairs, scene.view, scene.centres.data(), n, w);
+  }
+
+  double packed(int slot, int field, int lane) const {
+    return w.block.packed[(slot * kPackedFields + field) * lanes + lane];
+  }
+  double geometry(int slot, int field, int lane) const {
+    return w.block.geometry[(slot * kGeometryFields + field) * lanes + lane];
+  }
+  Complex full(int channel, int i, int lane) const {
+    const double* element = w.block.U_full + 2 * static_cast<std::size_t>(channel * plan.n_full + i) * lanes + lane;
+    return {element[0], element[lanes]};
+  }
+  int channel_of(int slot) const {
+    int c = 0;
+    while (w.first_slot[c + 1] <= slot) ++c;
+    return c;
+  }
+  void run_to_density() {
+    stages.geometry(plan, w.block);
+    stages.density(plan, w.block);
+    stages.expand(plan, w.block);
+  }
+
+  SnapParams params;
+  EnergyModel model;
+  PlanStorage<double> storage;
+  const Plan<double>& plan;
+  const StageTable<double>& stages;
+  PairTable pairs;
+  int lanes, n;
+  Scene scene;
+  SimdWorkspace<double> w;
+};
+
+void test_pack(Fixture f) {
+  std::vector<int> seen(f.scene.types.size(), 0);
+  for (int slot = 0; slot < f.w.block.n_slots; ++slot)
+    for (int lane = 0; lane < f.lanes; ++lane) {
+      const int atom = f.w.slot_atom[slot * f.lanes + lane];
+      if (atom < 0) {
+        check(f.packed(slot, kWeight, lane) == 0.0);
+        continue;
+      }
+      ++seen[atom];
+      const int species = f.scene.types[atom];
+      check(f.channel_of(slot) == (f.params.chemflag ? species : 0));
+      check(f.packed(slot, kWeight, lane) == f.params.weights[species]);
+      for (int x = 0; x < 3; ++x)
+        check(f.packed(slot, kDx + x, lane) == f.scene.positions[3 * atom + x] - f.scene.positions[3 * lane + x]);
+    }
+  for (int i = 0; i < f.n; ++i)
+    for (int atom : f.scene.lists[i]) {
+      double r2 = 0.0;
+      for (int x = 0; x < 3; ++x) r2 += std::pow(f.scene.positions[3 * atom + x] - f.scene.positions[3 * i + x], 2);
+      check(seen[atom] == (std::sqrt(r2) < f.params.cutoff(0, f.scene.types[atom]) ? 1 : 0));
+    }
+}
+
+void test_geometry(Fixture f) {
+  f.stages.geometry(f.plan, f.w.block);
+  for (int slot = 0; slot < f.w.block.n_slots; ++slot)
+    for (int lane = 0; lane < f.lanes; ++lane) {
+      const int atom = f.w.slot_atom[slot * f.lanes + lane];
+      const auto g = [&](int field) { return f.geometry(slot, field, lane); };
+      check_close(g(kAr) * g(kAr) + g(kAi) * g(kAi) + g(kBr) * g(kBr) + g(kBi) * g(kBi), 1.0, 1e-14);
+      if (atom < 0) {
+        check(g(kS) == 0.0 && g(kDs) == 0.0);
+        continue;
+      }
+      const double r = std::hypot(f.packed(slot, 0, lane), f.packed(slot, 1, lane), f.packed(slot, 2, lane));
+      const int b = f.scene.types[atom];
+      const double cutoff = f.params.cutoff(0, b);
+      const RadialWeight s = switching(f.params, r, cutoff, 0, b);
+      check_close(g(kS), s.value, 1e-14);
+      check_close(g(kDs), s.slope, 1e-13);
+      const double theta = f.params.rfac0 * std::numbers::pi * (r - f.params.rmin0) / (cutoff - f.params.rmin0);
+      check_close(g(kAr), std::cos(theta), 1e-14);
+      check_close(g(kAi), -std::sin(theta) * f.packed(slot, kDz, lane) / r, 1e-14);
+      check_close(g(kBr), std::sin(theta) * f.packed(slot, kDy, lane) / r, 1e-14);
+      check_close(g(kSinSinOverR), std::sin(theta) * std::sin(theta) / r, 1e-14);
+    }
+}
+
+void test_density(Fixture f) {
+  f.run_to_density();
+  for (int lane = 0; lane < f.n; ++lane)
+    for (int channel = 0; channel < f.plan.n_channels; ++channel) {
+      std::vector<Complex> U(f.plan.n_full);
+      if (channel == 0)  // every centre is of element 0
+        for (int j = 0; j <= f.plan.twojmax; ++j)
+          for (int m = 0; m <= j; ++m) U[full_level(j) + m * (j + 2)] += 1.0;
+      for (int slot = f.w.first_slot[channel]; slot < f.w.first_slot[channel + 1]; ++slot) {
+        const auto g = [&](int field) { return f.geometry(slot, field, lane); };
+        const auto u = plain_u(f.plan.twojmax, {g(kAr), g(kAi)}, {g(kBr), g(kBi)});
+        for (std::size_t i = 0; i < u.size(); ++i) U[i] += g(kS) * u[i];
+      }
+      for (int i = 0; i < f.plan.n_full; ++i) check_close(std::abs(f.full(channel, i, lane) - U[i]), 0.0, 1e-12);
+    }
+}
+
+/// The two ways from U to Y, the two to B, and the two to the energy.
+void test_coupling(Fixture f) {
+  f.run_to_density();
+  const int L = f.lanes;
+  f.stages.store(f.plan, f.w.block);
+  f.stages.describe(f.plan, f.w.block);
+  const std::vector<double> B(f.w.block.B, f.w.block.B + f.plan.n_components * L);
+  f.stages.respond(f.plan, f.w.block);
+  f.stages.fold(f.plan, f.w.block);
+  const std::size_t size = 2 * static_cast<std::size_t>(f.plan.n_half) * L;
+  const std::vector<double> Y(f.w.block.Y, f.w.block.Y + size);
+  const std::vector<double> energies(f.w.block.energies, f.w.block.energies + L);
+
+  const auto reference = make_reference_kernel(f.params, f.model);
+  const auto workspace = reference->make_workspace();
+  std::vector<double> plain_B(static_cast<std::size_t>(f.n) * f.plan.n_components), plain_e(f.n);
+  reference->evaluate(f.scene.view, f.scene.centres, {.energies = plain_e.data(), .B = plain_B.data()}, *workspace);
+  double scale = 1.0;
+  for (double b : plain_B) scale = std::max(scale, std::abs(b));
+  for (int lane = 0; lane < f.n; ++lane) {
+    for (int k = 0; k < f.plan.n_components; ++k)
+      check_close(B[k * L + lane], plain_B[lane * f.plan.n_components + k], 1e-12 * scale);
+    check_close(energies[lane], plain_e[lane], 1e-12 * scale * f.plan.n_components);
+  }
+  if (f.plan.n_channels > 1) return;
+
+  f.stages.couple_and_describe(f.plan, f.w.block);
+  f.stages.energy(f.plan, f.w.block);
+  double largest = 0.0;
+  for (double y : Y) largest = std::max(largest, std::abs(y));
+  check(largest > 1e-3);
+  for (int j = 0; j <= f.plan.twojmax; ++j)
+    for (int i = 2 * half_level(j) * L; i < 2 * (half_level(j) + half_used(j)) * L; ++i)
+      check_close(f.w.block.Y[i], Y[i], 1e-12 * largest);
+  for (int k = 0; k < f.plan.n_components; ++k)
+    for (int lane = 0; lane < f.n; ++lane) check_close(f.w.block.B[k * L + lane], B[k * L + lane], 1e-12 * scale);
+  for (int lane = 0; lane < f.n; ++lane)
+    check_close(f.w.block.energies[lane], energies[lane], 1e-12 * scale * f.plan.n_components);
+}
+
+/// ∂e/∂r of every slot against Σ β ∂B/∂r of the derivative stage, and that against the reference kernel.
+void test_forces_and_derivatives(Fixture f) {
+  f.run_to_density();
+  const int L = f.lanes, K = f.plan.n_components;
+  f.stages.store(f.plan, f.w.block);
+  f.stages.describe(f.plan, f.w.block);
+  f.stages.respond(f.plan, f.w.block);
+  // Equal components carry equal weights here, so that LAMMPS's Y is the gradient: β is made equal by using only one.
+  std::fill(f.w.block.beta, f.w.block.beta + K * L, 0.0);
+  std::fill(f.w.block.beta, f.w.block.beta + L, 1.0);
+  f.stages.fold(f.plan, f.w.block);
+  f.stages.ladder(f.plan, f.w.block);
+  f.stages.force(f.plan, f.w.block);
+  f.stages.weigh_products(f.plan, f.w.block);
+
+  const auto reference = make_reference_kernel(f.params, f.model);
+  const auto workspace = reference->make_workspace();
+  GradientBlock plain;
+  reference->gradients(f.scene.view, f.scene.centres, plain, *workspace);
+  double scale = 0.0;
+  for (double d : plain.dB) scale = std::max(scale, std::abs(d));
+  check(scale > 0.1);
+  for (int channel = 0; channel < f.plan.n_channels; ++channel)
+    for (int slot = f.w.first_slot[channel]; slot < f.w.first_slot[channel + 1]; ++slot) {
+      f.stages.derive(f.plan, f.w.block, channel, slot, 1);
+      for (int lane = 0; lane < f.n; ++lane) {
+        const int atom = f.w.slot_atom[slot * L + lane];
+        if (atom < 0) continue;
+        const auto pair = std::find(plain.neighbour.begin(), plain.neighbour.end(), atom) - plain.neighbour.begin();
+        for (int x = 0; x < 3; ++x) {
+          for (int k = 0; k < K; ++k)
+            check_close(f.w.block.dB[(x * K + k) * L + lane], plain.dB[(pair * 3 + x) * K + k], 1e-12 * scale);
+          check_close(f.w.block.forces[(slot * 3 + x) * L + lane], plain.dB[(pair * 3 + x) * K], 1e-12 * scale);
+        }
+      }
+    }
+}
+
+}  // namespace
+
+int main() {
+  for (InstructionSet set : available_instruction_sets()) {
+    if (set == InstructionSet::reference) continue;
+    for (bool chem : {false, true})
+      for (int twojmax : {0, 1, 2, 3, 6, 8, 15}) {
+        if (chem && twojmax > 3) continue;
+        const int before = failures;
+        const auto fixture = [&] { return Fixture(set, twojmax, chem); };
+        test_pack(fixture());
+        test_geometry(fixture());
+        test_density(fixture());
+        test_coupling(fixture());
+        if (twojmax <= 8) test_forces_and_derivatives(fixture());
+        if (failures > before)
+          std::printf("%s, 2J = %d%s: %d failures\n", std::string(to_string(set)).c_str(), twojmax,
+                      chem ? ", chem" : "", failures - before);
+      }
+  }
+  if (failures == 0) std::printf("all stages agree\n");
+  return failures ? 1 : 0;
+}
