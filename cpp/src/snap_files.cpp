@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <set>
 #include <sstream>
 
 #include "mliuq/energy_model.hpp"
@@ -105,12 +104,13 @@ void read_coefficients(const std::string& path, SnapParams& params, std::vector<
                                std::to_string(n_coefficients) + " coefficients");
 }
 
-void read_parameters(const std::string& path, SnapParams& params) {
+/// The line of each key that was given.
+std::map<std::string, int> read_parameters(const std::string& path, SnapParams& params) {
   const WordFile file(path);
-  std::set<std::string> seen;
+  std::map<std::string, int> seen;
   for (const auto& line : file.lines()) {
     const std::string& key = line.words[0];
-    if (!seen.insert(key).second) file.fail(line, "key '" + key + "' is given twice");
+    if (!seen.emplace(key, line.number).second) file.fail(line, "key '" + key + "' is given twice");
     const bool per_element = key == "sinner" || key == "dinner";
     const std::size_t expected = per_element ? params.elements.size() : 1;
     if (line.words.size() != 1 + expected)
@@ -143,6 +143,7 @@ void read_parameters(const std::string& path, SnapParams& params) {
   }
   for (const char* key : {"rcutfac", "twojmax"})
     if (!seen.contains(key)) throw Error(path + ": key '" + std::string(key) + "' is missing");
+  return seen;
 }
 
 std::string shortest(double value) {
@@ -170,11 +171,14 @@ void write_atomically(const std::string& path, const std::string& content) {
 SnapPotential read_snap_files(const std::string& coeff_path, const std::string& param_path) {
   SnapPotential potential;
   read_coefficients(coeff_path, potential.params, potential.theta);
-  read_parameters(param_path, potential.params);
+  const auto lines = read_parameters(param_path, potential.params);
   try {
     potential.params.validate();
-  } catch (const Error& error) {
-    throw Error(param_path + ": " + error.what());
+  } catch (const ParameterError& error) {
+    const auto line = lines.find(error.key());
+    const bool per_element = error.key() == "elements" || error.key() == "radii" || error.key() == "weights";
+    throw Error((per_element ? coeff_path : param_path) +
+                (line == lines.end() ? "" : ", line " + std::to_string(line->second)) + ": " + error.what());
   }
   const auto& params = potential.params;
   const std::size_t found = potential.theta.size() / params.elements.size();

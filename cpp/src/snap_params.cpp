@@ -10,20 +10,20 @@
 namespace mliuq {
 namespace {
 
-std::string number(double value) {
-  std::string text = std::to_string(value);
-  return text;
+std::string number(double value) { return std::to_string(value); }
+
+[[noreturn]] void fail(const std::string& key, const std::string& what) {
+  throw ParameterError(key, "SNAP parameters: " + what);
 }
 
 void require_per_element(const std::string& key, std::size_t found, std::size_t expected) {
   if (found != expected)
-    throw Error("SNAP parameters: " + key + " has " + std::to_string(found) + " values, expected one per element (" +
-                std::to_string(expected) + ")");
+    fail(key, key + " has " + std::to_string(found) + " values, expected one per element (" + std::to_string(expected) +
+                  ")");
 }
 
-void require_finite_positive(const std::string& key, double value) {
-  if (!(std::isfinite(value) && value > 0.0))
-    throw Error("SNAP parameters: " + key + " is " + number(value) + ", expected a positive number");
+void require_finite_positive(const std::string& key, const std::string& what, double value) {
+  if (!(std::isfinite(value) && value > 0.0)) fail(key, what + " is " + number(value) + ", expected a positive number");
 }
 
 }  // namespace
@@ -51,52 +51,49 @@ int SnapParams::index_of(const std::string& element) const {
 
 void SnapParams::validate() const {
   if (twojmax < 0 || twojmax > kMaxTwojmax)
-    throw Error("SNAP parameters: twojmax is " + std::to_string(twojmax) + ", expected 0 to " +
-                std::to_string(kMaxTwojmax));
-  require_finite_positive("rcutfac", rcutfac);
+    fail("twojmax", "twojmax is " + std::to_string(twojmax) + ", expected 0 to " + std::to_string(kMaxTwojmax));
+  require_finite_positive("rcutfac", "rcutfac", rcutfac);
   if (!(std::isfinite(rfac0) && rfac0 > 0.0 && rfac0 <= 1.0))
-    throw Error("SNAP parameters: rfac0 is " + number(rfac0) +
-                ", expected more than 0 and at most 1 (θ must stay within π)");
+    fail("rfac0", "rfac0 is " + number(rfac0) + ", expected more than 0 and at most 1 (θ must stay within π)");
   if (!(std::isfinite(rmin0) && rmin0 >= 0.0))
-    throw Error("SNAP parameters: rmin0 is " + number(rmin0) + ", expected a number of at least 0 Å");
-  if (elements.empty()) throw Error("SNAP parameters: no elements given, expected at least one");
+    fail("rmin0", "rmin0 is " + number(rmin0) + ", expected a number of at least 0 Å");
+  if (elements.empty()) fail("elements", "no elements given, expected at least one");
   const std::size_t n = elements.size();
   require_per_element("radii", radii.size(), n);
   require_per_element("weights", weights.size(), n);
   for (std::size_t e = 0; e < n; ++e) {
-    if (elements[e].empty()) throw Error("SNAP parameters: element " + std::to_string(e + 1) + " has an empty name");
+    if (elements[e].empty()) fail("elements", "element " + std::to_string(e + 1) + " has an empty name");
     if (!std::all_of(elements[e].begin(), elements[e].end(), [](char c) { return c > ' ' && c <= '~'; }))
-      throw Error("SNAP parameters: the name of element " + std::to_string(e + 1) +
-                  " holds a character that is not printable ASCII");
+      fail("elements",
+           "the name of element " + std::to_string(e + 1) + " holds a character that is not printable ASCII");
     if (std::count(elements.begin(), elements.end(), elements[e]) > 1)
-      throw Error("SNAP parameters: element " + elements[e] + " is given twice");
-    require_finite_positive("radius of " + elements[e], radii[e]);
-    if (!std::isfinite(weights[e]))
-      throw Error("SNAP parameters: weight of " + elements[e] + " is not a finite number");
+      fail("elements", "element " + elements[e] + " is given twice");
+    require_finite_positive("radii", "radius of " + elements[e], radii[e]);
+    if (!std::isfinite(weights[e])) fail("weights", "weight of " + elements[e] + " is not a finite number");
     if (rmin0 >= rcutfac * 2.0 * radii[e])
-      throw Error("SNAP parameters: rmin0 is " + number(rmin0) + " Å, expected less than the cutoff of " + elements[e] +
-                  " (" + number(rcutfac * 2.0 * radii[e]) + " Å)");
+      fail("rmin0", "rmin0 is " + number(rmin0) + " Å, expected less than the cutoff of " + elements[e] + " (" +
+                        number(rcutfac * 2.0 * radii[e]) + " Å)");
   }
   if (switchinnerflag) {
     require_per_element("sinner", sinner.size(), n);
     require_per_element("dinner", dinner.size(), n);
     for (std::size_t e = 0; e < n; ++e) {
       if (!(std::isfinite(sinner[e]) && sinner[e] >= 0.0))
-        throw Error("SNAP parameters: sinner of " + elements[e] + " is " + number(sinner[e]) +
-                    ", expected a number of at least 0 Å");
-      require_finite_positive("dinner of " + elements[e], dinner[e]);
+        fail("sinner", "sinner of " + elements[e] + " is " + number(sinner[e]) + ", expected a number of at least 0 Å");
+      require_finite_positive("dinner", "dinner of " + elements[e], dinner[e]);
     }
   } else if (!sinner.empty() || !dinner.empty()) {
-    throw Error("SNAP parameters: sinner and dinner are given, expected only with switchinnerflag 1");
+    fail("sinner", "sinner and dinner are given, expected only with switchinnerflag 1");
   }
   // In floating point: a hostile number of elements must not overflow before it is refused.
   const double channels = chemflag ? static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n) : 1.0;
   const double k = channels * bispectrum_count(twojmax);
   const double weights_per_element = 1.0 + k + (quadraticflag ? 0.5 * k * (k + 1.0) : 0.0);
   if (weights_per_element * static_cast<double>(n) > 5e7)
-    throw Error("SNAP parameters: " + std::to_string(static_cast<long long>(std::min(weights_per_element, 9e18))) +
-                " weights per element, expected a model of at most 50 million weights; lower twojmax or drop chemflag "
-                "or quadraticflag");
+    fail("twojmax",
+         std::to_string(static_cast<long long>(std::min(weights_per_element, 9e18))) +
+             " weights per element, expected a model of at most 50 million weights; lower twojmax or drop chemflag "
+             "or quadraticflag");
 }
 
 }  // namespace mliuq
