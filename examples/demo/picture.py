@@ -23,29 +23,34 @@ def draw(out: Path, threshold: float, target: Path) -> None:
         {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     )
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.4), layout="constrained")
-    draw_run(left, out / "run.txt", threshold)
+    draw_run(left, out, threshold)
     draw_errors(right, out)
     figure.savefig(target, dpi=160)
     plt.close(figure)
 
 
-def draw_run(axes: Axes, table: Path, threshold: float) -> None:
-    """Uncertainty and temperature along the run."""
-    time, temperature, worst = np.loadtxt(table, skiprows=1, usecols=(1, 2, 6), unpack=True)
-    heat = axes.twinx()
-    heat.plot(time, temperature, color=GREY, linewidth=1.0)
-    heat.set_ylabel("temperature (K)", color=GREY)
-    heat.tick_params(axis="y", colors=GREY)
-    heat.spines["right"].set(visible=True, color=GREY)
-    heat.set_ylim(0, 1.5 * temperature.max())
-    axes.set_zorder(heat.get_zorder() + 1)
+def draw_run(axes: Axes, out: Path, threshold: float) -> None:
+    """Uncertainty and volume along the run."""
+    time, volume, worst = np.loadtxt(out / "run.txt", skiprows=1, usecols=(1, 3, 6), unpack=True)
+    smallest = min(atoms.get_volume() / len(atoms) for atoms in read(out / "train.xyz", ":"))
+    squeeze = axes.twinx()
+    squeeze.plot(time, volume, color=GREY, linewidth=1.2)
+    squeeze.axhline(smallest, color=GREY, linestyle=":", linewidth=1.2)
+    squeeze.text(0.0, smallest, " smallest volume in the training data", color=GREY, va="top", fontsize=8.5)
+    squeeze.set_ylabel("volume (Å³/atom)", color=GREY)
+    squeeze.tick_params(axis="y", colors=GREY)
+    squeeze.spines["right"].set(visible=True, color=GREY)
+    squeeze.set_ylim(0.9 * volume.min(), volume.max() + 0.6 * (volume.max() - volume.min()))
+    axes.set_zorder(squeeze.get_zorder() + 1)
     axes.patch.set_visible(False)
     axes.plot(time, worst, color=BLUE, linewidth=1.6, label="largest per-atom energy_std")
     axes.axhline(threshold, color=ORANGE, linestyle="--", label="threshold")
     axes.plot(time[-1], worst[-1], "o", color=ORANGE, markersize=7, label="LAMMPS halts")
-    axes.set(xlabel="time (ps)", ylabel="uncertainty (eV)", ylim=(0, 1.5 * max(threshold, worst.max())), xlim=(0, None))
-    axes.set_title("bcc tungsten, heated until the model no longer knows", loc="left", fontsize=10)
-    axes.legend(loc="upper left")
+    axes.set(
+        xlabel="time (ps)", ylabel="uncertainty (eV)", ylim=(0, 1.45 * max(threshold, worst.max())), xlim=(0, None)
+    )
+    axes.set_title("bcc tungsten, compressed until the model no longer knows", loc="left", fontsize=10)
+    axes.legend(loc="upper left", fontsize=8.5)
 
 
 def draw_errors(axes: Axes, out: Path) -> None:
