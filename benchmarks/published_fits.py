@@ -2,7 +2,7 @@
 
     python benchmarks/published_fits.py ../shared/data          # where the data sets are
 
-Settings: examples/fits/*.toml.  "fitted" are errors on the data fitted, "left out" those on each configuration under the
+Settings: examples/fits/*.toml.  "fitted" are errors on the data fitted, "left out" those on each one under the
 fit without it (closed form).  Published numbers: Mo on the training split, W on configurations held out from it, Ta on
 the data fitted; Mo and Ta are mean absolute errors, W root mean square errors.
 """
