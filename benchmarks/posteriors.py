@@ -7,7 +7,8 @@
 
 Nested cross-validation: configurations are split into folds; for each fold the weights, the posterior and its
 calibration come from the other folds alone, and the fold's own rows are predicted.  Held-out rows of all folds are then
-judged together, rows of negligible leverage (zero by symmetry) left out.  All methods see the same rows and splits.
+judged together, rows of negligible leverage (zero by symmetry) left out.  All methods see the same weights, rows and
+splits.
 
     raw         what the posterior says by itself (with its noise floor, if it has one)
     calibrated  scaled by α from the leave-one-configuration-out residuals of the training configurations
