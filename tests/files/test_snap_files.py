@@ -211,7 +211,10 @@ def test_parameters_out_of_range_name_the_file(files: Callable, change: tuple[st
     assert change[0] in PARAM
     coeff, param = files(param=PARAM.replace(*change))
     with pytest.raises(
-        MliuqError, match=re.escape(f"{param}: SNAP parameters: ") + message if "missing" not in message else message
+        MliuqError,
+        match=re.escape(str(param)) + r"(, line \d+)?: SNAP parameters: " + message
+        if "missing" not in message
+        else message,
     ):
         Model.from_snap(coeff, param)
 
