@@ -50,7 +50,6 @@ inline void for_each_neighbour(const Neighbourhood& atoms, int centre, const dou
 
 /// A neighbour inside the cutoff.
 struct FoundNeighbour {
-  double d[3];  ///< r_j − r_i, Å
   int atom;
   int species;
 };
@@ -72,7 +71,7 @@ inline int collect_neighbours(const Neighbourhood& atoms, int centre, const doub
     const double r2 = dx * dx + dy * dy + dz * dz;
     const int species = atoms.species(j);
     const double cutoff = species >= 0 ? cutoffs[species] : 0.0;
-    found[n_found] = {{dx, dy, dz}, j, species};
+    found[n_found] = {j, species};
     n_found += static_cast<int>(r2 < cutoff) & static_cast<int>(r2 > kClosest);
     overlap |= r2 <= kClosest;
   }

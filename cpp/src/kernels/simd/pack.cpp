@@ -45,17 +45,23 @@ void collect(const PairTable& pairs, const Neighbourhood& atoms, const int* cent
 }
 
 template <class Real>
-void fill_slot(SimdWorkspace<Real>& w, int slot, int lane, const double* d, int atom, const PairConstants& pair) {
+void fill_constants(SimdWorkspace<Real>& w, int slot, int lane, const PairConstants& pair) {
   const int L = w.lanes;
   Real* field = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
-  field[kDx * L] = static_cast<Real>(d[0]);
-  field[kDy * L] = static_cast<Real>(d[1]);
-  field[kDz * L] = static_cast<Real>(d[2]);
   field[kThetaScale * L] = static_cast<Real>(pair.theta_scale);
   field[kSwitchScale * L] = static_cast<Real>(pair.switch_scale);
-  field[kWeight * L] = static_cast<Real>(pair.weight);
   field[kInnerCentre * L] = static_cast<Real>(pair.inner_centre);
   field[kInnerScale * L] = static_cast<Real>(pair.inner_scale);
+}
+
+template <class Real>
+void fill_slot(SimdWorkspace<Real>& w, int slot, int lane, double dx, double dy, double dz, int atom, double weight) {
+  const int L = w.lanes;
+  Real* field = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
+  field[kDx * L] = static_cast<Real>(dx);
+  field[kDy * L] = static_cast<Real>(dy);
+  field[kDz * L] = static_cast<Real>(dz);
+  field[kWeight * L] = static_cast<Real>(weight);
   w.slot_atom[static_cast<std::size_t>(slot) * L + lane] = atom;
 }
 
@@ -80,21 +86,33 @@ void pack(const PairTable& pairs, const Neighbourhood& atoms, const int* centres
     n_slots += most;
   }
   w.first_slot[n_channels] = n_slots;
-  w.reserve_slots(n_slots);
+  const bool fresh = w.reserve_slots(n_slots);
   w.block.n_slots = n_slots;
+  // With one element all slots carry the same constants, padding included: they are written once and stay.
+  const bool uniform = pairs.n_elements() == 1;
+  if (uniform && fresh)
+    for (int slot = 0; slot < w.slot_capacity(); ++slot)
+      for (int lane = 0; lane < w.lanes; ++lane) fill_constants(w, slot, lane, pairs.of(0, 0));
 
-  constexpr PairConstants nobody{};
-  constexpr double anywhere[3] = {0.0, 0.0, 1.0};
   for (int lane = 0; lane < w.lanes; ++lane) {
     int* cursor = w.cursor.data() + lane * n_channels;
     std::copy_n(w.first_slot.begin(), n_channels, cursor);
     const FoundNeighbour* list = w.found.data() + lane * longest;
-    for (int n = 0; n < w.n_found[lane]; ++n)
-      fill_slot(w, cursor[pairs.channel(list[n].species)]++, lane, list[n].d, list[n].atom,
-                pairs.of(w.block.species, list[n].species));
+    const double* ri = atoms.positions + 3 * static_cast<std::size_t>(centres[std::min(lane, n_centres - 1)]);
+    const double x = ri[0], y = ri[1], z = ri[2];
+    for (int n = 0; n < w.n_found[lane]; ++n) {
+      const auto [atom, species] = list[n];
+      const PairConstants& pair = pairs.of(w.block.species, species);
+      const int slot = cursor[pairs.channel(species)]++;
+      const double* rj = atoms.positions + 3 * static_cast<std::size_t>(atom);
+      fill_slot(w, slot, lane, rj[0] - x, rj[1] - y, rj[2] - z, atom, pair.weight);
+      if (!uniform) fill_constants(w, slot, lane, pair);
+    }
     for (int channel = 0; channel < n_channels; ++channel)
-      for (int slot = cursor[channel]; slot < w.first_slot[channel + 1]; ++slot)
-        fill_slot(w, slot, lane, anywhere, -1, nobody);
+      for (int slot = cursor[channel]; slot < w.first_slot[channel + 1]; ++slot) {
+        fill_slot(w, slot, lane, 0.0, 0.0, 1.0, -1, 0.0);
+        if (!uniform) fill_constants(w, slot, lane, {});
+      }
   }
 }
 

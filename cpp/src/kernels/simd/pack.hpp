@@ -20,6 +20,7 @@ class PairTable {
   explicit PairTable(const SnapParams& params);
   const PairConstants& of(int centre, int neighbour) const { return pairs_[centre * n_elements_ + neighbour]; }
   const double* squared_cutoffs(int centre) const { return squared_cutoffs_.data() + centre * n_elements_; }
+  int n_elements() const { return n_elements_; }
   int channel(int species) const { return chem_ ? species : 0; }
 
  private:

@@ -56,19 +56,19 @@ SimdWorkspace<Real>::SimdWorkspace(const Plan<Real>& plan, int lanes_of_kernel)
 }
 
 template <class Real>
-void SimdWorkspace<Real>::reserve_slots(int n_slots) {
-  if (n_slots > slot_capacity_) {
-    slot_capacity_ = n_slots + n_slots / 4;
-    const std::size_t n = slot_capacity_;
-    slot_atom.resize(n * lanes);
-    allocate(slots_, lanes, [&](Pieces<Real>& pieces) {
-      block.packed = pieces.take(n * kPackedFields);
-      block.geometry = pieces.take(n * kGeometryFields);
-      block.rows = pieces.take(n * 2 * (plan_.twojmax + 1));
-      block.sums = pieces.take(n * 4);
-      block.forces = pieces.take(n * 3);
-    });
-  }
+bool SimdWorkspace<Real>::reserve_slots(int n_slots) {
+  if (n_slots <= slot_capacity_) return false;
+  slot_capacity_ = n_slots + n_slots / 4;
+  const std::size_t n = slot_capacity_;
+  slot_atom.resize(n * lanes);
+  allocate(slots_, lanes, [&](Pieces<Real>& pieces) {
+    block.packed = pieces.take(n * kPackedFields);
+    block.geometry = pieces.take(n * kGeometryFields);
+    block.rows = pieces.take(n * 2 * (plan_.twojmax + 1));
+    block.sums = pieces.take(n * 4);
+    block.forces = pieces.take(n * 3);
+  });
+  return true;
 }
 
 template <class Real>

@@ -33,8 +33,9 @@ class SimdWorkspace final : public Workspace {
  public:
   SimdWorkspace(const Plan<Real>& plan, int lanes);
 
-  /// Room for so many slots; old contents are lost.
-  void reserve_slots(int n_slots);
+  /// Room for so many slots. True where the arrays moved: old contents are lost then.
+  bool reserve_slots(int n_slots);
+  int slot_capacity() const { return slot_capacity_; }
   /// Room for Z and, with_derivatives, what the derive stage needs.
   void reserve_products(bool with_derivatives);
 
