@@ -1,7 +1,7 @@
 """Time and peak memory of quadratic fits with posterior, against the number of configurations, and beside the peers.
 
-    python benchmarks/fit_scale.py                     # 3500 and 7000 configurations: ten minutes or so on two cores
-    python benchmarks/fit_scale.py --configs 250 500 --peers
+    python benchmarks/fit_scale.py                     # up to 7000 configurations, the peers on 250 and 500
+    python benchmarks/fit_scale.py --configs 7000 --peers-up-to 0
 
 Every fit runs in a process of its own, on the same made-up data (synthetic_metal.py): quadratic SNAP, 2J = 8, 1596
 weights.  Peak memory is the process's largest resident set; CPU s counts all cores, data making included, and tells on
@@ -113,8 +113,8 @@ def measure(program: str, n_configs: int, changes: dict[str, Any]) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--configs", type=int, nargs="+", default=[3500, 7000])
-    parser.add_argument("--peers", action="store_true", help="run popsregression and fitsnap3 too")
+    parser.add_argument("--configs", type=int, nargs="+", default=[250, 500, 3500, 7000])
+    parser.add_argument("--peers-up-to", type=int, default=500, help="largest size for popsregression and fitsnap3")
     parser.add_argument("--set", default="{}", help="JSON of changed settings")
     parser.add_argument("--child", choices=PROGRAMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -124,7 +124,7 @@ def main() -> None:
         return
     print(f"{'':16s}{'configs':>8s}{'atoms':>8s}{'rows':>9s}{'time s':>9s}{'CPU s':>9s}{'peak MiB':>10s}   stages, s")
     for n_configs in arguments.configs:
-        for program in PROGRAMS if arguments.peers else ["mliuq"]:
+        for program in PROGRAMS if n_configs <= arguments.peers_up_to else ["mliuq"]:
             found = measure(program, n_configs, changes)
             if found is None:
                 print(f"{program:16s}{n_configs:8d}  did not finish", flush=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from mliuq import metrics
 from mliuq.posterior.predict import Predictions
+from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import KINDS, Floats
 
 
@@ -71,6 +73,36 @@ def error_lines(
         for name in sorted(set(names)) if len(set(names)) > 1 else ():
             own = of_kind & (names[predictions.config] == name)
             lines += _line(of, kind_name, name or "none", own, predictions, error, predicted_error, envelope)
+    return lines
+
+
+def predicted_error(
+    predictions: Predictions, noise: Mapping[str, float], calibration: Mapping[str, Any] | None
+) -> Floats:
+    """Return ((α·std)² + floor²)^½ of every row (energies per atom)."""
+    alpha = np.array([(calibration or {}).get(f"alpha_{kind}", 1.0) for kind in KINDS])
+    floor = np.array([noise.get(kind, 0.0) for kind in KINDS])
+    return np.asarray(np.hypot(alpha[predictions.kind] * predictions.std, floor[predictions.kind]))
+
+
+def error_table(
+    train: Predictions,
+    statistics: RowStatistics,
+    test: Predictions | None,
+    train_structures: Sequence[Atoms],
+    test_structures: Sequence[Atoms],
+    noise: Mapping[str, float],
+    calibration: Mapping[str, Any] | None,
+    group_key: str,
+) -> list[ErrorLine]:
+    """Return errors on the data fitted, on configurations left out of it, and on the test set if there is one."""
+    groups = [atoms.info.get(group_key) for atoms in train_structures]
+    bars = predicted_error(train, noise, calibration)
+    lines = error_lines("train", train, bars, groups=groups)
+    lines += error_lines("left out", train, bars, error=statistics.loco, groups=groups)
+    if test is not None:
+        bars = predicted_error(test, noise, calibration)
+        lines += error_lines("test", test, bars, groups=[atoms.info.get(group_key) for atoms in test_structures])
     return lines
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import platform
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata as installed
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,19 +14,20 @@ from ase import Atoms
 from mliuq.bispectrum import descriptors
 from mliuq.calibration import HeldOut, calibrate
 from mliuq.errors import MliuqError
-from mliuq.errortable import ErrorLine, error_lines
+from mliuq.errortable import ErrorLine, error_table
 from mliuq.metrics import informative
 from mliuq.model import Model
 from mliuq.params import SnapParams
 from mliuq.posterior.build import Posterior, build_posterior
 from mliuq.posterior.extrapolation import atomic_rows, select_active_sets
 from mliuq.posterior.predict import Predictions, predict
-from mliuq.regression.computed import fingerprint
+from mliuq.provenance import provenance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine
-from mliuq.regression.problem import build_rows, isolated_atom_energies, kept_rows, snap_params
-from mliuq.regression.rows import KINDS, Floats, RowSource, RowTable
+from mliuq.regression.problem import build_rows, isolated_atom_energies, kept_rows, snap_params, split
+from mliuq.regression.rows import KINDS, Floats, RowTable
 from mliuq.regression.solver import Solution, solve
+from mliuq.regression.weights import WeightSettings
 from mliuq.settings import FitSettings
 
 log = logging.getLogger(__name__)
@@ -132,24 +131,25 @@ def _run(
     progress: Progress | None,
     team: Team,
 ) -> FitResult:
-    keys, weights, skip = settings.data.keys, settings.weights, settings.data.skip_missing
     if not structures:
         raise MliuqError("the data set is empty: expected at least one configuration")
-    params = params or snap_params(settings.snap, [*structures, *(test := list(test or ()))])
-    zbl = zbl or (tuple(settings.snap.zbl) if settings.snap.zbl else None)  # type: ignore[assignment]
-    one_body = dict(settings.solver.one_body)
-    if settings.solver.isolated_atoms:
+    keys, solver, held_out = settings.data.keys, settings.solver, list(test or ())
+    params = params or snap_params(settings.snap, [*structures, *held_out])
+    if zbl is None and settings.snap.zbl:
+        zbl = (settings.snap.zbl[0], settings.snap.zbl[1])
+    one_body = dict(solver.one_body)
+    if solver.isolated_atoms:
         found, alone = isolated_atom_energies(structures, params, keys)
         one_body = {**found, **one_body}
         structures = [atoms for i, atoms in enumerate(structures) if i not in set(alone)]
-    train, held_out = (
-        (structures, list(test)) if test else split(structures, settings.data.test_fraction, settings.seed)
-    )
+    train = structures
+    if not held_out:
+        train, held_out = split(structures, settings.data.test_fraction, settings.seed)
 
-    options = {"zbl": zbl, "keys": keys, "skip_missing": skip, "threads": settings.solver.threads}
-    computed = build_rows(train, params, weights=weights, one_body=one_body, **options)  # type: ignore[arg-type]
-    with kept_rows(computed, train, params, settings.solver, team) as rows:
-        solver = settings.solver
+    make = partial(
+        build_rows, params=params, zbl=zbl, keys=keys, skip_missing=settings.data.skip_missing, threads=solver.threads
+    )
+    with kept_rows(make(train, weights=settings.weights, one_body=one_body), train, params, solver, team) as rows:
         solution = solve(rows, ridge=solver.ridge, rcond=solver.rcond or None, team=team, progress=progress)
         statistics = _without_given(examine(rows, solution, team=team, progress=progress), rows.table, len(train))
         posterior = build_posterior(
@@ -162,10 +162,13 @@ def _run(
     calibration = _calibrate(predictions, statistics, posterior, settings)
     tested = None
     if held_out:
-        test_rows = build_rows(held_out, params, weights=replace(weights, groups={}, columns={}), **options)  # type: ignore[arg-type]
-        tested = predict(test_rows, solution.theta, posterior.moves, team=team, progress=progress, stage="test")
+        energy, force, stress = map(float, settings.weights.wanted())
+        even = WeightSettings(energy, force, stress)
+        tested = predict(
+            make(held_out, weights=even), solution.theta, posterior.moves, team=team, progress=progress, stage="test"
+        )
 
-    errors = _error_table(predictions, statistics, tested, train, held_out, posterior, calibration, keys.group)
+    errors = error_table(predictions, statistics, tested, train, held_out, posterior.noise, calibration, keys.group)
     arrays = dict(posterior.arrays)
     if settings.posterior.extrapolation:
         arrays |= extrapolation_arrays(train, params, solution, progress)
@@ -178,30 +181,9 @@ def _run(
         noise=dict(posterior.noise) or None,
         calibration=calibration,
         arrays=arrays,
-        metadata=_metadata(settings, solution, rows, posterior, train, held_out, errors, one_body, keys.group),
+        metadata=provenance(settings, solution, rows, posterior, train, held_out, errors, one_body, keys.group),
     )
     return FitResult(model, solution, statistics, predictions, tested, train, held_out, errors)
-
-
-def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Return training and held-out configurations, each in the order of the data; at least one is held out if any.
-
-    Raises
-    ------
-    MliuqError
-        if holding out would leave nothing to fit.
-    """
-    n_test = int(np.ceil(fraction * len(structures) - 1e-9))
-    if n_test >= len(structures):
-        raise MliuqError(
-            f"holding out {fraction:g} of {len(structures)} configuration(s) leaves none to fit; "
-            "give more data, a test set, or data.test_fraction = 0"
-        )
-    out = set(np.random.default_rng(seed).permutation(len(structures))[:n_test].tolist())
-    return (
-        [atoms for i, atoms in enumerate(structures) if i not in out],
-        [atoms for i, atoms in enumerate(structures) if i in out],
-    )
 
 
 def extrapolation_arrays(
@@ -254,76 +236,3 @@ def _calibrate(
         log.warning("error bars are not calibrated: too few configurations that can be left out")
         return None
     return calibrate(held_out).to_mapping()
-
-
-def predicted_error(
-    predictions: Predictions, noise: Mapping[str, float], calibration: Mapping[str, Any] | None
-) -> Floats:
-    """Return ((α·std)² + floor²)^½ of every row (energies per atom)."""
-    alpha = np.array([(calibration or {}).get(f"alpha_{kind}", 1.0) for kind in KINDS])
-    floor = np.array([noise.get(kind, 0.0) for kind in KINDS])
-    return np.asarray(np.hypot(alpha[predictions.kind] * predictions.std, floor[predictions.kind]))
-
-
-def _error_table(
-    train: Predictions,
-    statistics: RowStatistics,
-    test: Predictions | None,
-    train_structures: Sequence[Atoms],
-    test_structures: Sequence[Atoms],
-    posterior: Posterior,
-    calibration: Mapping[str, Any] | None,
-    group_key: str,
-) -> list[ErrorLine]:
-    groups = [atoms.info.get(group_key) for atoms in train_structures]
-    bars = predicted_error(train, posterior.noise, calibration)
-    lines = error_lines("train", train, bars, groups=groups)
-    lines += error_lines("left out", train, bars, error=statistics.loco, groups=groups)
-    if test is not None:
-        bars = predicted_error(test, posterior.noise, calibration)
-        lines += error_lines("test", test, bars, groups=[atoms.info.get(group_key) for atoms in test_structures])
-    return lines
-
-
-def _metadata(
-    settings: FitSettings,
-    solution: Solution,
-    rows: RowSource,
-    posterior: Posterior,
-    train: Sequence[Atoms],
-    test: Sequence[Atoms],
-    errors: Sequence[ErrorLine],
-    one_body: Mapping[str, float],
-    group_key: str,
-) -> dict[str, Any]:
-    kinds = np.bincount(rows.table.kind, minlength=len(KINDS))
-    groups = Counter(str(atoms.info.get(group_key, "")) for atoms in train)
-    return {
-        "fit": {
-            "settings": settings.to_mapping(),
-            "rows": {name: int(n) for name, n in zip(KINDS, kinds, strict=True)},
-            "weights": rows.n_weights,
-            "rank": solution.rank,
-            "undetermined": list(solution.undetermined),
-            "condition": solution.condition,
-            "ridge": solution.ridge,
-            "noise_variance": solution.noise_variance,
-            "effective_parameters": solution.effective_parameters,
-            "one_body": dict(one_body),
-            "errors": [line.to_mapping() for line in errors if line.group == "all"],
-        },
-        "posterior": {**posterior.facts, "members": len(posterior.moves)},
-        "data": {
-            "fingerprint": fingerprint(train, rows.table.y.tobytes()),
-            "configurations": len(train),
-            "atoms": sum(map(len, train)),
-            "groups": dict(sorted(groups.items())),
-            "held_out": len(test),
-            "held_out_fingerprint": fingerprint(test),
-        },
-        "seed": settings.seed,
-        "software": {
-            **{name: installed.version(name) for name in ("mliuq", "numpy", "scipy", "ase")},
-            "python": platform.python_version(),
-        },
-    }

@@ -18,11 +18,8 @@ from mliuq.regression.loco import examine
 def test_grade_of_the_training_set_is_at_most_the_tolerance():
     d = np.random.default_rng(0).normal(size=(400, 12)) * 10.0 ** np.linspace(-3, 3, 12)
     active = ActiveSet(12, tolerance=1.05)
-    for part in np.array_split(d, 5):
+    for part in [*np.array_split(d, 5), d]:
         active.update(part)
-    for _ in range(3):
-        if not active.update(d):
-            break
     assert grade(d, active.rows).max() <= 1.05 * (1 + 1e-9)
     assert {tuple(row) for row in active.rows} <= {tuple(row) for row in d}
 

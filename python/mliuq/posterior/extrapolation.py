@@ -24,8 +24,7 @@ from mliuq.regression.rows import Floats
 log = logging.getLogger(__name__)
 
 _START = 1e-6  # volume of a direction no atom has explored yet, relative to the spread of the data
-_BATCH = 512  # exchanges between two exact inversions
-_FEW = 32  # candidates: with so few left, exchanges may spoil rows that were fine, so all rows are followed
+_CANDIDATES = 1024  # rows of largest grade that are exchanged before the grades of all are computed again
 
 
 def atomic_rows(b: Floats, quadratic: bool) -> Floats:
@@ -71,41 +70,53 @@ class ActiveSet:
         self.rows: Floats = np.zeros((n_weights, n_weights))
         self._scale: Floats | None = None
 
-    def update(self, d: Floats, max_sweeps: int = 200) -> int:
-        """Exchange rows until no row of `d` (n, P) exceeds the tolerance; return the number of exchanges."""
+    def update(self, d: Floats, max_rounds: int = 50) -> None:
+        """Exchange rows until no row of `d` (n, P) exceeds the tolerance."""
         if not len(d):
-            return 0
+            return
         if self._scale is None:
             self._scale = np.sqrt(np.mean(d**2, axis=0))
             self._scale[self._scale == 0.0] = 1.0
             self.rows = np.diag(_START * self._scale)
-        exchanges = 0
-        for _ in range(max_sweeps):
+        for _ in range(max_rounds):
             # Solved in units of the columns' spread: γ does not change, the conditioning does.
             c: Floats = np.asarray(np.linalg.solve((self.rows / self._scale).T, (d / self._scale).T).T, np.float64)
-            gamma = np.abs(c).max(axis=1)
-            worst = np.argsort(-gamma, kind="stable")[:_BATCH]
-            worst = worst[gamma[worst] > self.tolerance]
-            if not len(worst):
-                return exchanges
-            exchanges += self._exchange(c[worst], d[worst]) if len(worst) > _FEW else self._exchange(c, d)
-        log.warning("active set: stopped after %d sweeps with a grade of %.3g", max_sweeps, float(gamma.max()))
-        return exchanges
+            if np.abs(c).max() <= self.tolerance * (1.0 + 1e-6):
+                return
+            self._exchange_all(c, d, max_rounds)
+        log.warning("active set: stopped after %d rounds with a grade of %.3g", max_rounds, float(np.abs(c).max()))
 
-    def _exchange(self, c: Floats, d: Floats) -> int:
-        """Swap in rows of d greedily by largest grade; c = d · rows⁻¹ follows by rank-one updates."""
-        exchanges = 0
-        while exchanges < min(len(c), _BATCH):
+    def _exchange_all(self, c: Floats, d: Floats, max_rounds: int) -> None:
+        """Exchange rows until c = d · rows⁻¹ is within the tolerance; c is overwritten.
+
+        Candidates are looked through one exchange at a time; all rows follow once for a whole batch.  With slots J
+        taken over by rows I,  c ← c − c_J (c_IJ)⁻¹ (c_I − 1_J).
+        """
+        for _ in range(max_rounds):
+            gamma = np.abs(c).max(axis=1)
+            if gamma.max() <= self.tolerance:
+                return
+            worst = np.argsort(-gamma, kind="stable")[:_CANDIDATES]
+            taken = self._exchange_some(c[worst])
+            slots, new = np.array(list(taken)), worst[list(taken.values())]
+            step = c[new]
+            step[np.arange(len(slots)), slots] -= 1.0
+            c -= c[:, slots] @ np.linalg.solve(c[np.ix_(new, slots)], step)
+            self.rows[slots] = d[new]
+
+    def _exchange_some(self, c: Floats) -> dict[int, int]:
+        """Return which row of c takes which slot: greedily by largest grade, by rank-one updates; overwrites c."""
+        taken: dict[int, int] = {}
+        for _ in range(len(c)):
             i, j = divmod(int(np.argmax(np.abs(c))), c.shape[1])
             pivot = c[i, j]
             if abs(pivot) <= self.tolerance:
                 break
-            self.rows[j] = d[i]
+            taken[j] = i
             step = c[i].copy()
             step[j] -= 1.0
             c -= np.outer(c[:, j], step / pivot)
-            exchanges += 1
-        return exchanges
+        return taken
 
 
 def select_active_sets(

@@ -117,6 +117,27 @@ def isolated_atom_energies(
     return energies, alone
 
 
+def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
+    """Return training and held-out configurations, each in the order of the data; at least one is held out if any.
+
+    Raises
+    ------
+    MliuqError
+        if holding out would leave nothing to fit.
+    """
+    n_test = int(np.ceil(fraction * len(structures) - 1e-9))
+    if n_test >= len(structures):
+        raise MliuqError(
+            f"holding out {fraction:g} of {len(structures)} configuration(s) leaves none to fit; "
+            "give more data, a test set, or data.test_fraction = 0"
+        )
+    out = set(np.random.default_rng(seed).permutation(len(structures))[:n_test].tolist())
+    return (
+        [atoms for i, atoms in enumerate(structures) if i not in out],
+        [atoms for i, atoms in enumerate(structures) if i in out],
+    )
+
+
 @contextmanager
 def kept_rows(
     rows: ComputedRows, structures: Sequence[Atoms], params: SnapParams, settings: SolverSettings, team: Team

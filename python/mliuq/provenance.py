@@ -1,0 +1,64 @@
+"""Where a model comes from: settings, data, outcome and software of its fit, as plain values for its metadata."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib import metadata as installed
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from mliuq.errortable import ErrorLine
+from mliuq.posterior.build import Posterior
+from mliuq.regression.computed import fingerprint
+from mliuq.regression.rows import KINDS, RowSource
+from mliuq.regression.solver import Solution
+from mliuq.settings import FitSettings
+
+
+def provenance(
+    settings: FitSettings,
+    solution: Solution,
+    rows: RowSource,
+    posterior: Posterior,
+    train: Sequence[Atoms],
+    test: Sequence[Atoms],
+    errors: Sequence[ErrorLine],
+    one_body: Mapping[str, float],
+    group_key: str,
+) -> dict[str, Any]:
+    """Return what a model's metadata says of its making; the same for the same input, so no dates and no durations."""
+    kinds = np.bincount(rows.table.kind, minlength=len(KINDS))
+    groups = Counter(str(atoms.info.get(group_key, "")) for atoms in train)
+    return {
+        "fit": {
+            "settings": settings.to_mapping(),
+            "rows": {name: int(n) for name, n in zip(KINDS, kinds, strict=True)},
+            "weights": rows.n_weights,
+            "rank": solution.rank,
+            "undetermined": list(solution.undetermined),
+            "condition": solution.condition,
+            "ridge": solution.ridge,
+            "noise_variance": solution.noise_variance,
+            "effective_parameters": solution.effective_parameters,
+            "one_body": dict(one_body),
+            "errors": [line.to_mapping() for line in errors if line.group == "all"],
+        },
+        "posterior": {**posterior.facts, "members": len(posterior.moves)},
+        "data": {
+            "fingerprint": fingerprint(train, rows.table.y.tobytes()),
+            "configurations": len(train),
+            "atoms": sum(map(len, train)),
+            "groups": dict(sorted(groups.items())),
+            "held_out": len(test),
+            "held_out_fingerprint": fingerprint(test),
+        },
+        "seed": settings.seed,
+        "software": {
+            **{name: installed.version(name) for name in ("mliuq", "numpy", "scipy", "ase")},
+            "python": platform.python_version(),
+        },
+    }
