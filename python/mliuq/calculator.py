@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -63,7 +63,7 @@ class MLIUQCalculator(Calculator):
     """
 
     implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST
-    ignored_changes: ClassVar[set[str]] = set(_NO_EFFECT)
+    ignored_changes = set(_NO_EFFECT)  # noqa: RUF012 - an attribute of ASE's
 
     def __init__(
         self,

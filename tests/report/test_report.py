@@ -11,6 +11,8 @@ from pathlib import Path
 import mliuq
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.readers import read_structures
 from mliuq.report import describe_structures, predict, reference_rows, write_report
@@ -161,3 +163,26 @@ def test_model_without_ensemble_is_refused(small_model: Path, held_out: Path) ->
     rows = reference_rows(model, read_structures(held_out)[:3])
     with pytest.raises(MliuqError, match="no ensemble"):
         predict(model, rows)
+
+
+def test_forces_are_judged_by_element_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    params = mliuq.SnapParams(elements=("W", "Be"), twojmax=2, rcutfac=4.0)
+    theta = rng.normal(size=(2, params.n_weights))
+    model = mliuq.Model(params, theta, theta + 0.1 * rng.normal(size=(20, 2, params.n_weights)))
+    structures = []
+    for _ in range(4):
+        atoms = bulk("W", cubic=True, a=3.2).repeat((2, 1, 1))
+        atoms.symbols[::2] = "Be"
+        atoms.rattle(0.1, rng=rng)
+        forces = rng.normal(size=(len(atoms), 3))
+        forces[atoms.symbols == "Be"] *= 1e3  # what is said of the elements must differ
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=forces)
+        structures.append(atoms)
+    judged = describe_structures(structures, "two elements")
+    facts = write_report(model, reference_rows(model, structures), judged, tmp_path)["quantities"]
+    assert facts["energy"]["by_element"] == {}
+    assert set(facts["force"]["by_element"]) == {"Be", "W"}
+    assert sum(group["count"] for group in facts["force"]["by_element"].values()) == facts["force"]["rows"]
+    assert facts["force"]["by_element"]["Be"]["mae"] > 50 * facts["force"]["by_element"]["W"]["mae"]
+    assert "By element" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class JudgedSet:
     names: list[str]
     classes: list[str]
     sizes: list[int]
+    symbols: list[list[str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,9 +58,22 @@ def overall(p: Predictions) -> dict[str, dict[str, Any]]:
     return found
 
 
+def by_element(p: Predictions, judged: JudgedSet) -> dict[str, dict[str, Any]]:
+    """As `by_class`, for the elements that forces act on; empty for other kinds and for a single element."""
+    if not judged.symbols or np.any(p.atom < 0):
+        return {}
+    labels = [judged.symbols[c][a] for c, a in zip(p.config, p.atom, strict=True)]
+    return by_label(p, labels) if len(set(labels)) > 1 else {}
+
+
 def by_class(p: Predictions, of_config: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Every metric of the stated error bars for each class with at least `MIN_ROWS` rows."""
-    labels = np.asarray(labels_of(p, of_config))
+    return by_label(p, labels_of(p, of_config))
+
+
+def by_label(p: Predictions, of_row: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every metric of the stated error bars for each label with at least `MIN_ROWS` rows."""
+    labels = np.asarray(of_row)
     names, counts = np.unique(labels, return_counts=True)
     keep = np.isin(labels, names[counts >= MIN_ROWS])
     if not keep.any():
@@ -102,6 +116,7 @@ def all_numbers(predictions: Sequence[Predictions], test: JudgedSet, model_facts
                 "rows_zero_by_symmetry": p.n_left_out,
                 **overall(p),
                 "by_config_type": by_class(p, test.classes),
+                "by_element": by_element(p, test),
                 "worst": [asdict(w) | {"z": w.z} for w in worst(p, test)],
             }
             for p in predictions

@@ -162,7 +162,13 @@ def _section(
         parts.append(
             f"<figure>{pictures[name]}<figcaption><b>{escape(heading)}.</b> {escape(reading)} {link}</figcaption></figure>"
         )
-    parts += ["</div>", _metrics_table(numbers), _class_table(p, numbers["by_config_type"]), _worst_table(p, worst)]
+    parts += [
+        "</div>",
+        _metrics_table(numbers),
+        _class_table(p, numbers["by_config_type"], "config_type"),
+        _class_table(p, numbers["by_element"], "element"),
+        _worst_table(p, worst),
+    ]
     return parts
 
 
@@ -180,7 +186,7 @@ def _metrics_table(numbers: Mapping[str, Any]) -> str:
     )
 
 
-def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]]) -> str:
+def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]], what: str) -> str:
     if not classes:
         return ""
     headings = {key: heading for key, heading, _, _ in METRICS}
@@ -192,10 +198,10 @@ def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]]) -> st
         for name, summary in classes.items()
     ]
     return (
-        f"<h3>By config_type ({escape(p.unit)})</h3>"
-        f'<div class="wide"><table><thead><tr><th>class</th><th>rows</th>{head}</tr></thead>'
+        f"<h3>By {what} ({escape(p.unit)})</h3>"
+        f'<div class="wide"><table><thead><tr><th>{what}</th><th>rows</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        f'<p class="facts">Classes with fewer than {MIN_ROWS} rows are left out.</p>'
+        f'<p class="facts">Those with fewer than {MIN_ROWS} rows are left out.</p>'
     )
 
 

@@ -40,6 +40,7 @@ class Predictions:
     lower, upper : (n,) smallest and largest member
     deviations : (k,) member minus best fit, pooled over rows and thinned to at most `MAX_DEVIATIONS`
     config : (n,) index of the configuration in the data set
+    atom : (n,) index of a force's atom in its configuration, −1 for energies and stress
     n_left_out : rows left out because symmetry makes them zero
     """
 
@@ -54,6 +55,7 @@ class Predictions:
     upper: Array
     deviations: Array
     config: Ints
+    atom: Ints
     n_left_out: int
 
     @property
@@ -117,6 +119,7 @@ def predict(
                 upper=whole.high[at] + baseline[at],
                 deviations=pooled[code],
                 config=whole.config[at],
+                atom=_atoms_of(whole.config[mask])[live] if code == FORCE else np.full(at.size, -1),
                 n_left_out=int((~live).sum()),
             )
         )
@@ -140,6 +143,12 @@ def _pooled_deviations(rows: RowSource, moves: Array, seed: int) -> dict[int, Ar
             pool.append((moves @ block.x[at].T).ravel())
             room[code] -= pool[-1].size
     return {code: np.concatenate([np.zeros(0), *pool]) for code, pool in pools.items()}
+
+
+def _atoms_of(config: Ints) -> Ints:
+    """The atom of each force row, given the rows' configurations: three rows an atom, in order."""
+    _, first, count = np.unique(config, return_index=True, return_counts=True)
+    return (np.arange(len(config)) - np.repeat(first, count)) // 3
 
 
 def labels_of(predictions: Predictions, of_config: Sequence[str]) -> list[str]:

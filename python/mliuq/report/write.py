@@ -77,13 +77,14 @@ def page(predictions: Sequence[Predictions], test: JudgedSet, numbers: dict[str,
 
 def describe_structures(structures: Iterable[Atoms], source: str) -> JudgedSet:
     """Names, classes and sizes of structures: `name` or `id` of their info, else their number in the file."""
-    names, classes, sizes = [], [], []
+    names, classes, sizes, symbols = [], [], [], []
     for index, atoms in enumerate(structures):
         label = next((str(atoms.info[key]) for key in ("name", "id", "unique_id") if key in atoms.info), f"#{index}")
         names.append(label)
         classes.append(str(atoms.info.get("config_type", "all")))
         sizes.append(len(atoms))
-    return JudgedSet(source, names, classes, sizes)
+        symbols.append(atoms.get_chemical_symbols())
+    return JudgedSet(source, names, classes, sizes, symbols)
 
 
 def model_summary(model: Model) -> dict[str, Any]:
