@@ -53,6 +53,12 @@ def test_pages_have_examples_and_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}, which does not exist"
 
 
+def test_every_page_is_in_the_table_of_contents() -> None:
+    contents = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs").glob("*/*.md"):
+        assert f"({page.parent.name}/{page.name})" in contents, f"docs/README.md does not link to {page.name}"
+
+
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks_of(p)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_examples(
     page: Path, tmp_path: Path, small_model: Path, held_out: Path, monkeypatch: pytest.MonkeyPatch
