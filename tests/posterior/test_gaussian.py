@@ -7,6 +7,7 @@ from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.gaussian import (
     GaussianSettings,
     draw_gaussian,
+    equal_say,
     fit_gaussian,
 )
 from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
@@ -109,9 +110,11 @@ def test_optimum_is_a_fixed_point_of_expectation_maximisation():
     q = 0.5 / np.bincount(data.kind)[data.kind]
     mean, v = expectation(data.z, data.e, found.factor, found.noise.of(data.kind) ** 2)
     moment = mean.T @ (q[:, None] * mean) + s * q.sum() - (data.z @ s).T @ ((q / v)[:, None] * (data.z @ s))
-    s0 = np.sum(q * data.e**2 / np.sum(data.z**2, axis=1))
+    variance = np.bincount(data.kind, data.e**2) / np.bincount(data.kind)
+    axes = equal_say(data.z, q / variance[data.kind])
+    s0 = np.sum(q * data.e**2 / np.sum((data.z @ axes) ** 2, axis=1))
     pull = found.prior / p
-    assert np.allclose((moment + pull * s0 * np.eye(p)) / (1 + pull), s, rtol=1e-2, atol=1e-3 * np.abs(s).max())
+    assert np.allclose((moment + pull * s0 * axes @ axes.T) / (1 + pull), s, rtol=1e-2, atol=1e-3 * np.abs(s).max())
 
 
 def test_corrections_are_the_first_expectation_step():
@@ -204,6 +207,14 @@ def test_rows_zero_by_symmetry_do_not_matter():
     (_, a), (_, b) = fitted(rows), fitted(more)
     assert b.noise.force == pytest.approx(a.noise.force, rel=1e-3)
     assert b.objective == pytest.approx(a.objective, abs=1e-6)
+
+
+def test_weights_of_the_fit_leave_the_prior_alone():
+    rng = np.random.default_rng(11)
+    z, weight = rng.standard_normal((200, 4)), rng.uniform(0.5, 2, 200)
+    turned = z @ (np.triu(0.3 * rng.standard_normal((4, 4)), 1) + np.diag([1.0, 0.5, 2.0, 1.0]))
+    first, second = (rows @ equal_say(rows, weight) for rows in (z, turned))
+    assert np.allclose(first @ first.T, second @ second.T, rtol=0.02, atol=1e-2 * np.abs(first @ first.T).max())
 
 
 def test_energies_alone_are_enough():
