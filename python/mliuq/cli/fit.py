@@ -116,6 +116,7 @@ def _parse_settings(items: list[str]) -> dict[str, Any]:
 def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
     from mliuq.fitting import run_fit
     from mliuq.readers import read_structures
+    from mliuq.regression.distributed import world
 
     if output.suffix != ".mliuq":
         raise MliuqError(f"{output}: expected a name that ends in .mliuq")
@@ -124,8 +125,11 @@ def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
     structures = read_structures(settings.data.train)
     held_out = read_structures(settings.data.test) if settings.data.test else None
     started = time.perf_counter()
-    with progress_bar(quiet=json) as bar:
-        result = run_fit(structures, settings=settings, test=held_out, progress=bar)
+    team = world()
+    with progress_bar(quiet=json or team.rank > 0) as bar:
+        result = run_fit(structures, settings=settings, test=held_out, progress=bar, team=team)
+    if team.rank > 0:
+        return  # one rank writes and reports
     result.model.save(output)
     seconds = time.perf_counter() - started
     if json:

@@ -8,15 +8,20 @@ and rank 0 finishes.  One rank or fifty perform the very same floating-point ope
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mliuq.errors import MliuqError
+
 T = TypeVar("T")
 Node = tuple[int, int, Any]
 Progress = Callable[[str, int, int], None]
+
+_LAUNCHED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # what MPICH's and Open MPI's launchers tell a rank
 
 
 class Team:
@@ -97,15 +102,25 @@ def world() -> Team:
     """Return the team this process was started in: MPI's when run under mpirun, a team of one otherwise.
 
     mpi4py is imported only when the environment shows an MPI launcher, so that nobody else needs it.
+
+    Raises
+    ------
+    MliuqError
+        if mpi4py is missing, or belongs to another MPI than the launcher: every rank would then take itself for alone.
     """
-    import os
-
-    launched = any(key in os.environ for key in ("PMI_SIZE", "PMI_RANK", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK"))
-    if not launched:
+    launched = next((int(os.environ[key]) for key in _LAUNCHED if os.environ.get(key, "").isdigit()), 1)
+    if launched == 1:
         return Team()
-    from mpi4py import MPI
-
-    return MpiTeam(MPI.COMM_WORLD) if MPI.COMM_WORLD.Get_size() > 1 else Team()
+    try:
+        from mpi4py import MPI
+    except ImportError as error:
+        raise MliuqError(f"started as one of {launched} MPI ranks, but mpi4py cannot be imported: {error}") from error
+    if MPI.COMM_WORLD.Get_size() != launched:
+        raise MliuqError(
+            f"started as one of {launched} MPI ranks, but mpi4py ({MPI.get_vendor()[0]}) sees "
+            f"{MPI.COMM_WORLD.Get_size()}: use the mpirun of the MPI that mpi4py loads (see MPI4PY_LIBMPI)"
+        )
+    return MpiTeam(MPI.COMM_WORLD)
 
 
 def _push(nodes: list[Node], node: Node, combine: Callable[[Any, Any], Any]) -> None:
