@@ -25,9 +25,7 @@ ComputeMliuq::ComputeMliuq(LAMMPS* lmp, int narg, char** arg) : Compute(lmp, nar
 ComputeMliuq::~ComputeMliuq() { vector = nullptr; }
 
 void ComputeMliuq::init() {
-  pair_ = find_pair(lmp, "Compute mliuq");
-  pair_->require(bit(kStd) | kCell, "Compute mliuq");
-  pair_->attach(this, bit(kStd) | kCell);
+  find_pair(lmp, "Compute mliuq")->require(wanted(), "Compute mliuq");
   evaluation_ = -1;
 }
 
@@ -43,18 +41,20 @@ void ComputeMliuq::compute_vector() {
 }
 
 void ComputeMliuq::update_values() {
-  if (evaluation_ == pair_->evaluation()) return;
-  update_cell();
-  update_worst_atom();
-  evaluation_ = pair_->evaluation();
+  PairMliuq& pair = *find_pair(lmp, "Compute mliuq");
+  if (evaluation_ == pair.evaluation()) return;
+  pair.ensure(wanted());
+  update_cell(pair);
+  update_worst_atom(pair);
+  evaluation_ = pair.evaluation();
 }
 
 /// The energy is linear in the weights: its spread follows from the features summed over all atoms of all ranks.
-void ComputeMliuq::update_cell() {
-  const mliuq::Potential& potential = pair_->potential();
-  std::vector<double> features = pair_->local_features();
+void ComputeMliuq::update_cell(PairMliuq& pair) {
+  const mliuq::Potential& potential = pair.potential();
+  std::vector<double> features = pair.local_features();
   MPI_Allreduce(MPI_IN_PLACE, features.data(), static_cast<int>(features.size()), MPI_DOUBLE, MPI_SUM, world);
-  double sums[2] = {pair_->local_energy(), static_cast<double>(pair_->n_centres())};
+  double sums[2] = {pair.local_energy(), static_cast<double>(pair.n_centres())};
   MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
 
   const mliuq::Spread spread = potential.cell_spread(features, sums[0]);
@@ -64,8 +64,8 @@ void ComputeMliuq::update_cell() {
   values_[4] = mliuq::energy_error(potential.error_scale(), spread.std, sums[1]);
 }
 
-void ComputeMliuq::update_worst_atom() {
-  const double* const std = pair_->atom_values(kStd);
+void ComputeMliuq::update_worst_atom(PairMliuq& pair) {
+  const double* const std = pair.atom_values(kStd);
   double worst = 0.0;
   double id = 0.0;
   for (int i = 0; i < atom->nlocal; ++i) {

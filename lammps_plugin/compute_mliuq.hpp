@@ -10,7 +10,7 @@ namespace mliuq_lammps {
 /// `compute ID all mliuq`: uncertainty of the energy of the cell.
 /// Scalar: energy_std, eV. Vector: [1] energy_min, [2] energy_max, [3] largest per-atom energy_std, [4] the ID of that
 /// atom, [5] energy_err; energies in eV of the whole cell.
-class ComputeMliuq : public LAMMPS_NS::Compute {
+class ComputeMliuq : public LAMMPS_NS::Compute, public SpreadReader {
  public:
   ComputeMliuq(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
   ~ComputeMliuq() override;
@@ -18,13 +18,13 @@ class ComputeMliuq : public LAMMPS_NS::Compute {
   void init() override;
   double compute_scalar() override;
   void compute_vector() override;
+  unsigned wanted() const override { return bit(kStd) | kCell; }
 
  private:
   void update_values();
-  void update_cell();
-  void update_worst_atom();
+  void update_cell(PairMliuq& pair);
+  void update_worst_atom(PairMliuq& pair);
 
-  PairMliuq* pair_ = nullptr;
   std::array<double, 5> values_{};
   long evaluation_ = -1;  // of the pair style, when the values were made
 };

@@ -33,21 +33,23 @@ ComputeMliuqAtom::~ComputeMliuqAtom() {
   memory->destroy(array_atom);
 }
 
-void ComputeMliuqAtom::init() {
-  unsigned wanted = 0;
-  for (const AtomQuantity quantity : columns_) wanted |= bit(quantity);
-  pair_ = find_pair(lmp, "Compute mliuq/atom");
-  pair_->require(wanted, "Compute mliuq/atom");
-  pair_->attach(this, wanted);
+void ComputeMliuqAtom::init() { find_pair(lmp, "Compute mliuq/atom")->require(wanted(), "Compute mliuq/atom"); }
+
+unsigned ComputeMliuqAtom::wanted() const {
+  unsigned all = 0;
+  for (const AtomQuantity quantity : columns_) all |= bit(quantity);
+  return all;
 }
 
 void ComputeMliuqAtom::compute_peratom() {
   invoked_peratom = update->ntimestep;
+  PairMliuq* const pair = find_pair(lmp, "Compute mliuq/atom");
+  pair->ensure(wanted());
   if (atom->nmax > n_max_) grow();
   const int n_columns = static_cast<int>(columns_.size());
   double* const out = n_columns == 1 ? vector_atom : (atom->nlocal > 0 ? array_atom[0] : nullptr);
   for (int c = 0; c < n_columns; ++c) {
-    const double* const values = pair_->atom_values(columns_[c]);
+    const double* const values = pair->atom_values(columns_[c]);
     for (int i = 0; i < atom->nlocal; ++i) {
       out[i * n_columns + c] = (atom->mask[i] & groupbit) ? values[i] : 0.0;
     }

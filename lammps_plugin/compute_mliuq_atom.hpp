@@ -9,7 +9,7 @@ namespace mliuq_lammps {
 
 /// `compute ID group mliuq/atom QUANTITY ...`: energy_std, energy_min, energy_max, energy_err (eV), extrapolation, one
 /// column each in the order asked. Zero for atoms outside the group.
-class ComputeMliuqAtom : public LAMMPS_NS::Compute {
+class ComputeMliuqAtom : public LAMMPS_NS::Compute, public SpreadReader {
  public:
   ComputeMliuqAtom(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
   ~ComputeMliuqAtom() override;
@@ -17,11 +17,11 @@ class ComputeMliuqAtom : public LAMMPS_NS::Compute {
   void init() override;
   void compute_peratom() override;
   double memory_usage() override;
+  unsigned wanted() const override;
 
  private:
   void grow();
 
-  PairMliuq* pair_ = nullptr;
   std::vector<AtomQuantity> columns_;
   int n_max_ = 0;
 };

@@ -10,7 +10,6 @@
 #include "mliuq/error.hpp"
 #include "mliuq/model_file.hpp"
 
-using LAMMPS_NS::Compute;
 using LAMMPS_NS::LAMMPS;
 using LAMMPS_NS::Pair;
 namespace NeighConst = LAMMPS_NS::NeighConst;
@@ -24,6 +23,9 @@ constexpr const char* kUsage = "expected: pair_coeff * * FILE ELEMENT ... (one e
 
 // LAMMPS keeps virials as xx yy zz xy xz yz, the core as xx yy zz yz xz xy.
 void swap_voigt(double* virial) { std::swap(virial[3], virial[5]); }
+
+// What the core evaluates for it: the error is made of the standard deviation, when it is read.
+unsigned evaluated(unsigned wanted) { return wanted & bit(kErr) ? (wanted & ~bit(kErr)) | bit(kStd) : wanted; }
 
 std::string joined(const std::vector<std::string>& words) {
   std::string line;
@@ -156,7 +158,6 @@ void PairMliuq::init_style() {
   if (!force->newton_pair) error->all(FLERR, "Pair style mliuq: expected newton pair on, found off");
   if (!atom->tag_enable) error->all(FLERR, "Pair style mliuq: expected atom IDs, found atom_modify id no");
   neighbor->add_request(this, NeighConst::REQ_FULL);
-  clients_.clear();
   flags_.fill(0);
 }
 
@@ -244,23 +245,20 @@ void PairMliuq::require(unsigned wanted, const std::string& who) const {
   }
 }
 
-void PairMliuq::attach(Compute* compute, unsigned wanted) { clients_.push_back({compute, wanted}); }
-
 unsigned PairMliuq::wanted_now() const {
   unsigned wanted = 0;
-  for (const Client& client : clients_) {
-    if (client.compute->matchstep(update->ntimestep)) wanted |= client.wanted;
+  for (int i = 0; i < modify->ncompute; ++i) {
+    const auto* const reader = dynamic_cast<SpreadReader*>(modify->compute[i]);
+    if (reader && modify->compute[i]->matchstep(update->ntimestep)) wanted |= reader->wanted();
   }
   for (int q = 0; q < kNumQuantities; ++q) {
     if (flags_[q]) wanted |= bit(static_cast<AtomQuantity>(q));
   }
-  // The error is made of the standard deviation, when it is read.
-  if (wanted & bit(kErr)) wanted = (wanted & ~bit(kErr)) | bit(kStd);
-  return wanted;
+  return evaluated(wanted);
 }
 
 void PairMliuq::ensure(unsigned wanted) {
-  const unsigned missing = wanted & ~fresh_;
+  const unsigned missing = evaluated(wanted) & ~fresh_;
   if (missing == 0) return;
   if (step_ != update->ntimestep || n_atoms_ != atom->nlocal + atom->nghost) {
     error->one(FLERR, std::string("Pair style mliuq: uncertainties asked for positions that no forces were computed "

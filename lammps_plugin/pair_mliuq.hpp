@@ -24,11 +24,18 @@ AtomQuantity quantity_of(const std::string& name);
 constexpr unsigned bit(AtomQuantity quantity) { return 1u << quantity; }
 inline constexpr unsigned kCell = 1u << kNumQuantities;  ///< energy and summed features of this rank's atoms
 
+/// Reads uncertainties of the pair style: what for, it says before the forces of a step are computed.
+class SpreadReader {
+ public:
+  virtual ~SpreadReader() = default;
+  virtual unsigned wanted() const = 0;
+};
+
 /// `pair_style mliuq [precision single|double]`, `pair_coeff * * FILE ELEMENT ...`.
 ///
 /// Hands LAMMPS's own full neighbour list to the core and takes forces, energies and virials back in place. Spreads are
-/// evaluated only for who asks: together with the forces on steps that an attached compute (or the flags of `fix pair`)
-/// announced, afterwards and without forces otherwise.
+/// evaluated only for who asks: together with the forces on steps for which LAMMPS knows that a compute will be read
+/// (or `fix pair` set its flags), afterwards and without forces otherwise.
 class PairMliuq : public LAMMPS_NS::Pair {
  public:
   explicit PairMliuq(LAMMPS_NS::LAMMPS* lmp);
@@ -46,9 +53,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Throws LAMMPS's error unless the model has what is wanted; `who` begins the message.
   void require(unsigned wanted, const std::string& who) const;
 
-  /// A compute says, in its init(), what it will want on the steps it is called on. Forgotten when a run is set up
-  /// anew.
-  void attach(LAMMPS_NS::Compute* compute, unsigned wanted);
+  /// Evaluates what is wanted at the present positions and not known yet, all of it at once.
+  void ensure(unsigned wanted);
 
   /// Values of this rank's atoms at the present positions, [nlocal]; zero for atoms the pair style does not cover.
   const double* atom_values(AtomQuantity quantity);
@@ -66,18 +72,12 @@ class PairMliuq : public LAMMPS_NS::Pair {
   const mliuq::Potential& potential() const { return *potential_; }
 
  private:
-  struct Client {
-    LAMMPS_NS::Compute* compute;
-    unsigned wanted;
-  };
-
   void allocate();
   void read_model(const std::string& path);
   void log_model() const;
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
-  void ensure(unsigned wanted);
   double* cleared(AtomQuantity quantity);
 
   mliuq::Precision precision_ = mliuq::Precision::double_precision;
@@ -85,7 +85,6 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::optional<double> zbl_outer_;
   std::string file_;
   std::vector<int> species_of_type_;  // [ntypes + 1]; -1: a type of another pair style
-  std::vector<Client> clients_;
 
   // `fix pair ... NAME 1` sets these before the steps on which it reads NAME.
   std::array<int, kNumQuantities> flags_{};

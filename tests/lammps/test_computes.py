@@ -207,3 +207,16 @@ def test_uncertainty_while_minimizing(make_model: Make, structures: Structures, 
     expected = evaluate(again, pair_lines(model, "Ta"), tmp_path / "again", after=after, **common)
     np.testing.assert_allclose(found.energies, expected.energies, rtol=1e-9)
     np.testing.assert_allclose(found.columns, expected.columns, rtol=1e-9)
+
+
+def test_computes_and_pair_styles_come_and_go(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """Nobody keeps a pointer to a compute or a pair style that the script has deleted."""
+    pair = pair_lines(make_model("Ta06A", M), "Ta")
+    script = structure(structures("Ta")["rattled"], tmp_path, ["Ta"]) + pair
+    script += "fix 1 all nve\nthermo_style custom step pe\nthermo 1\n"
+    script += "compute u all mliuq/atom energy_std\ncompute g all mliuq\nfix a all ave/atom 1 1 1 c_u\nrun 2\n"
+    script += "unfix a\nuncompute u\nrun 2\nrun 4 every 2 'print hello'\n"
+    script += pair + "run 1\nthermo_style custom step pe c_g\nrun 1\n"
+    script += "pair_style none\nuncompute g\n" + pair + "thermo_style custom step pe\nrun 1\n"
+    output = run(script, tmp_path)
+    assert output.returncode == 0, output.text
