@@ -226,6 +226,16 @@ def test_energies_alone_are_enough():
     assert posterior.noise.energy > 0.0
 
 
+def test_a_kind_reproduced_exactly_is_left_out(caplog):
+    data = synthetic(400, np.diag([1.0, 0.5]), (0.1, 0.1), seed=12)
+    rounding = np.where(data.kind == ENERGY, 1e-15 * data.e, data.e)
+    found = fit_gaussian(LeftOutRows(data.z, rounding, data.kind, data.config))
+    alone = fit_gaussian(data.take(data.kind == FORCE))
+    assert "every energy" in caplog.text
+    assert np.array_equal(found.factor, alone.factor)
+    assert found.noise == alone.noise
+
+
 def test_row_budget_is_kept_and_seeded():
     rows = misspecified(configs=200)
     solution = solve(rows)
@@ -246,7 +256,7 @@ def test_a_single_configuration_is_refused():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"e": np.zeros(10)}, "energy residual is zero"),
+        ({"e": np.zeros(10)}, "every left-out residual is zero"),
         ({"e": np.full(10, np.nan)}, "NaN"),
         ({"z": np.zeros((10, 2))}, "zeros"),
         ({"config": np.zeros(10, dtype=np.int64)}, "at least 2"),

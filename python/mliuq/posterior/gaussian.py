@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 PRIOR_ROWS = 1.5
 FEW_CONFIGURATIONS = 20
 TAIL = 7.0
+ROUNDING = 1e-20  # a squared misfit this far below that of another kind is rounding
 EMPTY_DIRECTION = 1e-3  # least weight of a direction in the prior's metric, relative to the mean
 
 
@@ -106,6 +107,7 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     settings = settings or GaussianSettings()
     settings.validate()
     _check(data)
+    data = _with_misfit(data)
     kinds, group = np.unique(data.kind, return_inverse=True)
     q = 1.0 / (np.bincount(group) * len(kinds))[group]
     prior = settings.prior if settings.prior is not None else PRIOR_ROWS * data.z.shape[1] / len(data.z)
@@ -176,8 +178,15 @@ def _check(data: LeftOutRows) -> None:
         raise MliuqError("gaussian posterior: expected finite rows and residuals, found NaN or infinity")
     if not data.z.any(axis=1).all():
         raise MliuqError("gaussian posterior: expected rows that depend on the weights, found a row of zeros")
-    for kind in np.unique(data.kind):
-        if not data.e[data.kind == kind].any():
-            raise MliuqError(
-                f"gaussian posterior: every {KINDS[kind]} residual is zero, there is no misfit to learn error bars from"
-            )
+
+
+def _with_misfit(data: LeftOutRows) -> LeftOutRows:
+    """Leave out kinds of rows that the fit reproduces to rounding: they have no error to learn from."""
+    scale = data.e**2 / np.einsum("rp,rp->r", data.z, data.z)
+    misfit = np.bincount(data.kind, scale, minlength=len(KINDS)) / np.maximum(np.bincount(data.kind, minlength=3), 1)
+    if not misfit.any():
+        raise MliuqError("gaussian posterior: every left-out residual is zero, there is no misfit to learn from")
+    exact = np.flatnonzero(misfit < ROUNDING * misfit.max())
+    for kind in np.intersect1d(exact, data.kind):
+        log.warning("gaussian posterior: the fit reproduces every %s to rounding; they are left out", KINDS[kind])
+    return data.take(~np.isin(data.kind, exact))
