@@ -122,6 +122,33 @@ def test_example_settings_are_valid(name):
     FitSettings.from_toml(FITS / f"{name}.toml")
 
 
+@pytest.mark.parametrize("options", [{}, {"quadraticflag": True, "twojmax": 2}, {"chemflag": True, "twojmax": 2}])
+def test_fit_recovers_the_model_that_made_the_data(options):
+    """Two elements of different size and weight, energies, forces and stress, ZBL: the very weights come back."""
+    rng = np.random.default_rng(0)
+    choices = {"twojmax": 4, "rcutfac": 4.5, "radii": (0.5, 0.42), "weights": (1.0, 0.7), **options}
+    params = mliuq.SnapParams(("W", "Be"), **choices)
+    shape = (params.n_elements, params.n_weights)
+    made = mliuq.Model(params, rng.normal(size=shape), zbl=(1.5, 2.4))
+    structures = []
+    for _ in range(60):
+        n = int(rng.integers(2, 7))
+        atoms = Atoms(rng.choice(["W", "Be"], n), scaled_positions=rng.random((n, 3)), cell=np.eye(3) * 4.0, pbc=True)
+        atoms.set_cell(atoms.cell.array + rng.normal(scale=0.2, size=(3, 3)), scale_atoms=True)
+        atoms.calc = mliuq.MLIUQCalculator(made)
+        structures.append(atoms)
+        atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
+    settings = {"posterior.kind": "ensemble", "posterior.members": 0, "weights.stress": 1.0}
+    result = run_fit(structures, params, settings, zbl=(1.5, 2.4))
+    assert result.solution.rank == made.theta.size
+    scale = result.solution.factor.diagonal().reshape(shape)
+    np.testing.assert_allclose(
+        result.model.theta * scale, made.theta * scale, atol=1e-8 * np.abs(made.theta * scale).max()
+    )
+    for line in result.errors:
+        assert line.rmse < 1e-7
+
+
 def test_stress_rows_are_fitted(tungsten):
     plain = run_fit(tungsten, settings=SMALL)
     with_stress = run_fit(tungsten, settings={**SMALL, "weights.stress": 1e4})
