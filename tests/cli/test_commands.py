@@ -145,6 +145,7 @@ def test_fit_is_reproducible_bit_by_bit(tungsten_split: tuple[Path, Path], tmp_p
         (["eval", "{model}", "{empty}"], 1, "{empty}"),
         (["eval", "{data}", "{data}"], 1, "{data}"),
         (["eval", "{model}", "{data}", "-o", "no_such_folder/out.xyz"], 1, "no_such_folder"),
+        (["eval", "{model}", "{strange}"], 1, "configuration 0: atom 1 is Mo"),
         (["export", "{model}", "--member", "64", "-o", "x"], 1, "member is 64"),
         (["export", "{model}", "--member", "-1", "-o", "x"], 1, "member is -1"),
         (["fit", "missing.xyz", "-o", "x.mliuq"], 1, "missing.xyz"),
@@ -175,7 +176,16 @@ def test_failures_take_one_line_and_a_status(
     bare = read_structures(held_out)[0]
     bare.calc = None
     write(tmp_path / "bare.xyz", bare)
-    names = {"model": str(small_model), "data": str(held_out), "empty": "empty.xyz", "bare": "bare.xyz"}
+    strange = read_structures(held_out)[0]
+    strange.symbols[1] = "Mo"
+    write(tmp_path / "strange.xyz", strange)
+    names = {
+        "strange": "strange.xyz",
+        "model": str(small_model),
+        "data": str(held_out),
+        "empty": "empty.xyz",
+        "bare": "bare.xyz",
+    }
     assert main([argument.format(**names) for argument in arguments]) == status
     captured = capsys.readouterr()
     assert captured.err.startswith("mliuq: error: ")

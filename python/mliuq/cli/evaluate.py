@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.structures import structure_writer
+from mliuq.errors import MliuqError
 
 EXAMPLE = "Example: mliuq eval W.mliuq structures.xyz -o evaluated.xyz"
 
@@ -93,7 +94,10 @@ def run(
         write = None if output is None else stack.enter_context(structure_writer(output))
         bar = stack.enter_context(progress_bar(quiet=json))
         for index, atoms in enumerate(batch):
-            evaluated = evaluate(atoms, calculator)
+            try:
+                evaluated = evaluate(atoms, calculator)
+            except MliuqError as error:
+                raise MliuqError(f"{structures}: configuration {index}: {error}") from error
             _note(summary, atoms, evaluated)
             if write is not None:
                 write(evaluated)

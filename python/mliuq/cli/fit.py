@@ -150,8 +150,9 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
         ],
     )
     model = result.model
-    posterior = model.metadata.get("posterior", {}).get("kind")
+    kind = model.metadata.get("posterior", {}).get("kind")
+    posterior = f"{model.n_members} members of the {kind} posterior" if model.n_members else "no ensemble"
     say(
-        f"wrote {output}: {model.theta.size} weights, {model.n_members} members of the {posterior} posterior, "
+        f"wrote {output}: {model.theta.size} weights, {posterior}, "
         f"{len(result.train_structures)} configurations fitted, {len(result.test_structures)} held out, {seconds:.1f} s"
     )
