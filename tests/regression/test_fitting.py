@@ -140,11 +140,13 @@ def test_fit_recovers_the_model_that_made_the_data(options):
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress()
     settings = {"posterior.kind": "ensemble", "posterior.members": 0, "weights.stress": 1.0}
     result = run_fit(structures, params, settings, zbl=(1.5, 2.4))
-    assert result.solution.rank == made.theta.size
-    scale = result.solution.factor.diagonal().reshape(shape)
-    np.testing.assert_allclose(
-        result.model.theta * scale, made.theta * scale, atol=1e-8 * np.abs(made.theta * scale).max()
-    )
+    if params.chemflag:  # some of its components are equal by symmetry: weights are not unique, predictions are
+        assert result.solution.rank < made.theta.size
+    else:
+        assert result.solution.rank == made.theta.size
+        scale = result.solution.factor.diagonal().reshape(shape)
+        atol = 1e-8 * np.abs(made.theta * scale).max()
+        np.testing.assert_allclose(result.model.theta * scale, made.theta * scale, atol=atol)
     for line in result.errors:
         assert line.rmse < 1e-7
 
