@@ -45,7 +45,7 @@ def test_without_floor_the_likelihood_is_the_root_mean_square():
 
 def test_quantile_is_two_afterwards():
     data = held_out(0.3)
-    alpha = alpha_by_quantile(data.error, data.spread, data.floor)
+    alpha = alpha_by_quantile(data.error, data.spread, data.floor, coverage=((0.9545, 2.0),))
     z = np.abs(data.error) / np.hypot(alpha * data.spread, data.floor)
     assert np.quantile(z, 0.9545) == pytest.approx(2.0, abs=1e-6)
 
@@ -53,8 +53,8 @@ def test_quantile_is_two_afterwards():
 def test_each_coverage_asked_for_is_reached():
     rng = np.random.default_rng(8)
     flat, one, zero = rng.uniform(-1, 1, 20000), np.ones(20000), np.zeros(20000)
-    tail = alpha_by_quantile(flat, one, zero)
-    both = alpha_by_quantile(flat, one, zero, coverage=((0.6827, 1.0), (0.9545, 2.0)))
+    tail = alpha_by_quantile(flat, one, zero, coverage=((0.9545, 2.0),))
+    both = alpha_by_quantile(flat, one, zero)
     assert tail == pytest.approx(0.9545 / 2, rel=0.02)
     assert both == pytest.approx(0.6827, rel=0.02)
 
