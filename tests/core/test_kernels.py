@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from mliuq import SnapParams
-from mliuq.core import available_kernels, core_descriptors
+from mliuq.core import Descriptor, available_kernels
 from mliuq.neighbours import pack
 from systems import PARAMS, random_atoms, random_model, structure
 
@@ -125,9 +125,9 @@ def test_from_no_neighbour_to_three_hundred(flags: str, n: int, spacing: float, 
 def test_descriptors_and_their_derivatives(flags: str, kernel: str) -> None:
     params = FLAGS[flags]
     packed = pack(structure("triclinic", params), params)
-    plain = core_descriptors(params.core, packed, derivatives=True, kernel="reference")
-    found = core_descriptors(params.core, packed, derivatives=True, kernel=kernel)
-    only_B = core_descriptors(params.core, packed, kernel=kernel)[0]
+    plain = Descriptor(params.core, "reference").compute(packed, derivatives=True)
+    found = Descriptor(params.core, kernel).compute(packed, derivatives=True)
+    only_B = Descriptor(params.core, kernel).compute(packed)[0]
     assert difference(found[0], plain[0]) < DOUBLE
     assert difference(only_B, plain[0]) < DOUBLE
     assert sum(np.abs(plain[3]).max(axis=(1, 2)) > 1e-3) > 0.5 * len(plain[3])
