@@ -17,18 +17,24 @@
 namespace mliuq::simd {
 
 /// Levels up to this twojmax are unrolled; beyond it rows live in memory and loops run.
+/// Sanitizers watch every access of the unrolled code and would take hours to compile it: they see the loops.
+#ifdef MLIUQ_SANITIZE
+inline constexpr int kUnrolledTwojmax = -1;
+#else
 inline constexpr int kUnrolledTwojmax = 14;
+#endif
 
 /// Levels that one coupling operation serves at once: bounded by the vector registers.
 inline constexpr int kMaxCoupledLevels = 5;
 
 /// Products per row of a coupling operation with a loop of fixed length; longer ones count at run time.
-inline constexpr int kMaxUnrolledColumns = 9;
+inline constexpr int kMaxUnrolledColumns = kUnrolledTwojmax > 0 ? 9 : 0;
 
+/// Offset of level j in the half plane, Σ_{k<j} (k/2 + 1)(k + 1): two levels 2p, 2p + 1 together have (p + 1)(4p + 3).
 static constexpr int half_level(int j) {
-  int offset = 0;
-  for (int k = 0; k < j; ++k) offset += (k / 2 + 1) * (k + 1);
-  return offset;
+  const int p = j / 2;
+  const int pairs = 2 * p * (p - 1) * (2 * p - 1) / 3 + 7 * p * (p - 1) / 2 + 3 * p;
+  return pairs + (j % 2 ? (p + 1) * (2 * p + 1) : 0);
 }
 
 static constexpr int full_level(int j) { return j * (j + 1) * (2 * j + 1) / 6; }

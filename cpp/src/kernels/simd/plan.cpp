@@ -59,6 +59,7 @@ void PlanStorage<Real>::tabulate_scales() {
   const auto factorial = [](int n) { return std::tgamma(n + 1.0); };
   to_u_.resize(plan_.n_half);
   share_.resize(plan_.n_half);
+  to_v_.resize(plan_.n_half);
   for (int j = 0; j <= plan_.twojmax; ++j)
     for (int mb = 0; 2 * mb <= j; ++mb)
       for (int ma = 0; ma <= j; ++ma) {
@@ -66,9 +67,11 @@ void PlanStorage<Real>::tabulate_scales() {
         to_u_[h] =
             static_cast<Real>(std::sqrt(factorial(ma) * factorial(j - ma) / (factorial(mb) * factorial(j - mb))));
         share_[h] = 2 * mb < j || ma < mb ? 1 : ma == mb ? Real(0.5) : 0;
+        to_v_[h] = to_u_[h] * share_[h];
       }
   plan_.to_u = to_u_.data();
   plan_.share = share_.data();
+  plan_.to_v = to_v_.data();
 }
 
 template <class Real>

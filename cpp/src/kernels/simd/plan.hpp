@@ -62,6 +62,7 @@ struct Plan {
   Real rmin0;
   const Real* to_u;   ///< [n_half], takes v of the recursion to u
   const Real* share;  ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
+  const Real* to_v;   ///< [n_half], to_u · share: takes Y or Z to what is dotted with v
   const Real* cg;     ///< coefficients of all operations
   const CouplingOp* ops;
   const CouplingGroup* groups;
@@ -103,7 +104,7 @@ class PlanStorage {
   int n_channels_;
   int n_triples_;
   Plan<Real> plan_{};
-  std::vector<Real> to_u_, share_, cg_, descriptor_scale_, linear_, matrix_, product_weight_;
+  std::vector<Real> to_u_, share_, to_v_, cg_, descriptor_scale_, linear_, matrix_, product_weight_;
   std::vector<double> shift_, constant_, shifted_constant_;
   std::vector<CouplingOp> ops_;
   std::vector<CouplingGroup> groups_;

@@ -106,29 +106,32 @@ template <int Levels, int Columns, class Real>
 
 /// A sum over n columns serves at most n levels: shapes with fewer columns than levels do not occur and get no loop of
 /// their own.
+template <int Levels, int Columns>
+inline constexpr int unrolled_columns = Columns<Levels || Columns> kMaxUnrolledColumns ? 0 : Columns;
+
 template <int Levels, class Real>
 void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
                const Destination<Real>& destination) {
-  static_assert(kMaxUnrolledColumns == 9, "one case per length");
+  static_assert(kMaxUnrolledColumns <= 9, "one case per length");
   switch (n_columns) {
     case 1:
-      return run_group<Levels, 1 < Levels ? 0 : 1>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 1>>(first, last, cg, U, destination);
     case 2:
-      return run_group<Levels, 2 < Levels ? 0 : 2>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 2>>(first, last, cg, U, destination);
     case 3:
-      return run_group<Levels, 3 < Levels ? 0 : 3>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 3>>(first, last, cg, U, destination);
     case 4:
-      return run_group<Levels, 4 < Levels ? 0 : 4>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 4>>(first, last, cg, U, destination);
     case 5:
-      return run_group<Levels, 5 < Levels ? 0 : 5>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 5>>(first, last, cg, U, destination);
     case 6:
-      return run_group<Levels, 6 < Levels ? 0 : 6>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 6>>(first, last, cg, U, destination);
     case 7:
-      return run_group<Levels, 7 < Levels ? 0 : 7>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 7>>(first, last, cg, U, destination);
     case 8:
-      return run_group<Levels, 8 < Levels ? 0 : 8>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 8>>(first, last, cg, U, destination);
     case 9:
-      return run_group<Levels, 9 < Levels ? 0 : 9>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 9>>(first, last, cg, U, destination);
     default:
       return run_group<Levels, 0>(first, last, cg, U, destination);
   }
@@ -138,13 +141,15 @@ template <class Real>
 void run_operations(const Plan<Real>& plan, const Block<Real>& block, Use use) {
   using V = Vector<Real>;
   const V* U = vectors(block.U_full);
-  const Destination<Real> destination{
-      .use = use,
-      .weights = plan.product_weight + static_cast<long>(block.species) * plan.n_products,
-      .Y = vectors(block.Y),
-      .U = vectors(block.U_half),
-      .B = vectors(block.B),
-      .Z = vectors(block.Z)};
+  // A model that stores Z has no weights of products: its weights depend on B or on the channel.
+  const Real* weights =
+      use == Use::store ? nullptr : plan.product_weight + static_cast<long>(block.species) * plan.n_products;
+  const Destination<Real> destination{.use = use,
+                                      .weights = weights,
+                                      .Y = vectors(block.Y),
+                                      .U = vectors(block.U_half),
+                                      .B = vectors(block.B),
+                                      .Z = vectors(block.Z)};
   static_assert(kMaxCoupledLevels == 5, "one case per number of levels");
   for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
     const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;

@@ -52,21 +52,25 @@ void expand(const Plan<Real>& plan, const Block<Real>& block) {
     const bool has_self = !plan.chem || plan.wselfall || channel == block.species;
     const Real self = has_self ? 1 : 0;
     for (int j = 0; j <= plan.twojmax; ++j)
-      for (int mb = 0; 2 * mb <= j; ++mb)
-        for (int ma = 0; ma <= (2 * mb == j ? mb : j); ++ma) {
-          const int h = half_level(j) + mb * (j + 1) + ma;
-          V re = half[2 * h] * plan.to_u[h], im = half[2 * h + 1] * plan.to_u[h];
+      for (int mb = 0; 2 * mb <= j; ++mb) {
+        const int h = half_level(j) + mb * (j + 1);
+        V* row = half + 2 * h;
+        V* to = full + 2 * (full_level(j) + mb * (j + 1));
+        V* mirror = full + 2 * (full_level(j) + (j - mb) * (j + 1) + j);
+        const int last = 2 * mb == j ? mb : j;
+        Real sign = mb % 2 ? -1 : 1;
+        for (int ma = 0; ma <= last; ++ma, row += 2, to += 2, mirror -= 2, sign = -sign) {
+          V re = row[0] * plan.to_u[h + ma];
+          const V im = row[1] * plan.to_u[h + ma];
           if (ma == mb) re += self;
-          const int f = full_level(j) + mb * (j + 1) + ma;
-          const int mirror = full_level(j) + (j - mb) * (j + 1) + j - ma;
-          const Real sign = (ma + mb) % 2 ? -1 : 1;
-          full[2 * mirror] = sign * re;
-          full[2 * mirror + 1] = -sign * im;
-          full[2 * f] = re;
-          full[2 * f + 1] = im;
-          half[2 * h] = re * plan.share[h];
-          half[2 * h + 1] = im * plan.share[h];
+          mirror[0] = sign * re;
+          mirror[1] = -sign * im;
+          to[0] = re;
+          to[1] = im;
+          row[0] = re * plan.share[h + ma];
+          row[1] = im * plan.share[h + ma];
         }
+      }
   }
 }
 

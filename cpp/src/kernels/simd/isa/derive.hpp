@@ -14,7 +14,7 @@ void weigh_products(const Plan<Real>& plan, const Block<Real>& block) {
     Vector<Real>* z = vectors(block.Z) + 2 * plan.products[p].stored;
     const int first = half_level(plan.products[p].j);
     for (int i = 0; i < half_used(plan.products[p].j); ++i) {
-      const Real scale = plan.to_u[first + i] * plan.share[first + i];
+      const Real scale = plan.to_v[first + i];
       z[2 * i] *= scale;
       z[2 * i + 1] *= scale;
     }

@@ -20,25 +20,26 @@ template <class Real>
 void ladder(const Plan<Real>& plan, const Block<Real>& block) {
   using V = Vector<Real>;
   for (int channel = 0; channel < plan.n_channels; ++channel) {
-    V* Y = vectors(block.Y) + 2 * plan.n_half * channel;
+    const V* Y = vectors(block.Y) + 2 * plan.n_half * channel;
+    const Real* scale = plan.to_v;
     V* out = vectors(block.ladder) + 2 * kLadderFields * plan.n_half * channel;
-    for (int h = 0; h < plan.n_half; ++h)
-      for (int part = 0; part < 2; ++part) Y[2 * h + part] *= plan.to_u[h] * plan.share[h];
     for (int j = 0; j <= plan.twojmax; ++j)
-      for (int mb = 0; 2 * mb <= j; ++mb)
-        for (int m = 0; m <= j; ++m) {
-          const int h = half_level(j) + mb * (j + 1) + m;
+      for (int mb = 0; 2 * mb <= j; ++mb) {
+        V below[2] = {}, here[2] = {Y[0] * scale[0], Y[1] * scale[0]};
+        for (int m = 0; m <= j; ++m, Y += 2, ++scale, out += 2 * kLadderFields) {
+          MLIUQ_UNROLL
           for (int part = 0; part < 2; ++part) {
-            const V* y = Y + 2 * h + part;
-            const V up = m < j ? Real(j - m) * y[2] : V{};
-            const V down = m > 0 ? Real(m) * y[-2] : V{};
-            V* fields = out + 2 * kLadderFields * h + part;
-            fields[2 * kY] = y[0];
-            fields[2 * kYz] = Real(2 * m - j) * y[0];
-            fields[2 * kYminus] = up - down;
-            fields[2 * kYplus] = up + down;
+            const V above = m < j ? Y[2 + part] * scale[1] : V{};
+            const V up = Real(j - m) * above, down = Real(m) * below[part];
+            out[2 * kY + part] = here[part];
+            out[2 * kYz + part] = Real(2 * m - j) * here[part];
+            out[2 * kYminus + part] = up - down;
+            out[2 * kYplus + part] = up + down;
+            below[part] = here[part];
+            here[part] = above;
           }
         }
+      }
   }
 }
 

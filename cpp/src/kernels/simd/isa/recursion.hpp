@@ -140,15 +140,17 @@ template <class Real, class Visitor>
 template <class Real, class Visitor>
 void walk(const Plan<Real>& plan, const Block<Real>& block, int first, int last, const Visitor& visitor) {
   if (plan.twojmax > kUnrolledTwojmax) return running_chains(plan, block, first, last, visitor);
-  static_assert(kUnrolledTwojmax == 14, "one call per row of the half plane");
-  chain<0>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 2) chain<1>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 4) chain<2>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 6) chain<3>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 8) chain<4>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 10) chain<5>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 12) chain<6>(plan, block, first, last, visitor);
-  if (plan.twojmax >= 14) chain<7>(plan, block, first, last, visitor);
+  if constexpr (kUnrolledTwojmax > 0) {
+    static_assert(kUnrolledTwojmax <= 14, "one call per row of the half plane");
+    chain<0>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 2) chain<1>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 4) chain<2>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 6) chain<3>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 8) chain<4>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 10) chain<5>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 12) chain<6>(plan, block, first, last, visitor);
+    if (plan.twojmax >= 14) chain<7>(plan, block, first, last, visitor);
+  }
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

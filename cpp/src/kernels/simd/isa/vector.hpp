@@ -10,7 +10,11 @@
 #endif
 
 #define MLIUQ_INLINE [[gnu::always_inline]] inline
+#ifdef MLIUQ_SANITIZE
+#define MLIUQ_UNROLL
+#else
 #define MLIUQ_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
