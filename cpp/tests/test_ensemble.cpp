@@ -1,0 +1,142 @@
+// Spreads over the members against plain sums.
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "check.hpp"
+#include "mliuq/ensemble.hpp"
+#include "mliuq/error.hpp"
+#include "scenes.hpp"
+
+using namespace mliuq;
+
+namespace {
+
+struct Problem {
+  int K, P, n_elements, M, n;
+  EnergyModel model;
+  std::vector<double> members, B;
+  std::vector<int> centres, species;
+};
+
+/// Centres are scattered over a longer array of atoms; elements come in runs.
+Problem make(int n_elements, int K, bool quadratic, int M, int n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  const int P = 1 + K + (quadratic ? K * (K + 1) / 2 : 0);
+  std::vector<double> theta(n_elements * P), members(M * n_elements * P), B(n * K);
+  for (double& t : theta) t = normal(random);
+  for (std::size_t i = 0; i < members.size(); ++i) members[i] = theta[i % theta.size()] + 0.1 + 0.2 * normal(random);
+  for (double& b : B) b = normal(random);
+  Problem p{K, P, n_elements, M, n, EnergyModel(n_elements, K, quadratic, theta), members, B, {}, {}};
+  for (int i = 0; i < n; ++i) {
+    p.centres.push_back(3 * (n - i) - 1);
+    p.species.push_back(i * n_elements / n);
+  }
+  return p;
+}
+
+std::vector<double> features(const Problem& p, int i) {
+  std::vector<double> d(p.P);
+  p.model.features(std::span(p.B).subspan(static_cast<std::size_t>(i) * p.K, p.K), d);
+  return d;
+}
+
+double dot(const std::vector<double>& d, const double* weights) {
+  double sum = 0.0;
+  for (std::size_t k = 0; k < d.size(); ++k) sum += d[k] * weights[k];
+  return sum;
+}
+
+}  // namespace
+
+TEST(ensemble, spreads_are_plain_sums) {
+  for (const Problem& p : {make(1, 5, false, 40, 130, 1), make(2, 5, false, 3, 65, 2), make(2, 6, true, 200, 64, 3),
+                           make(3, 4, true, 7, 1, 4), make(1, 0, false, 9, 5, 5), make(1, 7, false, 1, 63, 6),
+                           make(1, 31, true, 600, 5, 7)}) {
+    const Ensemble ensemble(p.model, p.members);
+    CHECK(ensemble.n_members() == p.M);
+    const std::size_t n_atoms = 3 * p.n + 1;
+    std::vector<double> std(n_atoms, -7.0), min(n_atoms, -7.0), max(n_atoms, -7.0);
+    ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {std.data(), min.data(), max.data()});
+    for (int i = 0; i < p.n; ++i) {
+      const auto d = features(p, i);
+      const double best = dot(d, p.model.theta().data() + p.species[i] * p.P);
+      CHECK_NEAR(best, p.model.energy(p.species[i], std::span(p.B).subspan(i * p.K, p.K)), 1e-12);
+      double sum = 0.0, least = 1e300, most = -1e300;
+      for (int m = 0; m < p.M; ++m) {
+        const double e = dot(d, p.members.data() + (m * p.n_elements + p.species[i]) * p.P);
+        sum += (e - best) * (e - best);
+        least = std::min(least, e);
+        most = std::max(most, e);
+      }
+      const int atom = p.centres[i];
+      CHECK_NEAR(std[atom], std::sqrt(sum / p.M), 1e-11);
+      CHECK_NEAR(min[atom], least, 1e-11);
+      CHECK_NEAR(max[atom], most, 1e-11);
+    }
+    CHECK(std[0] == -7.0 && min[0] == -7.0 && max[n_atoms - 1] == -7.0);  // no centre
+    std::vector<double> alone(n_atoms, -7.0);
+    ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.std = alone.data()});
+    CHECK(alone == std);
+  }
+}
+
+TEST(ensemble, committee) {
+  const Problem p = make(2, 4, true, 11, 6, 8);
+  const Ensemble ensemble(p.model, p.members);
+  std::vector<double> total(p.n_elements * p.P, 0.0), moves(p.M);
+  for (int i = 0; i < p.n; ++i) {
+    const auto d = features(p, i);
+    for (int k = 0; k < p.P; ++k) total[p.species[i] * p.P + k] += d[k];
+  }
+  ensemble.committee_moves(total, moves);
+  for (int m = 0; m < p.M; ++m)
+    CHECK_NEAR(moves[m], dot(total, p.members.data() + m * total.size()) - dot(total, p.model.theta().data()), 1e-11);
+}
+
+TEST(ensemble, extrapolation) {
+  const Problem p = make(2, 3, false, 4, 70, 9);
+  Ensemble ensemble(p.model, p.members);
+  CHECK(!ensemble.has_extrapolation());
+  std::vector<double> values(3 * p.n);
+  CHECK_THROWS(ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.extrapolation = values.data()}),
+               "no extrapolation.factor");
+  const int n = p.n_elements * p.P;
+  std::mt19937 random(10);
+  std::normal_distribution<double> normal;
+  std::vector<double> R(n * n, 0.0);
+  for (int i = 0; i < n; ++i)
+    for (int j = i; j < n; ++j) R[i * n + j] = normal(random) + (i == j ? 4.0 : 0.0);
+  R[0] = -R[0];  // a factor of QR need not have a positive diagonal
+  ensemble.set_extrapolation_factor(R);
+  ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.extrapolation = values.data()});
+  for (int i = 0; i < p.n; ++i) {
+    // |y|² with Rᵀ y = d, by forward substitution.
+    std::vector<double> d(n, 0.0);
+    const auto own = features(p, i);
+    std::copy(own.begin(), own.end(), d.begin() + p.species[i] * p.P);
+    double norm = 0.0;
+    for (int r = 0; r < n; ++r) {
+      for (int c = 0; c < r; ++c) d[r] -= R[c * n + r] * d[c];
+      d[r] /= R[r * n + r];
+      norm += d[r] * d[r];
+    }
+    CHECK_NEAR(values[p.centres[i]], norm, 1e-11 * (1.0 + norm));
+  }
+  R[3 * n + 3] = 0.0;
+  CHECK_THROWS(ensemble.set_extrapolation_factor(R), "singular at weight 3");
+  R[3 * n + 3] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS(ensemble.set_extrapolation_factor(R), "singular at weight 3");
+  CHECK_THROWS(ensemble.set_extrapolation_factor(std::span(R).first(5)), "has 5 entries");
+}
+
+TEST(ensemble, bad_weights) {
+  const EnergyModel model(1, 2, false, {1.0, 2.0, 3.0});
+  CHECK_THROWS(Ensemble(model, std::vector<double>{}), "expected a multiple of 3");
+  CHECK_THROWS(Ensemble(model, std::vector<double>(4)), "4 weights, expected a multiple of 3");
+  CHECK_THROWS(Ensemble(model, std::vector<double>{1.0, NAN, 2.0}), "not a finite number");
+  CHECK_THROWS(EnergyModel(1, 2, false, {1.0, 2.0}), "2 weights, expected 3");
+  CHECK_THROWS(EnergyModel(1, 2, false, {1.0, INFINITY, 2.0}), "weight 1 is not a finite number");
+}

@@ -1,0 +1,246 @@
+// Model files and published potentials: round trips, and every kind of damage ends in an Error.
+
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "check.hpp"
+#include "mliuq/error.hpp"
+#include "mliuq/model_file.hpp"
+#include "mliuq/snap_files.hpp"
+#include "scenes.hpp"
+
+using namespace mliuq;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder of this process, removed at the end.
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / ("mliuq-tests-" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
+  ~Folder() { fs::remove_all(path_); }
+
+  std::string write(const std::string& name, const std::string& content) const {
+    const std::string path = (path_ / name).string();
+    std::ofstream(path, std::ios::binary) << content;
+    return path;
+  }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  fs::path path_;
+};
+
+constexpr const char* kMetadata =
+    R"({"format_version":1,"elements":["W","Be"],"snap":{"twojmax":1,"rcutfac":4.5,"rfac0":0.9,"rmin0":0.1,)"
+    R"("switchflag":1,"bzeroflag":0,"bnormflag":true,"chemflag":0,"quadraticflag":0,"radii":[0.5,0.4],"weights":[1,2]},)"
+    R"("zbl":{"inner":1.0,"outer":2.0},"noise":{"energy":0.01,"force":null},"calibration":{"alpha_energy":1.5},"data":{}})";
+
+std::string escaped(const std::string& text) {
+  std::string out;
+  for (char c : text) out += (c == '"' || c == '\\') ? std::string("\\") + c : std::string(1, c);
+  return out;
+}
+
+std::string container(const std::string& header, const std::string& data) {
+  const std::uint64_t size = header.size();
+  return std::string(reinterpret_cast<const char*>(&size), 8) + header + data;
+}
+
+std::string numbers(int n) {
+  std::string data(n * sizeof(double), '\0');
+  for (int i = 0; i < n; ++i) {
+    const double value = 0.1 * i - 3.0;
+    std::memcpy(data.data() + i * sizeof value, &value, sizeof value);
+  }
+  return data;
+}
+
+/// twojmax 1: K = 2, P = 3; two elements, two members, and an array the core does not know.
+std::string model_file(const std::string& metadata = kMetadata) {
+  return container("{\"__metadata__\":{\"mliuq\":\"" + escaped(metadata) +
+                       "\"},\"members\":{\"dtype\":\"F64\",\"shape\":[2,2,3],\"data_offsets\":[0,96]},"
+                       "\"posterior.lo\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[96,112]},"
+                       "\"theta\":{\"dtype\":\"F64\",\"shape\":[2,3],\"data_offsets\":[112,160]}}",
+                   numbers(20));
+}
+
+constexpr const char* kCoeff = "# comment\r\n2 3\nW 0.5 1\n1.5\n-2\n+3e-1\nBe 0.4 0.9 # c\n4\n5\n6\n";
+constexpr const char* kParam = "rcutfac 4.5\ntwojmax 1\n\nrmin0 0 # c\nbzeroflag 0\r\n";
+
+std::string damaged(const std::string& good, std::mt19937& random, std::size_t reach) {
+  std::string text = good;
+  for (unsigned n = 1 + random() % 3; n > 0; --n) {
+    const std::size_t at = random() % std::min(reach, text.size());
+    switch (random() % 4) {
+      case 0:
+        text[at] = static_cast<char>(random());
+        break;
+      case 1:
+        text[at] = "{}[]\",:0123456789e-.\\ \n"[random() % 23];
+        break;
+      case 2:
+        text.erase(at, 1 + random() % 6);
+        break;
+      case 3:
+        text.insert(at, text.substr(at, 1 + random() % 20));
+        break;
+    }
+    if (text.empty()) text = " ";
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST(files, model_file) {
+  const Folder folder;
+  const ModelFile model = read_model_file(folder.write("m.mliuq", model_file()));
+  CHECK(model.params.twojmax == 1 && model.params.rcutfac == 4.5 && model.params.rfac0 == 0.9);
+  CHECK(model.params.switchflag && !model.params.bzeroflag && model.params.bnormflag);
+  CHECK(model.params.elements == (std::vector<std::string>{"W", "Be"}));
+  CHECK(model.members.size() == 12 && model.members[0] == -3.0 && model.members[11] == 0.1 * 11 - 3.0);
+  CHECK(model.theta.size() == 6 && model.theta[0] == 0.1 * 14 - 3.0 && model.theta[5] == 0.1 * 19 - 3.0);
+  CHECK(model.zbl && model.zbl->inner == 1.0 && model.zbl->outer == 2.0);
+  CHECK(model.error_scale.alpha_energy == 1.5 && model.error_scale.alpha_force == 1.0);
+  CHECK(model.error_scale.noise_energy == 0.01 && model.error_scale.noise_force == 0.0);
+  CHECK(model.extrapolation_factor.empty());
+}
+
+TEST(files, model_file_cut_anywhere) {
+  const Folder folder;
+  const std::string whole = model_file();
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    const std::string path = folder.write("m.mliuq", whole.substr(0, size));
+    CHECK_THROWS(read_model_file(path), path);
+  }
+  const std::string path = folder.write("m.mliuq", whole + "12345678");
+  CHECK_THROWS(read_model_file(path), "truncated or damaged");
+}
+
+TEST(files, model_file_absurd_sizes) {
+  const Folder folder;
+  const std::string whole = model_file();
+  for (std::uint64_t size : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 31, std::uint64_t{1} << 40,
+                             std::uint64_t{1} << 63, ~std::uint64_t{0}, ~std::uint64_t{0} - 7, ~std::uint64_t{0} - 8}) {
+    std::string content = whole;
+    std::memcpy(content.data(), &size, sizeof size);
+    CHECK_THROWS(read_model_file(folder.write("m.mliuq", content)), "m.mliuq");
+  }
+  const auto with = [&](const std::string& entry) {
+    return folder.write("m.mliuq", container("{\"__metadata__\":{\"mliuq\":\"" + escaped(kMetadata) +
+                                                 "\"},\"theta\":{\"dtype\":\"F64\"," + entry + "}}",
+                                             numbers(6)));
+  };
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[8,48])")), "expected 48 bytes");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[48,0])")), "expected 48 bytes");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[-8,40])")), "truncated or damaged");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,4611686018427387904])")), "whole number");
+  CHECK_THROWS(read_model_file(with(R"("shape":[4294967296,4294967296],"data_offsets":[0,48])")), "has shape");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3,1],"data_offsets":[0,48])")),
+               "has shape (2, 3, 1), expected (2, 3)");
+  CHECK_THROWS(read_model_file(with(R"("shape":[],"data_offsets":[0,48])")), "has shape (), expected (2, 3)");
+  CHECK_THROWS(read_model_file(with(R"("shape":[-2,-3],"data_offsets":[0,48])")), "has shape");
+  CHECK(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,48])")).theta.size() == 6);
+}
+
+TEST(files, model_file_metadata) {
+  const Folder folder;
+  const auto with = [&](const std::string& old, const std::string& now) {
+    std::string metadata = kMetadata;
+    const auto at = metadata.find(old);
+    CHECK(at != std::string::npos);
+    return folder.write("m.mliuq", model_file(metadata.replace(at, old.size(), now)));
+  };
+  CHECK_THROWS(read_model_file(with(":1,\"el", ":2,\"el")),
+               "format_version is 2, expected 1; this model needs a newer mliuq");
+  CHECK_THROWS(read_model_file(with("\"twojmax\":1,", "")), "key \"twojmax\" is missing");
+  CHECK_THROWS(read_model_file(with("\"twojmax\":1", "\"twojmax\":-4294967295")),
+               "twojmax is -1000000, expected 0 to 24");
+  CHECK_THROWS(read_model_file(with("\"twojmax\":1", "\"twojmax\":2")), "array \"theta\" has shape");
+  CHECK_THROWS(read_model_file(with("\"rmin0\":0.1", "\"rmin\":0.1")), "snap.rmin is not a SNAP parameter");
+  CHECK_THROWS(read_model_file(with("[0.5,0.4]", "[0.5]")), "radii has 1 values, expected one per element (2)");
+  CHECK_THROWS(read_model_file(with("\"inner\":1.0", "\"inner\":2.0")), "expected 0 < inner < outer");
+  CHECK_THROWS(read_model_file(with("\"energy\":0.01", "\"energy\":-0.01")), "noise.energy is negative");
+  CHECK_THROWS(read_model_file(with("\"alpha_energy\":1.5", "\"alpha_energy\":\"x\"")),
+               "is a string, expected a number");
+  CHECK_THROWS(read_model_file(with("[\"W\",\"Be\"]", "[\"W\",\"\\u00e9\"]")), "not printable ASCII");
+}
+
+TEST(files, model_file_random_damage) {
+  const Folder folder;
+  const std::string whole = model_file();
+  std::mt19937 random(2);
+  int accepted = 0;
+  for (int trial = 0; trial < 1500; ++trial) {
+    std::string content = damaged(whole, random, trial % 4 ? whole.size() - 160 : whole.size());
+    if (trial % 2 && content.size() > 168) {
+      const std::uint64_t size = content.size() - 168;
+      std::memcpy(content.data(), &size, sizeof size);
+    }
+    try {
+      const ModelFile model = read_model_file(folder.write("m.mliuq", content));
+      CHECK(model.theta.size() == static_cast<std::size_t>(model.params.n_elements()) * model.params.n_weights());
+      ++accepted;
+    } catch (const Error& error) {
+      CHECK(std::string(error.what()).find("m.mliuq") != std::string::npos);
+    }
+  }
+  CHECK(accepted > 0 && accepted < 1500);
+}
+
+TEST(files, missing_files_and_folders) {
+  const Folder folder;
+  CHECK_THROWS(read_model_file(folder / "none"), "cannot be opened for reading");
+  CHECK_THROWS(read_model_file(folder / ""), "");
+  CHECK_THROWS(read_snap_files(folder / "none", folder / "none"), "cannot be opened for reading");
+  CHECK_THROWS(read_snap_files(folder / "", folder / ""), "");
+  CHECK_THROWS(write_snap_files({scenes::params(1, 0), {1.0, 2.0}}, folder / "no/a", folder / "no/b"),
+               "cannot be written");
+  CHECK_THROWS(write_snap_files({scenes::params(1, 0), {1.0}}, folder / "a", folder / "b"),
+               "1 weights to write, expected 2");
+}
+
+TEST(files, published_potentials) {
+  const Folder folder;
+  const SnapPotential p = read_snap_files(folder.write("c", kCoeff), folder.write("p", kParam));
+  CHECK(p.theta == (std::vector<double>{1.5, -2.0, 0.3, 4.0, 5.0, 6.0}));
+  CHECK(p.params.elements == (std::vector<std::string>{"W", "Be"}));
+  CHECK(p.params.rcutfac == 4.5 && p.params.twojmax == 1 && !p.params.bzeroflag && p.params.weights[1] == 0.9);
+  for (const SnapParams& params : {scenes::params(1, 6), scenes::params(3, 2, true, true)}) {
+    const SnapPotential original{params, scenes::random_theta(params, 3)};
+    write_snap_files(original, folder / "c2", folder / "p2");
+    const SnapPotential again = read_snap_files(folder / "c2", folder / "p2");
+    CHECK(again.theta == original.theta);
+    CHECK(again.params.radii == params.radii && again.params.weights == params.weights);
+  }
+}
+
+TEST(files, published_potentials_damaged) {
+  const Folder folder;
+  const std::string good = folder.write("p", kParam);
+  for (std::size_t size = 0; size + 2 < std::strlen(kCoeff); ++size)
+    CHECK_THROWS(read_snap_files(folder.write("c", std::string(kCoeff).substr(0, size)), good), "/c");
+  std::mt19937 random(3);
+  int accepted = 0;
+  for (int trial = 0; trial < 1500; ++trial) {
+    const bool coeff = trial % 2;
+    try {
+      const SnapPotential p = read_snap_files(folder.write("c", coeff ? damaged(kCoeff, random, 1000) : kCoeff),
+                                              folder.write("p", coeff ? kParam : damaged(kParam, random, 1000)));
+      for (double weight : p.theta) CHECK(std::isfinite(weight));
+      ++accepted;
+    } catch (const Error&) {
+    }
+  }
+  CHECK(accepted > 0 && accepted < 1500);
+  CHECK_THROWS(read_snap_files(folder.write("c", "1000000000 1000000000\nW 0.5 1\n1\n"), folder / "p"),
+               "line 3: the file ends here");
+}

@@ -1,0 +1,228 @@
+// Every kernel of this build against the reference, on environments of 0 to 300 neighbours and any number of centres.
+
+#include <algorithm>
+
+#include "check.hpp"
+#include "mliuq/error.hpp"
+#include "mliuq/kernel.hpp"
+#include "scenes.hpp"
+
+using namespace mliuq;
+using scenes::Scene;
+
+namespace {
+
+struct Result {
+  std::vector<double> energies, B, forces, virial, atom_virials;
+};
+
+/// Starts accumulated arrays at one: a kernel must add, and must overwrite what is not accumulated.
+Result evaluate(const Kernel& kernel, const Scene& scene, int K, Workspace& workspace) {
+  const std::size_t n = scene.centres.size(), all = scene.n_atoms();
+  Result r{std::vector<double>(n, 7.0), std::vector<double>(n * K, 7.0), std::vector<double>(3 * all, 1.0),
+           std::vector<double>(6, 1.0), std::vector<double>(6 * all, 1.0)};
+  kernel.evaluate(scene.view(), scene.centres,
+                  {.energies = r.energies.data(),
+                   .B = r.B.data(),
+                   .forces = r.forces.data(),
+                   .virial = r.virial.data(),
+                   .atom_virials = r.atom_virials.data()},
+                  workspace);
+  return r;
+}
+
+double largest(const std::vector<double>& values) {
+  double most = 1.0;
+  for (double v : values) most = std::max(most, std::abs(v));
+  return most;
+}
+
+void check_equal(const std::vector<double>& found, const std::vector<double>& expected, double tolerance) {
+  CHECK(found.size() == expected.size());
+  const double scale = largest(expected);
+  for (std::size_t i = 0; i < std::min(found.size(), expected.size()); ++i)
+    CHECK_NEAR(found[i], expected[i], tolerance * scale);
+}
+
+void check_equal(const Result& found, const Result& expected, double tolerance) {
+  check_equal(found.energies, expected.energies, tolerance);
+  check_equal(found.B, expected.B, tolerance);
+  check_equal(found.forces, expected.forces, tolerance);
+  check_equal(found.virial, expected.virial, tolerance);
+  check_equal(found.atom_virials, expected.atom_virials, tolerance);
+}
+
+template <class Visit>
+void for_each_vector_kernel(Visit&& visit) {
+  for (InstructionSet set : available_instruction_sets())
+    if (set != InstructionSet::reference) visit(KernelChoice{set});
+}
+
+std::vector<SnapParams> descriptors() {
+  std::vector<SnapParams> all = {scenes::params(1, 0),
+                                 scenes::params(1, 1),
+                                 scenes::params(1, 4),
+                                 scenes::params(1, 7),
+                                 scenes::params(2, 4, false, true),
+                                 scenes::params(2, 3, true),
+                                 scenes::params(2, 2, true, true)};
+  all.push_back(scenes::params(1, 3));
+  all.back().switchflag = all.back().bzeroflag = false;
+  all.push_back(scenes::params(2, 3));
+  all.back().rmin0 = 1.2;
+  all.back().bnormflag = true;
+  all.push_back(scenes::params(2, 3));
+  all.back().switchinnerflag = true;
+  all.back().sinner = {1.5, 1.9};
+  all.back().dinner = {0.4, 0.2};
+  all.push_back(scenes::params(3, 2, true));
+  all.back().wselfallflag = true;
+  return all;
+}
+
+}  // namespace
+
+TEST(kernels, equal_the_reference_for_any_number_of_neighbours) {
+  // Neither a multiple of any vector's lanes nor alike from lane to lane.
+  const std::vector<int> counts = {0, 1, 2, 3, 17, 40, 7, 300, 0, 64, 65, 31, 5};
+  for (const SnapParams& p : descriptors()) {
+    const Scene scene(13, counts, p.n_elements(), 1);
+    const EnergyModel model = scenes::random_model(p, 2);
+    const auto reference = make_kernel(p, model, {InstructionSet::reference});
+    const auto workspace = reference->make_workspace();
+    const Result expected = evaluate(*reference, scene, p.n_components(), *workspace);
+    CHECK(largest(expected.forces) > 1.01);  // not trivially zero
+    for_each_vector_kernel([&](KernelChoice choice) {
+      const auto kernel = make_kernel(p, model, choice);
+      const auto own = kernel->make_workspace();
+      check_equal(evaluate(*kernel, scene, p.n_components(), *own), expected, 2e-12);
+    });
+  }
+}
+
+TEST(kernels, equal_the_reference_for_any_number_of_centres) {
+  const SnapParams p = scenes::params(1, 3);
+  const EnergyModel model = scenes::random_model(p, 3);
+  const auto reference = make_kernel(p, model, {InstructionSet::reference});
+  const auto workspace = reference->make_workspace();
+  for_each_vector_kernel([&](KernelChoice choice) {
+    const auto kernel = make_kernel(p, model, choice);
+    const auto own = kernel->make_workspace();  // one workspace for all: what a call leaves must not matter
+    for (int n : {64, 1, 33, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 0, 63})
+      check_equal(evaluate(*kernel, Scene(n, {12, 3, 0, 30}, 1, 10 + n), p.n_components(), *own),
+                  evaluate(*reference, Scene(n, {12, 3, 0, 30}, 1, 10 + n), p.n_components(), *workspace), 2e-12);
+  });
+}
+
+TEST(kernels, single_precision_is_what_it_says) {
+  const SnapParams p = scenes::params(2, 4);
+  const EnergyModel model = scenes::random_model(p, 4);
+  const Scene scene(11, {30, 12, 5, 60}, 2, 5);
+  const auto reference = make_kernel(p, model, {InstructionSet::reference});
+  const auto workspace = reference->make_workspace();
+  const Result expected = evaluate(*reference, scene, p.n_components(), *workspace);
+  for_each_vector_kernel([&](KernelChoice choice) {
+    choice.precision = Precision::single_precision;
+    const auto kernel = make_kernel(p, model, choice);
+    const auto own = kernel->make_workspace();
+    check_equal(evaluate(*kernel, scene, p.n_components(), *own), expected, 1e-4);
+  });
+}
+
+TEST(kernels, outputs_not_wanted_change_nothing) {
+  const SnapParams p = scenes::params(2, 3);
+  const int K = p.n_components();
+  const EnergyModel model = scenes::random_model(p, 6);
+  const Scene scene(10, {20, 7, 0}, 2, 7);
+  for (InstructionSet set : available_instruction_sets()) {
+    const auto kernel = make_kernel(p, model, {set});
+    const auto workspace = kernel->make_workspace();
+    const Result whole = evaluate(*kernel, scene, K, *workspace);
+    const std::size_t all = scene.n_atoms();
+    std::vector<double> energies(10), B(10 * K), forces(3 * all, 1.0), virial(6, 1.0), atom_virials(6 * all, 1.0);
+    kernel->evaluate(scene.view(), scene.centres, {}, *workspace);
+    kernel->evaluate(scene.view(), scene.centres, {.energies = energies.data()}, *workspace);
+    kernel->evaluate(scene.view(), scene.centres, {.B = B.data()}, *workspace);
+    kernel->evaluate(scene.view(), scene.centres, {.forces = forces.data()}, *workspace);
+    kernel->evaluate(scene.view(), scene.centres, {.virial = virial.data()}, *workspace);
+    kernel->evaluate(scene.view(), scene.centres, {.atom_virials = atom_virials.data()}, *workspace);
+    check_equal({energies, B, forces, virial, atom_virials}, whole, 1e-13);
+  }
+}
+
+TEST(kernels, order_and_subsets_of_centres) {
+  const SnapParams p = scenes::params(1, 3);
+  const int K = p.n_components();
+  const Scene scene(19, {9, 25, 0, 4}, 1, 8);
+  const std::vector<int> some = {17, 0, 3, 16, 5};
+  for (InstructionSet set : available_instruction_sets()) {
+    const auto kernel = make_kernel(p, scenes::random_model(p, 9), {set});
+    const auto workspace = kernel->make_workspace();
+    const Result whole = evaluate(*kernel, scene, K, *workspace);
+    std::vector<double> energies(some.size()), B(some.size() * K);
+    kernel->evaluate(scene.view(), some, {.energies = energies.data(), .B = B.data()}, *workspace);
+    for (std::size_t c = 0; c < some.size(); ++c) {
+      CHECK_NEAR(energies[c], whole.energies[some[c]], 1e-13 * largest(whole.energies));
+      for (int k = 0; k < K; ++k) CHECK_NEAR(B[c * K + k], whole.B[some[c] * K + k], 1e-13 * largest(whole.B));
+    }
+  }
+}
+
+TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
+  for (const SnapParams& p : {scenes::params(1, 3), scenes::params(2, 2, true)}) {
+    const int K = p.n_components();
+    const EnergyModel model = scenes::random_model(p, 11);
+    Scene scene(7, {14, 0, 5}, p.n_elements(), 12);
+    for (InstructionSet set : available_instruction_sets()) {
+      const auto kernel = make_kernel(p, model, {set});
+      const auto workspace = kernel->make_workspace();
+      GradientBlock block;
+      kernel->gradients(scene.view(), scene.centres, block, *workspace);
+      CHECK(block.first.size() == scene.centres.size() + 1);
+      CHECK(block.dB.size() == 3 * K * block.neighbour.size());
+      CHECK(!block.neighbour.empty());
+      // A neighbour of the first centre moves.
+      const int moved = block.neighbour[1];
+      const double h = 1e-4;
+      for (int x = 0; x < 3; ++x) {
+        std::vector<double> up(K), down(K);
+        const std::vector<int> first = {0};
+        scene.positions[3 * moved + x] += h;
+        kernel->evaluate(scene.view(), first, {.B = up.data()}, *workspace);
+        scene.positions[3 * moved + x] -= 2 * h;
+        kernel->evaluate(scene.view(), first, {.B = down.data()}, *workspace);
+        scene.positions[3 * moved + x] += h;
+        double scale = 1.0;
+        for (int k = 0; k < K; ++k) scale = std::max(scale, std::abs(up[k]));
+        for (int k = 0; k < K; ++k) CHECK_NEAR(block.dB[(3 + x) * K + k], (up[k] - down[k]) / (2 * h), 1e-5 * scale);
+      }
+    }
+  }
+}
+
+TEST(kernels, atoms_on_top_of_each_other_are_named) {
+  const SnapParams p = scenes::params(1, 2);
+  Scene scene(3, {10}, 1, 13);
+  const Neighbourhood view = scene.view();
+  const int neighbour = view.neighbours[1][4] & view.index_mask;
+  scene.types[neighbour] = 1;
+  for (int x = 0; x < 3; ++x) scene.positions[3 * neighbour + x] = scene.positions[3 + x];
+  for (InstructionSet set : available_instruction_sets()) {
+    const auto kernel = make_kernel(p, scenes::random_model(p, 14), {set});
+    const auto workspace = kernel->make_workspace();
+    std::vector<double> energies(3);
+    CHECK_THROWS(kernel->evaluate(scene.view(), scene.centres, {.energies = energies.data()}, *workspace), "apart");
+    const std::vector<int> others = {0, 2};
+    kernel->evaluate(scene.view(), others, {.energies = energies.data()}, *workspace);
+    CHECK(std::isfinite(energies[0] + energies[1]));
+  }
+}
+
+TEST(kernels, weights_of_another_shape_are_refused) {
+  const SnapParams p = scenes::params(2, 2);
+  CHECK_THROWS(make_kernel(p, EnergyModel::zero(1, p.n_components()), {}), "expected 2");
+  CHECK_THROWS(make_kernel(p, EnergyModel::zero(2, p.n_components() + 1), {}), "components, expected 2");
+  SnapParams wrong = p;
+  wrong.twojmax = 99;
+  CHECK_THROWS(make_kernel(wrong, EnergyModel::zero(2, 5), {}), "twojmax is 99, expected 0 to 24");
+}
