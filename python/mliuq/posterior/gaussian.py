@@ -26,7 +26,7 @@ PRIOR_ROWS = 1.5
 FEW_CONFIGURATIONS = 20
 TAIL = 7.0
 ROUNDING = 1e-20  # a squared misfit this far below that of another kind is rounding
-EMPTY_DIRECTION = 1e-3  # least weight of a direction in the prior's metric, relative to the mean
+FIT_METRIC = 3.0  # share of the fit's own metric in that of the prior, see prior_axes
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     kinds, group = np.unique(data.kind, return_inverse=True)
     q = 1.0 / (np.bincount(group) * len(kinds))[group]
     prior = settings.prior if settings.prior is not None else PRIOR_ROWS * data.z.shape[1] / len(data.z)
-    axes = equal_say(data.z, q / (np.bincount(group, q * data.e**2) / np.bincount(group, q))[group])
+    axes = prior_axes(data.z, q / (np.bincount(group, q * data.e**2) / np.bincount(group, q))[group])
     likelihood = Likelihood(data.z @ axes, data.e, q, group, prior, single=data.z.shape[1] >= SINGLE_PRECISION_FROM)
     best = maximise(likelihood, tolerance=settings.tolerance)
     if not best.converged:
@@ -124,15 +124,17 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     )
 
 
-def equal_say(z: Floats, weight: Floats) -> Floats:
-    """Axes V (rank, rank) in which Σ weight·zᵀz = 1: the coordinates in which the prior on S is isotropic.
+def prior_axes(z: Floats, weight: Floats) -> Floats:
+    """Axes V (rank, rank) of the coordinates Vᵀz in which the prior on S is isotropic: Vᵀ M V = 1.
 
-    With weights q/⟨e²⟩ this is A as it would be if every kind of row had the same say in the fit.  Under A itself, a
-    fit that all but ignores energies (weight one for each energy, as for each of many more forces) leaves them little
-    leverage and makes their prior far too wide (rms z of energies 0.78 on molybdenum, 0.97 in these coordinates).
+    M = Σ weight·z zᵀ + 3·1 (the sum scaled to mean eigenvalue 1): the metric of the fit, 1 in these coordinates,
+    stiffened where rows of one kind ask for it.  With weights q/⟨e²⟩ every kind has the same say.  Under the fit's metric
+    alone, a fit that all but ignores energies (weight one for each energy, as for each of many more forces) leaves them
+    little leverage and makes their prior far too wide: rms z of energies 0.78 on molybdenum, 0.92 so.
     """
     metric = z.T @ (weight[:, None] * z)
-    metric += EMPTY_DIRECTION * np.trace(metric) / len(metric) * np.eye(len(metric))
+    metric *= len(metric) / np.trace(metric)
+    metric += FIT_METRIC * np.eye(len(metric))
     return np.asarray(solve_triangular(np.linalg.cholesky(metric).T, np.eye(len(metric))))
 
 
