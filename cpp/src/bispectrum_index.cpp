@@ -37,13 +37,13 @@ double clebsch_gordan(int j1, int m1, int j2, int m2, int j, int m) {
   const int last = std::min({(j1 + j2 - j) / 2, (j1 - aa) / 2, (j2 + bb) / 2});
   double sum = 0.0;
   for (int k = first; k <= last; ++k) {
-    const double term = 1.0 / (factorial(k) * factorial((j1 + j2 - j) / 2 - k) * factorial((j1 - aa) / 2 - k) *
-                               factorial((j2 + bb) / 2 - k) * factorial((j - j2 + aa) / 2 + k) *
-                               factorial((j - j1 - bb) / 2 + k));
+    const double term =
+        1.0 / (factorial(k) * factorial((j1 + j2 - j) / 2 - k) * factorial((j1 - aa) / 2 - k) *
+               factorial((j2 + bb) / 2 - k) * factorial((j - j2 + aa) / 2 + k) * factorial((j - j1 - bb) / 2 + k));
     sum += k % 2 ? -term : term;
   }
-  const double triangle = factorial((j1 + j2 - j) / 2) * factorial((j1 - j2 + j) / 2) *
-                          factorial((-j1 + j2 + j) / 2) / factorial((j1 + j2 + j) / 2 + 1);
+  const double triangle = factorial((j1 + j2 - j) / 2) * factorial((j1 - j2 + j) / 2) * factorial((-j1 + j2 + j) / 2) /
+                          factorial((j1 + j2 + j) / 2 + 1);
   const double projections = factorial((j1 + aa) / 2) * factorial((j1 - aa) / 2) * factorial((j2 + bb) / 2) *
                              factorial((j2 - bb) / 2) * factorial((j + cc) / 2) * factorial((j - cc) / 2);
   return sum * std::sqrt((j + 1.0) * triangle * projections);

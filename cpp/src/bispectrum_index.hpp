@@ -22,9 +22,9 @@ struct ChannelTriple {
   int c1, c2, c3;
 };
 
-// Where angular momenta coincide, B^{κλμ} does not change when the channels that share one are exchanged. LAMMPS reads the
-// weight of the derivative with respect to the density of κ (or λ) from such an equal component. With equal weights on
-// equal components — what any least-squares fit gives — that is the gradient of the energy; make_kernel sees to it.
+// Where angular momenta coincide, B^{κλμ} does not change when the channels that share one are exchanged. LAMMPS reads
+// the weight of the derivative with respect to the density of κ (or λ) from such an equal component. With equal weights
+// on equal components — what any least-squares fit gives — that is the gradient of the energy; make_kernel sees to it.
 
 /// Whose weight goes with the derivative of B^{κλμ} with respect to the density of κ.
 ChannelTriple weight_of_first(const BispectrumTriple& t, const ChannelTriple& c);

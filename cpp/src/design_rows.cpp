@@ -53,7 +53,8 @@ class OwnerGradients {
 };
 
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
-MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB, double* row) {
+MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB,
+                                     double* row) {
   for (int k = 0; k < K; ++k) row[k] += scale * dB[k];
   if (!quadratic) return;
   double* next = row + K;
@@ -112,8 +113,9 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
         by_owner.gather(block, c, i, structure.owners());
         for (std::size_t s = 0; s < by_owner.atoms().size(); ++s)
           for (int x = 0; x < 3; ++x)
-            add_feature_change(K, params_.quadraticflag, -1.0, B, by_owner.gradient(s, x),
-                               force_rows + (3 * static_cast<std::size_t>(by_owner.atoms()[s]) + x) * width + column + 1);
+            add_feature_change(
+                K, params_.quadraticflag, -1.0, B, by_owner.gradient(s, x),
+                force_rows + (3 * static_cast<std::size_t>(by_owner.atoms()[s]) + x) * width + column + 1);
       }
       if (request.stress) {
         strain.assign(6 * static_cast<std::size_t>(K), 0.0);  // dB/dstrain
@@ -148,8 +150,8 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
   if (failure) std::rethrow_exception(failure);
 }
 
-void compute_descriptors(const Kernel& kernel, int n_components, const PackedStructure& structure,
-                         std::span<double> B, DescriptorDerivatives* derivatives) {
+void compute_descriptors(const Kernel& kernel, int n_components, const PackedStructure& structure, std::span<double> B,
+                         DescriptorDerivatives* derivatives) {
   const auto workspace = kernel.make_workspace();
   const Neighbourhood& atoms = structure.neighbourhood();
   const std::size_t K = n_components;

@@ -22,7 +22,8 @@ constexpr std::array<std::string_view, 118> kSymbols = {
 int atomic_number(const std::string& symbol) {
   for (std::size_t z = 0; z < kSymbols.size(); ++z)
     if (kSymbols[z] == symbol) return static_cast<int>(z) + 1;
-  throw Error("'" + symbol + "' is not a chemical symbol, expected one of the periodic table (zbl needs nuclear charges)");
+  throw Error("'" + symbol +
+              "' is not a chemical symbol, expected one of the periodic table (zbl needs nuclear charges)");
 }
 
 }  // namespace mliuq

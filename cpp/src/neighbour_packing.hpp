@@ -55,8 +55,8 @@ struct FoundNeighbour {
 };
 
 /// The same neighbours written to `found`, which has room for the centre's whole list; their number. Every entry is
-/// written and then kept or not: whether a listed atom lies inside is as good as random, and a mispredicted branch costs
-/// more than the store.
+/// written and then kept or not: whether a listed atom lies inside is as good as random, and a mispredicted branch
+/// costs more than the store.
 inline int collect_neighbours(const Neighbourhood& atoms, int centre, const double* cutoffs, FoundNeighbour* found) {
   const double* ri = atoms.positions + 3 * static_cast<std::size_t>(centre);
   const double x = ri[0], y = ri[1], z = ri[2];
@@ -75,7 +75,8 @@ inline int collect_neighbours(const Neighbourhood& atoms, int centre, const doub
     n_found += static_cast<int>(r2 < cutoff) & static_cast<int>(r2 > kClosest);
     overlap |= r2 <= kClosest;
   }
-  if (overlap) for_each_neighbour(atoms, centre, cutoffs, [](int, int, const double*, double) {});  // throws, or it was i
+  if (overlap)
+    for_each_neighbour(atoms, centre, cutoffs, [](int, int, const double*, double) {});  // throws, or it was i
   return n_found;
 }
 

@@ -28,7 +28,8 @@ void register_files(py::module_& module) {
       .def(py::init([](const SnapParams& params, const Array<double>& theta, const Array<double>& members,
                        const Array<double>& extrapolation_factor, std::optional<std::pair<double, double>> zbl,
                        const ErrorScale& error_scale) {
-             ModelFile file{params, to_vector(theta), to_vector(members), to_vector(extrapolation_factor), {}, error_scale};
+             ModelFile file{params, to_vector(theta), to_vector(members), to_vector(extrapolation_factor),
+                            {},     error_scale};
              if (zbl) file.zbl = ZblRange{zbl->first, zbl->second};
              return file;
            }),

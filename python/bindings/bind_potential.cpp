@@ -7,9 +7,7 @@ namespace mliuq::bindings {
 namespace {
 
 /// Rows of the owned atoms: images come after them and were folded back.
-py::array owned(const py::array_t<double>& values, int n_owned) {
-  return py::array(values[py::slice(0, n_owned, 1)]);
-}
+py::array owned(const py::array_t<double>& values, int n_owned) { return py::array(values[py::slice(0, n_owned, 1)]); }
 
 py::dict evaluate(Potential& potential, const PackedStructure& structure, bool forces, bool virial, bool spreads,
                   bool committee, bool extrapolation, bool atom_virials, int threads) {
@@ -73,8 +71,9 @@ void register_potential(py::module_& module) {
       .def_property_readonly("cutoff", &Potential::cutoff)
       .def_property_readonly("kernel", [](const Potential& self) { return self.kernel().name(); })
       .def_property_readonly("has_members", [](const Potential& self) { return self.ensemble() != nullptr; })
-      .def_property_readonly("has_extrapolation",
-                             [](const Potential& self) { return self.ensemble() && self.ensemble()->has_extrapolation(); })
+      .def_property_readonly(
+          "has_extrapolation",
+          [](const Potential& self) { return self.ensemble() && self.ensemble()->has_extrapolation(); })
       .def("evaluate", &evaluate, py::arg("structure"), py::kw_only(), py::arg("forces") = true,
            py::arg("virial") = true, py::arg("spreads") = false, py::arg("committee") = false,
            py::arg("extrapolation") = false, py::arg("atom_virials") = false, py::arg("threads") = 0);

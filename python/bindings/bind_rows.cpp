@@ -39,7 +39,8 @@ class Descriptor {
  public:
   Descriptor(const SnapParams& params, const std::string& kernel)
       : n_components_(params.n_components()),
-        kernel_(make_kernel(params, EnergyModel::zero(params.n_elements(), n_components_), kernel_choice(kernel, "double"))) {}
+        kernel_(make_kernel(params, EnergyModel::zero(params.n_elements(), n_components_),
+                            kernel_choice(kernel, "double"))) {}
 
   py::tuple compute(const PackedStructure& structure, bool derivatives) const {
     const py::ssize_t K = n_components_;

@@ -26,9 +26,9 @@ struct ZblRange {
 /// Everything the core needs of a NAME.mliuq file (docs/reference/model-file.md).
 struct ModelFile {
   SnapParams params;
-  std::vector<double> theta;                ///< [n_elements][P]
-  std::vector<double> members;              ///< [M][n_elements][P], empty without a posterior
-  std::vector<double> extrapolation_factor; ///< [n_elements·P][n_elements·P] upper triangular, or empty
+  std::vector<double> theta;                 ///< [n_elements][P]
+  std::vector<double> members;               ///< [M][n_elements][P], empty without a posterior
+  std::vector<double> extrapolation_factor;  ///< [n_elements·P][n_elements·P] upper triangular, or empty
   std::optional<ZblRange> zbl;
   ErrorScale error_scale;
 };

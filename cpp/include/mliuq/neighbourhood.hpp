@@ -6,13 +6,13 @@ namespace mliuq {
 /// ever sees a cell. Lists are full (j in i's list and, if both are centres, i in j's) and may hold atoms beyond the
 /// cutoff. Nothing is owned: the view lives as long as the caller's arrays. LAMMPS hands over its own lists unchanged.
 struct Neighbourhood {
-  const double* positions = nullptr;      ///< [n_atoms][3], Å
-  const int* types = nullptr;             ///< [n_atoms], the caller's atom types
-  const int* species_of_type = nullptr;   ///< [type] -> element index of the model, −1: not ours, never a neighbour
-  int n_atoms = 0;                        ///< owned atoms and images
-  const int* n_neighbours = nullptr;      ///< [atom] -> length of its list, defined for centres
-  const int* const* neighbours = nullptr; ///< [atom] -> its list of atoms, defined for centres
-  int index_mask = ~0;                    ///< low bits of a list entry that are the atom's index
+  const double* positions = nullptr;       ///< [n_atoms][3], Å
+  const int* types = nullptr;              ///< [n_atoms], the caller's atom types
+  const int* species_of_type = nullptr;    ///< [type] -> element index of the model, −1: not ours, never a neighbour
+  int n_atoms = 0;                         ///< owned atoms and images
+  const int* n_neighbours = nullptr;       ///< [atom] -> length of its list, defined for centres
+  const int* const* neighbours = nullptr;  ///< [atom] -> its list of atoms, defined for centres
+  int index_mask = ~0;                     ///< low bits of a list entry that are the atom's index
 
   int species(int atom) const { return species_of_type[types[atom]]; }
 };

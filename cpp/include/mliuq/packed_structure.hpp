@@ -12,8 +12,9 @@ namespace mliuq {
 /// Owns its arrays; the view stays valid as long as the object.
 class PackedStructure {
  public:
-  /// positions [n_atoms][3] Å; species [n_atoms], −1: not of the model; owners [n_atoms], owners[i] = i for i < n_owned;
-  /// offsets [n_owned + 1]; volume Å³ (0: none). Throws Error when arrays disagree or an index is out of range.
+  /// positions [n_atoms][3] Å; species [n_atoms], −1: not of the model; owners [n_atoms], owners[i] = i for i <
+  /// n_owned; offsets [n_owned + 1]; volume Å³ (0: none). Throws Error when arrays disagree or an index is out of
+  /// range.
   PackedStructure(std::vector<double> positions, std::vector<int> species, std::vector<int> owners,
                   std::vector<int> offsets, std::vector<int> indices, int n_elements, double volume);
   PackedStructure(const PackedStructure&) = delete;
@@ -29,7 +30,8 @@ class PackedStructure {
   /// Moves all atoms, images included: positions [n_atoms][3], Å.
   void set_positions(std::span<const double> positions);
 
-  /// Adds what belongs to images to their owners, values [n_atoms][width]; only the first n_owned rows are meaningful then.
+  /// Adds what belongs to images to their owners, values [n_atoms][width]; only the first n_owned rows are meaningful
+  /// then.
   void fold(std::span<double> values, int width) const;
 
  private:

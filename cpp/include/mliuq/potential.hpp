@@ -41,10 +41,11 @@ class Potential {
   const Ensemble* ensemble() const;  ///< null without members
   const ErrorScale& error_scale() const;
   const Kernel& kernel() const;
-  double cutoff() const;             ///< Å, largest of SNAP and ZBL
+  double cutoff() const;  ///< Å, largest of SNAP and ZBL
 
   /// Centres of species −1 are skipped. n_threads 0: what OpenMP would take. Deterministic for a fixed thread count.
-  /// Throws Error when spreads are asked of a model without members, or an energy comes out non-finite (naming the atom).
+  /// Throws Error when spreads are asked of a model without members, or an energy comes out non-finite (naming the
+  /// atom).
   void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                 int n_threads = 0);
 

@@ -213,13 +213,15 @@ class ReferenceKernel final : public Kernel {
       const Complex* u = channel(U, c3) + level_[t.j];
       double sum = 0.0;
       for (std::size_t i = 0; i < z.size(); ++i) sum += u[i].real() * z[i].real() + u[i].imag() * z[i].imag();
-      const bool has_self = !params_.chemflag || params_.wselfallflag || (c1 == element && c2 == element && c3 == element);
+      const bool has_self =
+          !params_.chemflag || params_.wselfallflag || (c1 == element && c2 == element && c3 == element);
       if (params_.bzeroflag && has_self) sum -= t.j + 1;
       B[k++] = sum * norm(t);
     });
   }
 
-  // Y = Σ_k β_k ∂B_k/∂conj(U) by the product rule of the file head; `lammps` takes β of equal components as LAMMPS does.
+  // Y = Σ_k β_k ∂B_k/∂conj(U) by the product rule of the file head; `lammps` takes β of equal components as LAMMPS
+  // does.
   enum class WeightRule { exact, lammps };
   void contract_weights(std::span<const double> beta, const std::vector<Complex>& U, std::vector<Complex>& Y,
                         WeightRule rule) const {
@@ -233,7 +235,8 @@ class ReferenceKernel final : public Kernel {
       };
       const Complex *u1 = channel(U, c1), *u2 = channel(U, c2), *u3 = channel(U, c3);
       const auto add = [&](double w, const Complex* ua, int ja, const Complex* ub, int jb, int j, int c) {
-        if (w != 0.0) add_product(ua, ja, ub, jb, j, w * (t.j + 1.0) / (j + 1.0), Y.data() + c * level_.back() + level_[j]);
+        if (w != 0.0)
+          add_product(ua, ja, ub, jb, j, w * (t.j + 1.0) / (j + 1.0), Y.data() + c * level_.back() + level_[j]);
       };
       const bool exact = rule == WeightRule::exact;
       add(weight(own), u1, t.j1, u2, t.j2, t.j, c3);

@@ -11,10 +11,14 @@ namespace mliuq {
 
 std::string_view to_string(InstructionSet set) {
   switch (set) {
-    case InstructionSet::reference: return "reference";
-    case InstructionSet::baseline: return "baseline";
-    case InstructionSet::avx2: return "avx2";
-    case InstructionSet::avx512: return "avx512";
+    case InstructionSet::reference:
+      return "reference";
+    case InstructionSet::baseline:
+      return "baseline";
+    case InstructionSet::avx2:
+      return "avx2";
+    case InstructionSet::avx512:
+      return "avx512";
   }
   return "unknown";
 }
@@ -36,8 +40,8 @@ KernelChoice KernelChoice::automatic(Precision precision) {
     if (forced == to_string(set)) return {set, precision};
     names += (names.empty() ? "" : ", ") + std::string(to_string(set));
   }
-  throw Error("environment variable MLIUQ_KERNEL is '" + std::string(forced) + "', expected one that this machine runs: " +
-              names);
+  throw Error("environment variable MLIUQ_KERNEL is '" + std::string(forced) +
+              "', expected one that this machine runs: " + names);
 }
 
 std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice) {
