@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <exception>
+#include <mutex>
 #include <utility>
 
 #ifdef _OPENMP
@@ -65,6 +66,7 @@ struct Potential::State {
   ErrorScale error_scale;
   std::vector<ThreadState> threads;
   std::vector<int> sorted_centres;
+  std::mutex busy;
 };
 
 void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
@@ -160,6 +162,7 @@ double Potential::cutoff() const {
 void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                          int n_threads) {
   State& s = *state_;
+  const std::lock_guard alone(s.busy);
   if (out.spreads.any() && !s.ensemble)
     throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
 

@@ -13,6 +13,7 @@ from mliuq.params import SnapParams
 
 _CLOSEST = 1e-3  # Å; nearer than this two atoms are one atom given twice
 _THINNEST = 0.1  # Å; a periodic cell thinner than this puts every atom on top of its own image
+_FARTHEST = 1e9  # Å; here neighbouring doubles are 1e-7 Å apart
 
 
 class Neighbours:
@@ -110,6 +111,12 @@ def _check(atoms: Atoms) -> None:
     if not np.all(np.isfinite(atoms.positions)):
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
         raise MliuqError(f"atom {atom} has position {atoms.positions[atom].tolist()}, expected finite numbers")
+    farthest = np.abs(atoms.positions).max(axis=1)
+    if farthest.max() > _FARTHEST:
+        raise MliuqError(
+            f"atom {int(farthest.argmax())} is {farthest.max():.3g} Å from the origin, expected at most "
+            f"{_FARTHEST:.0e} Å: wrap the positions into the cell first"
+        )
     cell = atoms.cell.array
     if not np.all(np.isfinite(cell)):
         raise MliuqError(f"the cell is {cell.tolist()}, expected finite numbers")

@@ -52,6 +52,21 @@ def test_huge_cells(model: Model, length: float) -> None:
     assert energy(model, pair) == pytest.approx(expected, rel=1e-7)
 
 
+@pytest.mark.parametrize("cells", [10, 10_000, 10_000_000, 10**13])
+def test_atoms_far_outside_their_cell(model: Model, cells: int) -> None:
+    """Unwrapped trajectories drift: right as long as a double can say where the atom is, an error beyond."""
+    atoms = structure("triclinic", model.params)
+    expected = energy(model, atoms)
+    atoms.positions[2] += cells * atoms.cell[0]
+    if cells <= 10_000:
+        assert energy(model, atoms) == pytest.approx(expected, rel=1e-8)
+        return
+    try:
+        assert energy(model, atoms) == pytest.approx(expected, rel=1e-5)
+    except MliuqError as error:
+        assert "wrap the positions" in str(error)  # noqa: PT017
+
+
 def test_dense_lattices_count_every_image() -> None:
     model = random_model(SnapParams(("W",), twojmax=2, rcutfac=4.2))
     atoms = Atoms("W", cell=0.8 * np.eye(3), pbc=True)

@@ -28,7 +28,7 @@ struct PotentialOutput {
 };
 
 /// Descriptor, model, ensemble and nuclear repulsion put together: what ASE and LAMMPS call.
-/// `evaluate` is const and safe to call from one thread at a time per Potential (it owns its workspaces).
+/// A Potential owns its workspaces: calls of `evaluate` from several threads wait for each other.
 class Potential {
  public:
   explicit Potential(ModelFile file, KernelChoice choice = KernelChoice::automatic());
