@@ -62,7 +62,7 @@ Ensemble::Ensemble(const EnergyModel& model, std::span<const double> members)
       for (int p = 0; p < P; ++p)
         members_by_element_[(static_cast<std::size_t>(e) * P + p) * M + m] = members[m * size + e * P + p];
 
-  const bool factorise = P < M && P <= kLargestFactor;
+  const bool factorise = std_is_triangular_ = P < M && P <= kLargestFactor;
   std_rank_ = factorise ? P : M;
   std_factors_.assign(static_cast<std::size_t>(n_elements_) * P * std_rank_, 0.0);
   const double share = 1.0 / std::sqrt(static_cast<double>(M));
@@ -119,17 +119,18 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     for (int a = 0; a < count; ++a)
       model.features(std::span(B + static_cast<std::size_t>(begin + a) * K, K),
                      std::span(features).subspan(static_cast<std::size_t>(a) * P, P));
-    const auto project = [&](const double* factor, int rank) {
-      multiply_block(count, P, rank, features.data(), P, factor, y.data());
+    const auto project = [&](const double* factor, int rank, Shape shape) {
+      multiply_block(count, P, rank, features.data(), P, factor, y.data(), shape);
     };
     const auto offset = [&](int rank) { return static_cast<std::size_t>(element) * P * rank; };
     if (out.std) {
-      project(std_factors_.data() + offset(std_rank_), std_rank_);
+      project(std_factors_.data() + offset(std_rank_), std_rank_, std_is_triangular_ ? Shape::lower : Shape::full);
       for (int a = 0; a < count; ++a)
-        out.std[centres[begin + a]] = std::sqrt(squared_norm(y.data() + static_cast<std::size_t>(a) * std_rank_, std_rank_));
+        out.std[centres[begin + a]] =
+            std::sqrt(squared_norm(y.data() + static_cast<std::size_t>(a) * std_rank_, std_rank_));
     }
     if (out.min || out.max) {
-      project(members_by_element_.data() + offset(M), M);
+      project(members_by_element_.data() + offset(M), M, Shape::full);
       for (int a = 0; a < count; ++a) {
         const double* e = y.data() + static_cast<std::size_t>(a) * M;
         const auto [least, most] = std::minmax_element(e, e + M);
@@ -138,7 +139,7 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
       }
     }
     if (out.extrapolation) {
-      project(inverse_factors_.data() + offset(n_total), n_total);
+      project(inverse_factors_.data() + offset(n_total), n_total, Shape::full);
       for (int a = 0; a < count; ++a)
         out.extrapolation[centres[begin + a]] = squared_norm(y.data() + static_cast<std::size_t>(a) * n_total, n_total);
     }

@@ -50,10 +50,11 @@ class Ensemble {
   int n_elements_ = 0;
   int n_weights_ = 0;
   std::vector<double> theta_;
-  std::vector<double> members_by_element_;   // [n_elements][P][M]: contiguous over members for the vector unit
-  std::vector<double> std_factors_;          // [n_elements][P][rank]: |Fᵀ d|² = variance; empty: use the members
-  std::vector<double> inverse_factors_;      // [n_elements][P][P_total]: |Fᵀ d|² = dᵀA⁻¹d
+  std::vector<double> members_by_element_;  // [n_elements][P][M]: contiguous over members for the vector unit
+  std::vector<double> std_factors_;         // [n_elements][P][rank]: |Fᵀ d|² = variance; empty: use the members
+  std::vector<double> inverse_factors_;     // [n_elements][P][P_total]: |Fᵀ d|² = dᵀA⁻¹d
   int std_rank_ = 0;
+  bool std_is_triangular_ = false;
 };
 
 }  // namespace mliuq
