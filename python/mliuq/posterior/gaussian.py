@@ -129,7 +129,7 @@ def prior_axes(z: Floats, weight: Floats) -> Floats:
 
     M = Σ weight·z zᵀ + 3·1 (the sum scaled to mean eigenvalue 1): the metric of the fit, 1 in these coordinates,
     stiffened where rows of one kind ask for it.  With weights q/⟨e²⟩ every kind has the same say.  Under the metric of
-    the fit alone, one that all but ignores energies (weight one for each energy, as for each of many more forces) leaves
+    the fit alone, one that all but ignores energies (weight one for each energy, as for each of many more forces) gives
     them little leverage and makes their prior far too wide: rms z of energies 0.78 on molybdenum, 0.90 so.
     """
     metric = z.T @ (weight[:, None] * z)
