@@ -15,14 +15,15 @@ constexpr int kColumns = 32;  // columns of F held in registers
 MLIUQ_CLONES
 void multiply_block(int n, int n_rows, int n_columns, const double* d, int d_stride, const double* F, double* y,
                     Shape shape) {
-  for (int a0 = 0; a0 < n; a0 += kAtoms) {
-    const int atoms = std::min(kAtoms, n - a0);
-    // A short last group reads its first row again instead of branching in the inner loop.
-    const double* rows[kAtoms];
-    for (int a = 0; a < kAtoms; ++a) rows[a] = d + static_cast<long>(a0 + (a < atoms ? a : 0)) * d_stride;
-    for (int c0 = 0; c0 < n_columns; c0 += kColumns) {
-      const int columns = std::min(kColumns, n_columns - c0);
-      const int first = shape == Shape::lower ? std::min(c0, n_rows) : 0;
+  // Columns outermost: a panel of F stays in the second-level cache while all atoms pass over it.
+  for (int c0 = 0; c0 < n_columns; c0 += kColumns) {
+    const int columns = std::min(kColumns, n_columns - c0);
+    const int first = shape == Shape::lower ? std::min(c0, n_rows) : 0;
+    for (int a0 = 0; a0 < n; a0 += kAtoms) {
+      const int atoms = std::min(kAtoms, n - a0);
+      // A short last group reads its first row again instead of branching in the inner loop.
+      const double* rows[kAtoms];
+      for (int a = 0; a < kAtoms; ++a) rows[a] = d + static_cast<long>(a0 + (a < atoms ? a : 0)) * d_stride;
       double sum[kAtoms][kColumns] = {};
       if (columns == kColumns) {
         for (int p = first; p < n_rows; ++p) {
