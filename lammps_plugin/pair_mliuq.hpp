@@ -27,7 +27,7 @@ inline constexpr unsigned kCell = 1u << kNumQuantities;  ///< energy and summed 
 /// Reads uncertainties of the pair style: what for, it says before the forces of a step are computed.
 class SpreadReader {
  public:
-  virtual ~SpreadReader() = default;
+  virtual ~SpreadReader() noexcept(false) = default;  // as that of LAMMPS_NS::Pointers, their other base
   virtual unsigned wanted() const = 0;
 };
 
