@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 LEVELS = (0.5, 0.6827, 0.8, 0.9, 0.9545, 0.99)
 FORCE_COVERAGE = ((0.6827, 1.0), (0.9545, 2.0))
 """Coverages α of forces must reach, as (probability, half-width in err).  The second alone under-covers ±1σ and
-over-tightens where |e|/err is flatter than a Gaussian (tantalum: rms z 1.13 and 60 % within ±1σ, 1.03 and 66 % with
+over-tightens where |e|/err is flatter than a Gaussian (tantalum: rms z 1.13 and 60 % within ±1σ, 1.02 and 67 % with
 both)."""
 ALPHA_RANGE = (1e-3, 1e3)
 
