@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from threadpoolctl import threadpool_limits
 
 from mliuq.bispectrum import descriptors
 from mliuq.calibration import HeldOut, calibrate
@@ -32,6 +34,7 @@ from mliuq.settings import FitSettings
 
 log = logging.getLogger(__name__)
 
+_SMALL = 300  # weights
 _BATCH = 8192  # atoms whose rows are looked at together for the active set
 
 
@@ -114,7 +117,9 @@ def run_fit(
     settings.validate()
     team = team or world()
     try:
-        return _run(list(structures), params, settings, test, zbl, progress if team.rank == 0 else None, team)
+        return _run(
+            list(structures), params, settings, list(test or ()), zbl, progress if team.rank == 0 else None, team
+        )
     except BaseException as error:
         if team.size > 1:  # the other ranks would wait for this one forever
             log.error("rank %d failed: %s: %s", team.rank, type(error).__name__, error)
@@ -126,15 +131,30 @@ def _run(
     structures: list[Atoms],
     params: SnapParams | None,
     settings: FitSettings,
-    test: Iterable[Atoms] | None,
+    held_out: list[Atoms],
     zbl: tuple[float, float] | None,
     progress: Progress | None,
     team: Team,
 ) -> FitResult:
     if not structures:
         raise MliuqError("the data set is empty: expected at least one configuration")
-    keys, solver, held_out = settings.data.keys, settings.solver, list(test or ())
     params = params or snap_params(settings.snap, [*structures, *held_out])
+    # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
+    one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < _SMALL else nullcontext()
+    with one:
+        return _fit(structures, params, settings, held_out, zbl, progress, team)
+
+
+def _fit(
+    structures: list[Atoms],
+    params: SnapParams,
+    settings: FitSettings,
+    held_out: list[Atoms],
+    zbl: tuple[float, float] | None,
+    progress: Progress | None,
+    team: Team,
+) -> FitResult:
+    keys, solver = settings.data.keys, settings.solver
     if zbl is None and settings.snap.zbl:
         zbl = (settings.snap.zbl[0], settings.snap.zbl[1])
     one_body = dict(solver.one_body)
