@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -220,7 +220,3 @@ class Model:
         coeff, param = Path(f"{stem}.snapcoeff"), Path(f"{stem}.snapparam")
         write_snap_files(self.params.core, theta, str(coeff), str(param))
         return coeff, param
-
-    def with_members(self, members: Array | None) -> Model:
-        """The same model with other posterior members."""
-        return replace(self, members=members)

@@ -159,7 +159,7 @@ def test_two_structures_are_enough_and_none_is_an_error(small_model: Path, held_
 
 
 def test_model_without_ensemble_is_refused(small_model: Path, held_out: Path) -> None:
-    model = mliuq.Model.load(small_model).with_members(None)
+    model = dataclasses.replace(mliuq.Model.load(small_model), members=None)
     rows = reference_rows(model, read_structures(held_out)[:3])
     with pytest.raises(MliuqError, match="no ensemble"):
         predict(model, rows)
