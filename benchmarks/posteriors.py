@@ -11,7 +11,8 @@ judged together, rows of negligible leverage (zero by symmetry) left out.  All m
 splits.
 
     raw         what the posterior says by itself (with its noise floor, if it has one)
-    calibrated  scaled by α from the leave-one-configuration-out residuals of the training configurations
+    calibrated  scaled by α from training configurations: K-fold refits (gaussian, the default of `mliuq fit`), or
+                leave-one-configuration-out residuals (all others)
 
 Columns: rms z and its range over folds; coverage at 1σ and 2σ (%); references outside the envelope of 500 members (%);
 ENCE; miscalibration area; CRPS (meV/atom, meV/Å) and its change against calibrated constant width (%); rms z of the
@@ -35,6 +36,7 @@ from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.gaussian import draw_gaussian, fit_gaussian
 from mliuq.posterior.hypercube import fit_hypercube
 from mliuq.posterior.left_out import left_out_rows
+from mliuq.posterior.refits import refitted
 from mliuq.posterior.selection import Selection
 from mliuq.readers import read_structures
 from mliuq.regression.loco import RowStatistics, examine
@@ -42,7 +44,7 @@ from mliuq.regression.problem import build_rows, snap_params
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats
 from mliuq.regression.solver import Solution, solve
 from mliuq.regression.weights import WeightSettings
-from mliuq.settings import SnapSettings
+from mliuq.settings import PosteriorSettings, SnapSettings
 from numpy.typing import NDArray
 
 MEMBERS = 500
@@ -137,11 +139,19 @@ def bagging_rescaled(fold: Fold) -> Bars:
 
 
 def gaussian(fold: Fold) -> Bars:
-    data = left_out_rows(fold.rows, fold.solution, fold.statistics)
-    posterior = fit_gaussian(data)
+    return gaussian_bars(fold, refitted(fold.rows, PosteriorSettings(members=MEMBERS)))
+
+
+def gaussian_left_out(fold: Fold) -> Bars:
+    """The same posterior, calibrated without refits."""
+    return gaussian_bars(fold, cross_fitted(left_out_rows(fold.rows, fold.solution, fold.statistics)))
+
+
+def gaussian_bars(fold: Fold, calibrate_on: HeldOut) -> Bars:
+    posterior = fit_gaussian(left_out_rows(fold.rows, fold.solution, fold.statistics))
     shift = fold.x @ draw_gaussian(posterior, fold.solution, MEMBERS, SEED).T
     spread = np.sqrt(np.mean(shift**2, axis=1))
-    return Bars(spread, posterior.noise.of(fold.kind), cross_fitted(data), (shift.min(axis=1), shift.max(axis=1)))
+    return Bars(spread, posterior.noise.of(fold.kind), calibrate_on, (shift.min(axis=1), shift.max(axis=1)))
 
 
 METHODS: dict[str, Callable[[Fold], Bars]] = {
@@ -153,6 +163,7 @@ METHODS: dict[str, Callable[[Fold], Bars]] = {
     "hypercube": hypercube,
     "popsregression": popsregression,
     "gaussian": gaussian,
+    "gaussian-left-out": gaussian_left_out,
 }
 
 

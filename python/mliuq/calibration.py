@@ -33,7 +33,7 @@ from scipy.special import stdtrit
 from mliuq.errors import MliuqError
 from mliuq.posterior.gaussian import GaussianSettings, fit_gaussian
 from mliuq.posterior.left_out import LeftOutRows
-from mliuq.regression.rows import FORCE, KINDS, Floats
+from mliuq.regression.rows import FORCE, KINDS, Floats, Ints
 
 log = logging.getLogger(__name__)
 
@@ -187,22 +187,19 @@ def alpha_by_quantile(
 
 
 def cross_fitted(
-    data: LeftOutRows, settings: GaussianSettings | None = None, *, folds: int | None = None, seed: int = 0
+    data: LeftOutRows, settings: GaussianSettings | None = None, *, folds: int = 0, seed: int = 0
 ) -> HeldOut:
     """Predict every left-out row by a Gaussian posterior fitted without its configuration's fold.
 
-    Five folds, or three beyond 1000 weights, where each takes minutes.
+    Weights stay those of all configurations; `mliuq.posterior.refits.refitted` fits them anew too.
 
     Raises
     ------
     MliuqError
         with fewer configurations than folds.
     """
-    folds = folds or (5 if data.z.shape[1] <= 1000 else 3)
-    configurations, index = np.unique(data.config, return_inverse=True)
-    if len(configurations) < max(folds, 2):
-        raise MliuqError(f"calibration: expected at least {max(folds, 2)} configurations, found {len(configurations)}")
-    fold = (np.random.default_rng(seed).permutation(len(configurations)) % folds)[index]
+    folds = folds or default_folds(data.z.shape[1])
+    fold = folds_of(data.config, folds, seed)
     spread, floor = np.empty_like(data.e), np.empty_like(data.e)
     for k in range(folds):
         out = fold == k
@@ -212,6 +209,27 @@ def cross_fitted(
         log.debug("calibration: fold %d of %d", k + 1, folds)
     source = f"leave-one-configuration-out residuals, posterior cross-fitted in {folds} folds (seed {seed})"
     return HeldOut(data.e, spread, floor, data.kind, source)
+
+
+def default_folds(n_weights: int) -> int:
+    """Return 5, or 3 beyond 1000 weights, where the fit of each posterior takes minutes."""
+    return 5 if n_weights <= 1000 else 3
+
+
+def folds_of(config: Ints, folds: int, seed: int) -> Ints:
+    """Deal configurations into folds at random; return the fold of each row, shape (n,).
+
+    Raises
+    ------
+    MliuqError
+        with fewer configurations than folds, or fewer than two folds.
+    """
+    configurations, index = np.unique(config, return_inverse=True)
+    if folds < 2:
+        raise MliuqError(f"calibration: number of folds is {folds}, expected at least 2")
+    if len(configurations) < folds:
+        raise MliuqError(f"calibration: expected at least {folds} configurations, found {len(configurations)}")
+    return np.asarray((np.random.default_rng(seed).permutation(len(configurations)) % folds)[index])
 
 
 def _conformal(score: Floats, levels: Sequence[float]) -> dict[str, float]:

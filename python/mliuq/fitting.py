@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,12 +22,14 @@ from mliuq.model import Model
 from mliuq.params import SnapParams
 from mliuq.posterior.build import Posterior, build_posterior
 from mliuq.posterior.extrapolation import atomic_rows, select_active_sets
+from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions, predict
+from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.provenance import provenance
 from mliuq.regression.distributed import Progress, Team, world
-from mliuq.regression.loco import RowStatistics, examine
+from mliuq.regression.loco import RowStatistics, examine, without_given
 from mliuq.regression.problem import build_rows, isolated_atom_energies, kept_rows, snap_params, split
-from mliuq.regression.rows import KINDS, Floats, RowTable
+from mliuq.regression.rows import KINDS, Floats, RowSource
 from mliuq.regression.solver import Solution, solve
 from mliuq.regression.weights import WeightSettings
 from mliuq.settings import FitSettings
@@ -171,15 +173,16 @@ def _fit(
     )
     with kept_rows(make(train, weights=settings.weights, one_body=one_body), train, params, solver, team) as rows:
         solution = solve(rows, ridge=solver.ridge, rcond=solver.rcond or None, team=team, progress=progress)
-        statistics = _without_given(examine(rows, solution, team=team, progress=progress), rows.table, len(train))
+        statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, len(train))
         posterior = build_posterior(
             rows, solution, statistics, settings.posterior, seed=settings.seed, team=team, progress=progress
         )
         predictions = _of(predict(rows, solution.theta, posterior.moves, team=team, progress=progress), len(train))
+        held_out_rows = _refits(rows, settings, len(train), team, progress) or posterior.held_out
     statistics = RowStatistics(
         *(a[: len(predictions)] for a in (statistics.residual, statistics.leverage, statistics.loco))
     )
-    calibration = _calibrate(predictions, statistics, posterior, settings)
+    calibration = _calibrate(held_out_rows, predictions, statistics, posterior, settings)
     tested = None
     if held_out:
         energy, force, stress = map(float, settings.weights.wanted())
@@ -227,11 +230,6 @@ def extrapolation_arrays(
     return {"extrapolation.factor": np.ascontiguousarray(solution.factor), "extrapolation.active_set": active}
 
 
-def _without_given(statistics: RowStatistics, table: RowTable, n: int) -> RowStatistics:
-    """Mark given one-body energies (configurations behind the n-th): leaving one out says nothing about the fit."""
-    return replace(statistics, loco=np.where(table.config < n, statistics.loco, np.nan))
-
-
 def _of(predictions: Predictions, n: int) -> Predictions:
     """Return the rows of the first n configurations."""
     end = int(np.searchsorted(predictions.config, n))
@@ -239,13 +237,32 @@ def _of(predictions: Predictions, n: int) -> Predictions:
     return Predictions(*(getattr(predictions, name)[:end] for name in names))
 
 
+def _refits(
+    rows: RowSource, settings: FitSettings, n_configurations: int, team: Team, progress: Progress | None
+) -> HeldOut | None:
+    """Errors of K-fold refits where they are asked for and there are configurations enough."""
+    options = settings.posterior
+    if not options.calibrate or not options.members or options.calibration_source != "k-fold":
+        return None
+    config = rows.table.config
+    if len(np.unique(config[config < n_configurations])) < max(FEW_CONFIGURATIONS, options.calibration_folds):
+        return None
+    refits = RefitSettings(
+        settings.solver.ridge, settings.solver.rcond or None, options.calibration_folds, settings.seed
+    )
+    return refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
+
+
 def _calibrate(
-    predictions: Predictions, statistics: RowStatistics, posterior: Posterior, settings: FitSettings
+    held_out: HeldOut | None,
+    predictions: Predictions,
+    statistics: RowStatistics,
+    posterior: Posterior,
+    settings: FitSettings,
 ) -> dict[str, Any] | None:
-    """Calibrate to left-out residuals, with cross-fitted spreads where the posterior has learned from them."""
+    """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them."""
     if not settings.posterior.calibrate or not settings.posterior.members:
         return None
-    held_out = posterior.held_out
     if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
         std, kind = predictions.std, predictions.kind
         rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(statistics.leverage)

@@ -28,6 +28,7 @@ from mliuq.regression.weights import WeightSettings
 from mliuq.toml import from_mapping, to_mapping, write_toml
 
 PosteriorKind = Literal["gaussian", "hypercube", "ensemble"]
+CalibrationSource = Literal["k-fold", "left-out"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,10 @@ class PosteriorSettings:
     leverage_percentile, minimum_relative_error, negligible_leverage : rows that enter, see `posterior.selection`
     mode_threshold, percentile_clipping : axes and bounds of the hypercube, see `posterior.hypercube`
     prior : weight of the gaussian posterior's prior, 0 for one that grows with the number of weights
-    calibrate : scale the error bars to leave-one-configuration-out residuals
+    calibrate : scale the error bars to errors on configurations that were not fitted
+    calibration_source : where those errors come from: "k-fold", fits of weights and posterior without each fold of the
+        training configurations; or "left-out", closed-form leave-one-configuration-out residuals, without refits
+    calibration_folds : K of both; 0 for five, or three beyond 1000 weights
     extrapolation : store the factor of A⁻¹ and the MaxVol active set
     """
 
@@ -166,6 +170,8 @@ class PosteriorSettings:
     percentile_clipping: float = 0.0
     prior: float = 0.0
     calibrate: bool = True
+    calibration_source: CalibrationSource = "k-fold"
+    calibration_folds: int = 0
     extrapolation: bool = True
 
     @property
@@ -179,6 +185,8 @@ class PosteriorSettings:
         _in_range("posterior.members", self.members, 0, np.inf)
         _in_range("posterior.prior", self.prior, 0.0, np.inf)
         _in_range("posterior.percentile_clipping", self.percentile_clipping, 0.0, 50.0)
+        if self.calibration_folds < 0 or self.calibration_folds == 1:
+            raise MliuqError(f"posterior.calibration_folds is {self.calibration_folds}, expected 0 or at least 2")
         if self.sampler not in SAMPLERS:
             raise MliuqError(f"posterior.sampler is {self.sampler!r}, expected one of {', '.join(SAMPLERS)}")
 

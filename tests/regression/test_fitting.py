@@ -213,10 +213,12 @@ def test_failing_ranks_take_the_others_down():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "hypercube"])
-def test_error_bars_are_calibrated_to_left_out_residuals(tungsten, kind):
-    result = run_fit(tungsten, settings={**SMALL, "posterior.kind": kind, "data.test_fraction": 0.3})
+@pytest.mark.parametrize(("source", "says"), [("k-fold", "4 refits"), ("left-out", "leave-one-configuration-out")])
+def test_error_bars_are_calibrated_to_errors_on_configurations_not_fitted(tungsten, kind, source, says):
+    settings = {**SMALL, "posterior.kind": kind, "posterior.calibration_source": source}
+    result = run_fit(tungsten, settings={**settings, "posterior.calibration_folds": 4, "data.test_fraction": 0.3})
     calibration, test = result.model.calibration, result.test
-    assert "leave-one-configuration-out" in calibration["source"]
+    assert says in calibration["source"]
     assert set(calibration["conformal"]) == {"energy", "force"}
     noise = result.model.noise or {"energy": 0.0, "force": 0.0}
     for kind_, name in enumerate(("energy", "force")):
@@ -225,3 +227,9 @@ def test_error_bars_are_calibrated_to_left_out_residuals(tungsten, kind):
         assert 0.5 < np.sqrt(np.mean(z**2)) < 2.0
     bare = run_fit(tungsten, settings={**SMALL, "posterior.kind": kind, "posterior.calibrate": False})
     assert bare.model.calibration is None
+
+
+def test_few_configurations_are_not_refitted(tungsten):
+    few = {"snap.twojmax": 2, "posterior.members": 20, "data.test_fraction": 0.0}
+    assert mliuq.fit(tungsten[:19], settings=few).calibration is None
+    assert "refits" in mliuq.fit(tungsten[:20], settings=few).calibration["source"]

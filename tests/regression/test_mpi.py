@@ -69,6 +69,9 @@ def test_same_model_at_any_number_of_ranks(tmp_path, kind, keep):
     for model in models[1:]:
         np.testing.assert_allclose(model.theta, models[0].theta, rtol=1e-10)
         np.testing.assert_allclose(model.members, models[0].members, rtol=1e-10)
+        assert "5 refits" in model.calibration["source"]
+        for name in ("alpha_energy", "alpha_force"):
+            assert model.calibration[name] == pytest.approx(models[0].calibration[name], rel=1e-8)
 
 
 def test_command_line_on_two_ranks(tmp_path):

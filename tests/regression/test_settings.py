@@ -50,6 +50,11 @@ def test_everything_survives_the_round_trip(tmp_path):
         ("solver.ridge = 'evidence'\nsolver.isolated_atoms = true", "expected a number when one-body energies"),
         ("posterior.kind = 'normal'", "kind is 'normal', expected one of 'gaussian'"),
         ("posterior.members = -1", "posterior.members is -1"),
+        (
+            "posterior.calibration_source = 'refits'",
+            "calibration_source is 'refits', expected one of 'k-fold', 'left-out'",
+        ),
+        ("posterior.calibration_folds = 1", "calibration_folds is 1, expected 0 or at least 2"),
         ("posterior.leverage_percentile = 100", "leverage_percentile is 100.0"),
         ("data.test_fraction = 1.0", "data.test_fraction is 1.0"),
         ("weights.groups.bulk.enrgy = 1", "groups.bulk: unknown key 'enrgy'"),

@@ -11,13 +11,13 @@ so that e_r = r_r + x_r A⁻¹ X_cᵀ √W ê_c holds for every row of c, rows o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mliuq.regression.distributed import Progress, Team
-from mliuq.regression.rows import Floats, RowBlock, RowSource
+from mliuq.regression.rows import Floats, RowBlock, RowSource, RowTable
 from mliuq.regression.solver import Solution
 
 _CERTAIN = 1e-10  # 1 − leverage of a combination of rows that no other configuration determines
@@ -55,6 +55,11 @@ def examine(
 
     columns = team.gather(np.concatenate([np.zeros((0, 3)), *parts()]))
     return RowStatistics(*np.ascontiguousarray(columns.T))
+
+
+def without_given(statistics: RowStatistics, table: RowTable, n: int) -> RowStatistics:
+    """Mark given one-body energies (configurations behind the n-th): leaving one out says nothing about the fit."""
+    return replace(statistics, loco=np.where(table.config < n, statistics.loco, np.nan))
 
 
 def _examine_block(block: RowBlock, solution: Solution) -> Floats:

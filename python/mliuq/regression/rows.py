@@ -174,6 +174,30 @@ class ArrayRows(RowSource):
         return self._x[self.span(index)]
 
 
+class SubsetRows(RowSource):
+    """Some rows of another source, in its blocks, so that every rank still works on those it holds.
+
+    Parameters
+    ----------
+    source : where design rows come from; nothing is copied before a block is asked for
+    rows : (n,) which rows of its table
+    """
+
+    def __init__(self, source: RowSource, rows: NDArray[np.bool_]) -> None:
+        table = source.table
+        if rows.shape != (len(table),):
+            raise MliuqError(f"subset of rows has shape {rows.shape}, expected ({len(table)},)")
+        starts = np.concatenate([[0], np.cumsum(rows)])[table.starts]
+        self._source, self._rows, self.n_weights = source, rows, source.n_weights
+        self.table = RowTable(table.y[rows], table.w[rows], table.kind[rows], table.config[rows], starts)
+        self.table.validate()
+
+    def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
+        rows = self._rows[self._source.span(index)]
+        return self._source.design(index)[rows] if rows.any() else np.zeros((0, self.n_weights))
+
+
 def block_rows(n_weights: int) -> int:
     """Return how many rows of `n_weights` numbers make a good block."""
     return max(2 * n_weights, min(BLOCK_NUMBERS // n_weights, 8192))

@@ -1,0 +1,142 @@
+"""Errors and spreads of fits that never saw the configurations they predict: K-fold refits.
+
+Configurations are dealt into K folds.  For each of them weights, left-out rows and posterior are fitted anew to the
+others, members are drawn, and the rows of the fold are predicted: error, spread and noise floor are those of a user who
+applies a model to new configurations.  The model was fitted to 1 − 1/K of the data only; its errors are a little larger
+than those of the model of all data, and so are the error bars it states.
+
+Leave-one-configuration-out residuals (`mliuq.calibration.cross_fitted`) need no refit, but each comes from weights that
+all other configurations have shaped, those of its fold included.  A posterior fitted to the residuals of the other
+folds therefore knows something of the fold it is to predict; it is the more, the more weights there are for the data.
+Calibrated so, 496 weights fitted to 2600 rows got error bars too narrow by 10 % (rms z 1.10); 56 weights did not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from mliuq.calibration import HeldOut, default_folds, folds_of
+from mliuq.errors import MliuqError
+from mliuq.posterior.build import Posterior, build_posterior
+from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.loco import examine, without_given
+from mliuq.regression.rows import KINDS, Floats, RowSource, SubsetRows
+from mliuq.regression.solver import Solution, solve
+from mliuq.settings import PosteriorSettings
+
+log = logging.getLogger(__name__)
+
+_OPEN = 1e-6  # relative part of xᵀA⁻¹x along combinations of weights that the other folds leave open
+
+
+@dataclass(frozen=True)
+class RefitSettings:
+    """How weights are fitted without a fold.
+
+    Attributes
+    ----------
+    ridge, rcond : as in `mliuq.regression.solver.solve`
+    folds : K; 0 for five, or three beyond 1000 weights
+    seed : of the deal into folds, of the rows and of the members
+    """
+
+    ridge: float | Literal["evidence"] = 0.0
+    rcond: float | None = None
+    folds: int = 0
+    seed: int = 0
+
+
+def refitted(
+    rows: RowSource,
+    posterior: PosteriorSettings,
+    settings: RefitSettings | None = None,
+    *,
+    n_configurations: int | None = None,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> HeldOut:
+    """Predict the rows of every fold with weights and posterior fitted without it.
+
+    Rows are streamed, block by block, by the ranks that hold them.  Rows of weight zero or of negligible leverage, and
+    rows that the other folds do not determine, are left out.
+
+    Parameters
+    ----------
+    posterior : the posterior to fit, and how many members (M ≥ 1) to draw
+    n_configurations : configurations from this number on (given one-body energies) are part of every fit
+
+    Raises
+    ------
+    MliuqError
+        with fewer configurations than folds, without members, or when the others cannot be fitted without one.
+    """
+    settings, team = settings or RefitSettings(), team or Team()
+    if posterior.members < 1:
+        raise MliuqError(f"calibration by refits: number of members is {posterior.members}, expected at least 1")
+    folds = settings.folds or default_folds(rows.n_weights)
+    config = rows.table.config
+    n = int(config.max()) + 1 if n_configurations is None else n_configurations
+    fold = np.full(len(config), -1)
+    fold[config < n] = folds_of(config[config < n], folds, settings.seed)
+    bare = replace(posterior, calibrate=False)
+    parts: list[HeldOut] = []
+    for k in range(folds):
+        stage = None if progress is None else _Stage(progress, f"fold {k + 1}/{folds}")
+        rest = SubsetRows(rows, fold != k)
+        try:
+            solution = solve(rest, ridge=settings.ridge, rcond=settings.rcond, team=team, progress=stage)
+            statistics = without_given(examine(rest, solution, team=team, progress=stage), rest.table, n)
+            fitted = build_posterior(rest, solution, statistics, bare, seed=settings.seed, team=team, progress=stage)
+        except MliuqError as failure:
+            raise MliuqError(
+                f"calibration by refits, without fold {k + 1} of {folds}: {failure}; expected data that can be fitted"
+                " without it, or posterior.calibration_source = 'left-out'"
+            ) from failure
+        least = posterior.negligible_leverage * float(statistics.leverage.mean())
+        parts.append(_predict(SubsetRows(rows, fold == k), solution, fitted, least, team))
+        log.debug("calibration: fold %d of %d", k + 1, folds)
+    error, spread, floor, kind = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("error", "spread", "floor", "kind")
+    )
+    source = f"residuals of {folds} refits, each without one fold of the configurations (seed {settings.seed})"
+    return HeldOut(error, spread, floor, kind, source)
+
+
+def _predict(rows: RowSource, solution: Solution, posterior: Posterior, least: float, team: Team) -> HeldOut:
+    """Errors and spreads of rows that were not fitted; those of weighted leverage up to `least` are left out."""
+    share = team.share(rows.n_blocks)
+
+    def parts() -> Iterator[Floats]:
+        for index in share:
+            block = rows.block(index)
+            near = np.sum((block.x @ solution.whitener) ** 2, axis=1)
+            known = np.ones(len(near), dtype=np.bool_)
+            if solution.rank < rows.n_weights:
+                whole = solve_triangular(solution.factor, block.x.T, trans="T", check_finite=False)
+                known = np.sum(whole**2, axis=0) <= (1 + _OPEN) * near
+            spread = np.sqrt(np.mean((block.x @ posterior.moves.T) ** 2, axis=1))
+            error = block.y - block.x @ solution.theta
+            yield np.column_stack([error, spread, known & (block.w * near > least)])
+
+    error, spread, use = team.gather(np.concatenate([np.zeros((0, 3)), *parts()])).T
+    chosen = use > 0.0
+    kind = rows.table.kind[chosen]
+    floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
+    return HeldOut(error[chosen], spread[chosen], floor, kind, "a fold")
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Progress that says which fold it is about."""
+
+    progress: Progress
+    name: str
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        self.progress(f"{self.name}: {stage}", done, total)
