@@ -262,6 +262,21 @@ def table_of(results: dict[str, Judged], kind: int) -> list[str]:
     return lines
 
 
+def load(
+    path: Path, snap: SnapSettings, *, every: int = 1, zbl: Sequence[float] = (), energy_weight: float = 0.0
+) -> tuple[ArrayRows, list[str]]:
+    """Rows of a data set and the config_type of every configuration; energy weight 0: equal sums of both kinds."""
+    structures = read_structures(path)[::every]
+    forces = sum(3 * len(atoms) for atoms in structures)
+    weights = WeightSettings(energy=energy_weight or forces / len(structures))
+    repulsion = (zbl[0], zbl[1]) if zbl else None
+    computed = build_rows(structures, snap_params(snap, structures), zbl=repulsion, weights=weights)
+    table = computed.table
+    x = np.concatenate([computed.design(b) for b in range(computed.n_blocks)])
+    labels = [str(atoms.info.get("config_type", "all")) for atoms in structures]
+    return ArrayRows(x, table.y, table.w, table.kind, table.config), labels
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", type=Path)
@@ -275,19 +290,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     options = parser.parse_args()
     for path in options.data:
-        structures = read_structures(path)[:: options.every]
-        settings = SnapSettings(twojmax=options.twojmax, rcut=options.rcut, quadratic=options.quadratic)
-        forces = sum(3 * len(atoms) for atoms in structures)
-        weights = WeightSettings(energy=options.energy_weight or forces / len(structures))
-        computed = build_rows(
-            structures, snap_params(settings, structures), zbl=tuple(options.zbl) or None, weights=weights
-        )
-        table = computed.table
-        x = np.concatenate([computed.design(b) for b in range(computed.n_blocks)])
-        rows = ArrayRows(x, table.y, table.w, table.kind, table.config)
-        title = f"{path.name}: {len(structures)} configurations, {len(table)} rows, {x.shape[1]} weights"
+        snap = SnapSettings(twojmax=options.twojmax, rcut=options.rcut, quadratic=options.quadratic)
+        rows, labels = load(path, snap, every=options.every, zbl=options.zbl, energy_weight=options.energy_weight)
+        title = f"{path.name}: {len(labels)} configurations, {len(rows.table)} rows, {rows.n_weights} weights"
         print(title, flush=True)
-        labels = [str(atoms.info.get("config_type", "all")) for atoms in structures]
         results = cross_validate(rows, labels, options.methods, options.folds)
         for kind, name in ((ENERGY, "energies"), (FORCE, "forces")):
             print(f"\n### {name}, {title}\n")

@@ -43,6 +43,7 @@ FORCE_COVERAGE = ((0.6827, 1.0), (0.9545, 2.0))
 over-tightens where |e|/err is flatter than a Gaussian (tantalum: rms z 1.13 and 60 % within ±1σ, 1.02 and 67 % with
 both)."""
 ALPHA_RANGE = (1e-3, 1e3)
+FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def alpha_by_quantile(
 
 
 def cross_fitted(
-    data: LeftOutRows, settings: GaussianSettings | None = None, *, folds: int = 0, seed: int = 0
+    data: LeftOutRows, settings: GaussianSettings | None = None, *, folds: int = FOLDS, seed: int = 0
 ) -> HeldOut:
     """Predict every left-out row by a Gaussian posterior fitted without its configuration's fold.
 
@@ -198,7 +199,6 @@ def cross_fitted(
     MliuqError
         with fewer configurations than folds.
     """
-    folds = folds or default_folds(data.z.shape[1])
     fold = folds_of(data.config, folds, seed)
     spread, floor = np.empty_like(data.e), np.empty_like(data.e)
     for k in range(folds):
@@ -209,11 +209,6 @@ def cross_fitted(
         log.debug("calibration: fold %d of %d", k + 1, folds)
     source = f"leave-one-configuration-out residuals, posterior cross-fitted in {folds} folds (seed {seed})"
     return HeldOut(data.e, spread, floor, data.kind, source)
-
-
-def default_folds(n_weights: int) -> int:
-    """Return 5, or 3 beyond 1000 weights, where the fit of each posterior takes minutes."""
-    return 5 if n_weights <= 1000 else 3
 
 
 def folds_of(config: Ints, folds: int, seed: int) -> Ints:

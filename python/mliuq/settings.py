@@ -156,7 +156,7 @@ class PosteriorSettings:
     calibrate : scale the error bars to errors on configurations that were not fitted
     calibration_source : where those errors come from: "k-fold", fits of weights and posterior without each fold of the
         training configurations; or "left-out", closed-form leave-one-configuration-out residuals, without refits
-    calibration_folds : K of both; 0 for five, or three beyond 1000 weights
+    calibration_folds : K of both
     extrapolation : store the factor of A⁻¹ and the MaxVol active set
     """
 
@@ -171,7 +171,7 @@ class PosteriorSettings:
     prior: float = 0.0
     calibrate: bool = True
     calibration_source: CalibrationSource = "k-fold"
-    calibration_folds: int = 0
+    calibration_folds: int = 5
     extrapolation: bool = True
 
     @property
@@ -185,8 +185,7 @@ class PosteriorSettings:
         _in_range("posterior.members", self.members, 0, np.inf)
         _in_range("posterior.prior", self.prior, 0.0, np.inf)
         _in_range("posterior.percentile_clipping", self.percentile_clipping, 0.0, 50.0)
-        if self.calibration_folds < 0 or self.calibration_folds == 1:
-            raise MliuqError(f"posterior.calibration_folds is {self.calibration_folds}, expected 0 or at least 2")
+        _in_range("posterior.calibration_folds", self.calibration_folds, 2, np.inf)
         if self.sampler not in SAMPLERS:
             raise MliuqError(f"posterior.sampler is {self.sampler!r}, expected one of {', '.join(SAMPLERS)}")
 

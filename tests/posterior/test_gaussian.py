@@ -111,7 +111,7 @@ def test_optimum_is_a_fixed_point_of_expectation_maximisation():
     mean, v = expectation(data.z, data.e, found.factor, found.noise.of(data.kind) ** 2)
     moment = mean.T @ (q[:, None] * mean) + s * q.sum() - (data.z @ s).T @ ((q / v)[:, None] * (data.z @ s))
     variance = np.bincount(data.kind, data.e**2) / np.bincount(data.kind)
-    axes = prior_axes(data.z, q / variance[data.kind])
+    axes = prior_axes(data.z, q / variance[data.kind], GaussianSettings().fit_metric)
     s0 = np.sum(q * data.e**2 / np.sum((data.z @ axes) ** 2, axis=1))
     pull = found.prior / p
     assert np.allclose((moment + pull * s0 * axes @ axes.T) / (1 + pull), s, rtol=1e-2, atol=1e-3 * np.abs(s).max())
@@ -212,7 +212,7 @@ def test_rows_zero_by_symmetry_do_not_matter():
 def test_prior_is_stiff_where_a_kind_with_little_leverage_asks_for_it():
     z = np.concatenate([np.eye(4), 1e-3 * np.ones((1, 4))])
     weight = np.array([1, 1, 1, 1, 1e9])
-    axes = prior_axes(z, weight)
+    axes = prior_axes(z, weight, fit_metric=3.0)
     widths = np.linalg.svd(axes, compute_uv=False) ** 2
     assert widths[0] == pytest.approx(1 / 3, rel=0.01)
     assert widths[-1] == pytest.approx(1 / 7, rel=0.01)

@@ -54,7 +54,7 @@ def test_everything_survives_the_round_trip(tmp_path):
             "posterior.calibration_source = 'refits'",
             "calibration_source is 'refits', expected one of 'k-fold', 'left-out'",
         ),
-        ("posterior.calibration_folds = 1", "calibration_folds is 1, expected 0 or at least 2"),
+        ("posterior.calibration_folds = 1", "calibration_folds is 1, expected a number from 2"),
         ("posterior.leverage_percentile = 100", "leverage_percentile is 100.0"),
         ("data.test_fraction = 1.0", "data.test_fraction is 1.0"),
         ("weights.groups.bulk.enrgy = 1", "groups.bulk: unknown key 'enrgy'"),

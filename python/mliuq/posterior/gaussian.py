@@ -26,7 +26,6 @@ PRIOR_ROWS = 1.5
 FEW_CONFIGURATIONS = 20
 TAIL = 7.0
 ROUNDING = 1e-20  # a squared misfit this far below that of another kind is rounding
-FIT_METRIC = 3.0  # share of the fit's own metric in that of the prior, see prior_axes
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,18 @@ class GaussianSettings:
     Attributes
     ----------
     prior : λ, weight of the isotropic prior on S relative to all data; when absent, 1.5 rows in each direction:
-        λ = 1.5 P/n (0.01 for 56 weights and 8000 rows, 0.1 for 500 weights)
+        λ = 1.5 P/n (0.004 for 56 weights and 20,000 rows, 0.04 for 500 weights)
+    fit_metric : share of the fit's own metric in that of the prior, see `prior_axes`
     tolerance : stop when a round of the minimiser lowers F by less (nats per unit weight)
     """
 
     prior: float | None = None
+    fit_metric: float = 3.0
     tolerance: float = 1e-3
 
     def validate(self) -> None:
         """Raise MliuqError for settings that make no sense."""
-        for name in ("prior", "tolerance"):
+        for name in ("prior", "fit_metric", "tolerance"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise MliuqError(f"gaussian posterior: {name} is {value}, expected a number above zero")
@@ -111,7 +112,8 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     kinds, group = np.unique(data.kind, return_inverse=True)
     q = 1.0 / (np.bincount(group) * len(kinds))[group]
     prior = settings.prior if settings.prior is not None else PRIOR_ROWS * data.z.shape[1] / len(data.z)
-    axes = prior_axes(data.z, q / (np.bincount(group, q * data.e**2) / np.bincount(group, q))[group])
+    even = q / (np.bincount(group, q * data.e**2) / np.bincount(group, q))[group]
+    axes = prior_axes(data.z, even, settings.fit_metric)
     likelihood = Likelihood(data.z @ axes, data.e, q, group, prior, single=data.z.shape[1] >= SINGLE_PRECISION_FROM)
     best = maximise(likelihood, tolerance=settings.tolerance)
     if not best.converged:
@@ -124,17 +126,18 @@ def fit_gaussian(data: LeftOutRows, settings: GaussianSettings | None = None) ->
     )
 
 
-def prior_axes(z: Floats, weight: Floats) -> Floats:
+def prior_axes(z: Floats, weight: Floats, fit_metric: float) -> Floats:
     """Axes V (rank, rank) of the coordinates Vᵀz in which the prior on S is isotropic: Vᵀ M V = 1.
 
-    M = Σ weight·z zᵀ + 3·1 (the sum scaled to mean eigenvalue 1): the metric of the fit, 1 in these coordinates,
-    stiffened where rows of one kind ask for it.  With weights q/⟨e²⟩ every kind has the same say.  Under the metric of
-    the fit alone, one that all but ignores energies (weight one for each energy, as for each of many more forces) gives
-    them little leverage and makes their prior far too wide: rms z of energies 0.78 on molybdenum, 0.90 so.
+    M = Σ weight·z zᵀ + fit_metric·1 (the sum scaled to mean eigenvalue 1): the metric of the fit, 1 in these
+    coordinates, stiffened where rows of one kind ask for it.  With weights q/⟨e²⟩ every kind has the same say.  Under
+    the metric of the fit alone, one that all but ignores energies (weight one for each energy, as for each of many more
+    forces) gives them little leverage and makes their prior far too wide: rms z of energies 0.78 on molybdenum, 0.90
+    so.
     """
     metric = z.T @ (weight[:, None] * z)
     metric *= len(metric) / np.trace(metric)
-    metric += FIT_METRIC * np.eye(len(metric))
+    metric += fit_metric * np.eye(len(metric))
     return np.asarray(solve_triangular(np.linalg.cholesky(metric).T, np.eye(len(metric))))
 
 

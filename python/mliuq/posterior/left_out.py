@@ -31,19 +31,24 @@ class LeftOutSettings:
 
     Attributes
     ----------
-    rows_per_kind : at most so many rows of each kind, drawn at random: bounds memory and time of all that follows
+    rows_per_kind : at most so many rows of each kind, drawn at random: bounds memory and time of all that follows;
+        0 for 20,000, or 8,000 beyond 1000 weights
     seed : of that draw
     selection : which rows may enter
     """
 
-    rows_per_kind: int = 8_000
+    rows_per_kind: int = 0
     seed: int = 0
     selection: Selection = field(default_factory=Selection)
 
     def validate(self) -> None:
         """Raise MliuqError for settings that make no sense."""
-        if self.rows_per_kind < 1:
-            raise MliuqError(f"rows_per_kind is {self.rows_per_kind}, expected at least 1")
+        if self.rows_per_kind < 0:
+            raise MliuqError(f"rows_per_kind is {self.rows_per_kind}, expected a number not below zero")
+
+    def limit(self, n_weights: int) -> int:
+        """Largest number of rows of a kind for so many weights."""
+        return self.rows_per_kind or (20_000 if n_weights <= 1000 else 8_000)
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,12 @@ def left_out_rows(
     settings.validate()
     table = rows.table
     chosen = settings.selection.mask(table, statistics) & np.isfinite(statistics.loco)
-    rng = np.random.default_rng(settings.seed)
+    rng, limit = np.random.default_rng(settings.seed), settings.limit(rows.n_weights)
     for kind in range(len(KINDS)):
         candidates = np.flatnonzero(chosen & (table.kind == kind))
-        if candidates.size > settings.rows_per_kind:
+        if candidates.size > limit:
             chosen[candidates] = False
-            chosen[rng.choice(candidates, settings.rows_per_kind, replace=False)] = True
+            chosen[rng.choice(candidates, limit, replace=False)] = True
     if not chosen.any():
         raise MliuqError(
             "gaussian posterior: every configuration is needed to determine the weights, none can be left out:"
