@@ -47,7 +47,7 @@ struct Potential::State {
         kernel(make_kernel(params, model, choice)),
         error_scale(file.error_scale) {
     if (!file.members.empty()) {
-      ensemble.emplace(model, file.members);
+      ensemble.emplace(model, file.members, choice.instruction_set);
       if (!file.extrapolation_factor.empty()) ensemble->set_extrapolation_factor(file.extrapolation_factor);
     }
     if (file.zbl) zbl.emplace(params.elements, file.zbl->inner, file.zbl->outer);

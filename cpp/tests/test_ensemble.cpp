@@ -52,35 +52,36 @@ double dot(const std::vector<double>& d, const double* weights) {
 }  // namespace
 
 TEST(ensemble, spreads_are_plain_sums) {
-  for (const Problem& p : {make(1, 5, false, 40, 130, 1), make(2, 5, false, 3, 65, 2), make(2, 6, true, 200, 64, 3),
-                           make(3, 4, true, 7, 1, 4), make(1, 0, false, 9, 5, 5), make(1, 7, false, 1, 63, 6),
-                           make(1, 31, true, 600, 5, 7)}) {
-    const Ensemble ensemble(p.model, p.members);
-    CHECK(ensemble.n_members() == p.M);
-    const std::size_t n_atoms = 3 * p.n + 1;
-    std::vector<double> std(n_atoms, -7.0), min(n_atoms, -7.0), max(n_atoms, -7.0);
-    ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {std.data(), min.data(), max.data()});
-    for (int i = 0; i < p.n; ++i) {
-      const auto d = features(p, i);
-      const double best = dot(d, p.model.theta().data() + p.species[i] * p.P);
-      CHECK_NEAR(best, p.model.energy(p.species[i], std::span(p.B).subspan(i * p.K, p.K)), 1e-12);
-      double sum = 0.0, least = 1e300, most = -1e300;
-      for (int m = 0; m < p.M; ++m) {
-        const double e = dot(d, p.members.data() + (m * p.n_elements + p.species[i]) * p.P);
-        sum += (e - best) * (e - best);
-        least = std::min(least, e);
-        most = std::max(most, e);
+  for (InstructionSet set : available_instruction_sets())
+    for (const Problem& p : {make(1, 5, false, 40, 130, 1), make(2, 5, false, 3, 65, 2), make(2, 6, true, 200, 64, 3),
+                             make(3, 4, true, 7, 1, 4), make(1, 0, false, 9, 5, 5), make(1, 7, false, 1, 63, 6),
+                             make(1, 31, true, 600, 5, 7), make(1, 31, true, 40, 33, 8)}) {
+      const Ensemble ensemble(p.model, p.members, set);
+      CHECK(ensemble.n_members() == p.M);
+      const std::size_t n_atoms = 3 * p.n + 1;
+      std::vector<double> std(n_atoms, -7.0), min(n_atoms, -7.0), max(n_atoms, -7.0);
+      ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {std.data(), min.data(), max.data()});
+      for (int i = 0; i < p.n; ++i) {
+        const auto d = features(p, i);
+        const double best = dot(d, p.model.theta().data() + p.species[i] * p.P);
+        CHECK_NEAR(best, p.model.energy(p.species[i], std::span(p.B).subspan(i * p.K, p.K)), 1e-12);
+        double sum = 0.0, least = 1e300, most = -1e300;
+        for (int m = 0; m < p.M; ++m) {
+          const double e = dot(d, p.members.data() + (m * p.n_elements + p.species[i]) * p.P);
+          sum += (e - best) * (e - best);
+          least = std::min(least, e);
+          most = std::max(most, e);
+        }
+        const int atom = p.centres[i];
+        CHECK_NEAR(std[atom], std::sqrt(sum / p.M), 1e-11);
+        CHECK_NEAR(min[atom], least, 1e-11);
+        CHECK_NEAR(max[atom], most, 1e-11);
       }
-      const int atom = p.centres[i];
-      CHECK_NEAR(std[atom], std::sqrt(sum / p.M), 1e-11);
-      CHECK_NEAR(min[atom], least, 1e-11);
-      CHECK_NEAR(max[atom], most, 1e-11);
+      CHECK(std[0] == -7.0 && min[0] == -7.0 && max[n_atoms - 1] == -7.0);  // no centre
+      std::vector<double> alone(n_atoms, -7.0);
+      ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.std = alone.data()});
+      CHECK(alone == std);
     }
-    CHECK(std[0] == -7.0 && min[0] == -7.0 && max[n_atoms - 1] == -7.0);  // no centre
-    std::vector<double> alone(n_atoms, -7.0);
-    ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.std = alone.data()});
-    CHECK(alone == std);
-  }
 }
 
 TEST(ensemble, committee) {

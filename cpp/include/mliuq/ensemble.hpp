@@ -1,9 +1,11 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "mliuq/energy_model.hpp"
+#include "mliuq/kernel.hpp"
 
 namespace mliuq {
 
@@ -24,18 +26,22 @@ struct AtomSpreads {
   bool any() const { return std || min || max || extrapolation; }
 };
 
-/// Weights sampled from the posterior, and what they say of energies. A second moment over M members of P weights is a
-/// P×P matrix, kept as the smaller of two factors (triangular P×P, or the members themselves): exact either way.
+/// Weights sampled from the posterior, and what they say of energies. The second moment of M members of P weights is
+/// kept as a triangular factor of min(M, P) columns: the spread over all members at the price of fewer, and exact.
 class Ensemble {
  public:
   /// members: [M][n_elements][P] flattened. Throws Error on a wrong length or a non-finite weight.
-  Ensemble(const EnergyModel& model, std::span<const double> members);
+  Ensemble(const EnergyModel& model, std::span<const double> members,
+           InstructionSet instruction_set = KernelChoice::automatic().instruction_set);
+  ~Ensemble();
+  Ensemble(Ensemble&&) noexcept;
+  Ensemble& operator=(Ensemble&&) noexcept;
 
   int n_members() const { return n_members_; }
 
   /// The upper triangular R of A = RᵀR over all n_elements·P weights, row-major: extrapolation = |R⁻ᵀ d|².
   void set_extrapolation_factor(std::span<const double> factor);
-  bool has_extrapolation() const { return !inverse_factors_.empty(); }
+  bool has_extrapolation() const;
 
   /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K] and best-fit energies.
   void atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
@@ -46,15 +52,13 @@ class Ensemble {
   void committee_moves(std::span<const double> features, std::span<double> moves) const;
 
  private:
+  struct Factors;
+
   int n_members_ = 0;
   int n_elements_ = 0;
   int n_weights_ = 0;
   std::vector<double> theta_;
-  std::vector<double> members_by_element_;  // [n_elements][P][M]: contiguous over members for the vector unit
-  std::vector<double> std_factors_;         // [n_elements][P][rank]: |Fᵀ d|² = variance; empty: use the members
-  std::vector<double> inverse_factors_;     // [n_elements][P][P_total]: |Fᵀ d|² = dᵀA⁻¹d
-  int std_rank_ = 0;
-  bool std_is_triangular_ = false;
+  std::unique_ptr<Factors> factors_;
 };
 
 }  // namespace mliuq

@@ -6,28 +6,14 @@
 // hand.
 
 #include <cstddef>
-#include <new>
 #include <vector>
 
+#include "aligned.hpp"
 #include "kernels/simd/stages.hpp"
 #include "mliuq/kernel.hpp"
 #include "neighbour_packing.hpp"
 
 namespace mliuq::simd {
-
-template <class T>
-struct AlignedAllocator {
-  using value_type = T;
-  AlignedAllocator() = default;
-  template <class U>
-  AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{64})); }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t{64}); }
-  bool operator==(const AlignedAllocator&) const { return true; }
-};
-
-template <class T>
-using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 template <class Real>
 class SimdWorkspace final : public Workspace {

@@ -1,0 +1,57 @@
+#pragma once
+
+// Features of a group of atoms times the columns of a factor: what every spread of an energy comes down to. Lanes are
+// atoms here too, so that sums, squares and extremes over the columns never leave the registers.
+
+#include <span>
+#include <vector>
+
+#include "aligned.hpp"
+#include "mliuq/kernel.hpp"
+
+namespace mliuq::simd {
+
+/// Columns that share one pass over the features; with their atoms they fill the vector registers.
+inline constexpr int kPanelColumns = 6;
+
+/// Neighbouring columns of a factor between its first and its last row that is not zero.
+struct Panel {
+  int first, n_rows;
+  const double* entries;  ///< [n_rows][kPanelColumns]
+};
+
+/// Compiled per instruction set (isa/projections.cpp). `features` [n_rows][group], aligned to 64 bytes; results
+/// [group].
+struct ProjectionTable {
+  int group;  ///< atoms served at once
+  /// From B in rows 1 … n_components: the ones of row 0 and, for a quadratic model, the products of all pairs behind.
+  void (*complete_features)(int n_components, bool quadratic, double* features);
+  /// Σ_c (Σ_p d_p F_pc)² of every atom.
+  void (*squared_norms)(const Panel* panels, int n_panels, const double* features, double* sums);
+  /// Least and largest Σ_p d_p F_pc over the columns c of every atom.
+  void (*extremes)(const Panel* panels, int n_panels, const double* features, double* least, double* most);
+};
+
+/// The functions compiled for an instruction set that cpu_runs(); those of `baseline` for `reference`.
+const ProjectionTable& projection_table(InstructionSet set);
+
+/// A factor F [n_rows][n_columns] cut into panels: half the work where it is triangular.
+class PanelledFactor {
+ public:
+  enum class Padding { zeros, last_column };  ///< what fills the last panel: nothing to a sum, or to an extreme
+
+  PanelledFactor(std::span<const double> F, int n_rows, int n_columns, Padding padding);
+
+  double entry(int row, int column) const {
+    const Panel& panel = panels_[column / kPanelColumns];
+    const int stored = row - panel.first;
+    return stored < 0 || stored >= panel.n_rows ? 0.0 : panel.entries[stored * kPanelColumns + column % kPanelColumns];
+  }
+  std::span<const Panel> panels() const { return panels_; }
+
+ private:
+  AlignedVector<double> entries_;
+  std::vector<Panel> panels_;
+};
+
+}  // namespace mliuq::simd
