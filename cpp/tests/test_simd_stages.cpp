@@ -237,7 +237,7 @@ void test_density(Fixture f) {
     }
 }
 
-/// The two ways from U to Y, the two to B, and the two to the energy.
+/// The two ways from U to Y, the three to B, and the two to the energy.
 void test_coupling(Fixture f) {
   f.run_to_density();
   const int L = f.lanes;
@@ -246,7 +246,7 @@ void test_coupling(Fixture f) {
   const std::vector<double> B(f.w.block.B, f.w.block.B + f.plan.n_components * L);
   f.stages.respond(f.plan, f.w.block);
   f.stages.fold(f.plan, f.w.block);
-  const std::size_t size = 2 * static_cast<std::size_t>(f.plan.n_half) * L;
+  const std::size_t size = 2 * static_cast<std::size_t>(f.plan.n_half) * f.plan.n_channels * L;
   const std::vector<double> Y(f.w.block.Y, f.w.block.Y + size);
   const std::vector<double> energies(f.w.block.energies, f.w.block.energies + L);
 
@@ -261,18 +261,28 @@ void test_coupling(Fixture f) {
       check_close(B[k * L + lane], plain_B[lane * f.plan.n_components + k], 1e-12 * scale);
     check_close(energies[lane], plain_e[lane], 1e-12 * scale * f.plan.n_components);
   }
-  if (f.plan.n_channels > 1) return;
 
+  const auto check_B = [&] {
+    for (int k = 0; k < f.plan.n_components; ++k)
+      for (int lane = 0; lane < f.n; ++lane) check_close(f.w.block.B[k * L + lane], B[k * L + lane], 1e-12 * scale);
+  };
+  f.stages.describe_directly(f.plan, f.w.block);
+  check_B();
+  std::fill(f.w.block.B, f.w.block.B + B.size(), 0.0);
   f.stages.couple_and_describe(f.plan, f.w.block);
-  f.stages.energy(f.plan, f.w.block);
+  check_B();
   double largest = 0.0;
   for (double y : Y) largest = std::max(largest, std::abs(y));
   check(largest > 1e-3);
-  for (int j = 0; j <= f.plan.twojmax; ++j)
-    for (int i = 2 * half_level(j) * L; i < 2 * (half_level(j) + half_used(j)) * L; ++i)
-      check_close(f.w.block.Y[i], Y[i], 1e-12 * largest);
-  for (int k = 0; k < f.plan.n_components; ++k)
-    for (int lane = 0; lane < f.n; ++lane) check_close(f.w.block.B[k * L + lane], B[k * L + lane], 1e-12 * scale);
+  for (int channel = 0; channel < f.plan.n_channels; ++channel)
+    for (int j = 0; j <= f.plan.twojmax; ++j) {
+      const int first = channel * f.plan.n_half + half_level(j);
+      for (int i = 2 * first * L; i < 2 * (first + half_used(j)) * L; ++i)
+        check_close(f.w.block.Y[i], Y[i], 1e-12 * largest);
+    }
+  if (f.plan.n_channels > 1) return;
+
+  f.stages.energy(f.plan, f.w.block);
   for (int lane = 0; lane < f.n; ++lane)
     check_close(f.w.block.energies[lane], energies[lane], 1e-12 * scale * f.plan.n_components);
 }

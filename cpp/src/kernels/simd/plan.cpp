@@ -169,6 +169,9 @@ void PlanStorage<Real>::tabulate_components() {
   plan_.terms = terms_.data();
   plan_.dots = dots_.data();
   plan_.n_dots = static_cast<int>(dots_.size());
+  component_of_.assign(static_cast<std::size_t>(plan_.n_products) * n, -1);
+  for (const DescriptorDot& dot : dots_) component_of_[dot.channel * plan_.n_products + dot.product] = dot.component;
+  plan_.component_of = component_of_.data();
   plan_.descriptor_scale = descriptor_scale_.data();
 }
 
@@ -178,9 +181,6 @@ void PlanStorage<Real>::tabulate_operations() {
     const int shift = (j1 + j2 - j) / 2;
     cg_.push_back(static_cast<Real>(factor * clebsch_gordan(j1, k, j2, k2, j, k + k2 - shift)));
   };
-  std::vector<int> component_of(plan_.n_products, -1);
-  for (const DescriptorDot& dot : dots_) component_of[dot.product] = dot.component;
-
   for (int j1 = 0; j1 <= plan_.twojmax; ++j1)
     for (int j2 = 0; j2 <= j1; ++j2) {
       const auto levels = levels_of(plan_.twojmax, j1, j2);
@@ -228,7 +228,6 @@ void PlanStorage<Real>::tabulate_operations() {
                   op.product[t - t_first] = first_product + t;
                   op.target[t - t_first] = half_level(j) + element;
                   op.stored[t - t_first] = products_[first_product + t].stored + element;
-                  op.component[t - t_first] = component_of[first_product + t];
                   op.n_descriptors += j >= j1;
                 }
                 ops_.push_back(op);
@@ -273,12 +272,13 @@ void PlanStorage<Real>::tabulate_weights(const EnergyModel& model) {
     constant_.push_back(model.constant(e));
     shifted_constant_.push_back(shifted);
     for (double alpha : model.quadratic_matrix(e)) matrix_.push_back(static_cast<Real>(alpha));
-    if (n_channels_ > 1) continue;
-    for (int p = 0; p < plan_.n_products; ++p) {
-      double weight = 0.0;
-      for (int t = first_term_[p]; t < first_term_[p + 1]; ++t) weight += terms_[t].factor * beta[terms_[t].weight];
-      product_weight_.push_back(static_cast<Real>(weight));
-    }
+    for (int channel = 0; channel < n_channels_; ++channel)
+      for (int p = 0; p < plan_.n_products; ++p) {
+        const int* first = first_term_.data() + p * n_channels_ + channel;
+        double weight = 0.0;
+        for (int t = first[0]; t < first[1]; ++t) weight += terms_[t].factor * beta[terms_[t].weight];
+        product_weight_.push_back(static_cast<Real>(weight));
+      }
   }
   plan_.shift = shift_.data();
   plan_.constant = constant_.data();

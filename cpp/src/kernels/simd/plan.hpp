@@ -23,10 +23,9 @@ struct CouplingOp {
   int n_descriptors;          ///< the first so many levels have j ≥ j1: their Z makes a B
   int row_cg, row_cg_stride;  ///< coefficients [row][level]
   int column_cg, column_cg_stride;
-  int product[kMaxCoupledLevels];    ///< index of the product, a scalar weight in the direct stage
-  int target[kMaxCoupledLevels];     ///< of the element in the half plane
-  int stored[kMaxCoupledLevels];     ///< of the element in the store of Z
-  int component[kMaxCoupledLevels];  ///< of B, for the first n_descriptors levels (one channel only)
+  int product[kMaxCoupledLevels];  ///< index of the product, a scalar weight in the direct stage
+  int target[kMaxCoupledLevels];   ///< of the element in the half plane
+  int stored[kMaxCoupledLevels];   ///< of the element in the store of Z
 };
 
 /// Neighbouring operations of one shape, run by one instance of the loops.
@@ -73,6 +72,7 @@ struct Plan {
   const WeightTerm<Real>* terms;
   const DescriptorDot* dots;
   int n_dots;
+  const int* component_of;       ///< [n_channels][n_products], B of a product dotted with a channel where j ≥ j1
   const int* level_products;     ///< products sorted by j, [n_products]
   const int* first_of_level;     ///< [twojmax + 2]
   const Real* descriptor_scale;  ///< [n_components]: 2, over 2j + 1 with bnormflag
@@ -82,7 +82,7 @@ struct Plan {
   const double* shifted_constant;  ///< [n_elements], constant − β·shift: what ⟨u, Y⟩ adds to
   const Real* linear;              ///< [n_elements][n_components]
   const Real* matrix;              ///< [n_elements][n_components][n_components], null unless quadratic
-  const Real* product_weight;      ///< [n_elements][n_products], of a linear model with one channel
+  const Real* product_weight;      ///< [n_elements][n_channels][n_products] in Y, of a linear model
 };
 
 template <class Real>
@@ -110,7 +110,7 @@ class PlanStorage {
   std::vector<CouplingGroup> groups_;
   std::vector<Product> products_;
   std::vector<int> first_product_;  // [n_channels][twojmax + 1][n_channels][twojmax + 1]: first product of (κ j1, λ j2)
-  std::vector<int> first_term_, level_products_, first_of_level_;
+  std::vector<int> first_term_, level_products_, first_of_level_, component_of_;
   std::vector<WeightTerm<Real>> terms_;
   std::vector<DescriptorDot> dots_;
 };

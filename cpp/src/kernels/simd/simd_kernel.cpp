@@ -95,23 +95,29 @@ class SimdKernel final : public Kernel {
  private:
   static bool wants_gradient(const KernelOutput& out) { return out.forces || out.virial || out.atom_virials; }
 
-  /// Everything up to energies, B and Y. Linear models of one channel fold their weights in on the way; the others,
-  /// whose weights depend on B or whose products serve several channels, store Z.
+  /// Everything up to energies, B and Y. Weights of a linear model fold in on the way; those of a quadratic one depend
+  /// on B, so that Z is stored for them.
   void run_energy(const KernelOutput& out, SimdWorkspace<Real>& w) const {
     const Plan<Real>& plan = storage_.view();
     stages_.geometry(plan, w.block);
     stages_.density(plan, w.block);
     stages_.expand(plan, w.block);
-    if (!plan.quadratic && plan.n_channels == 1) {
+    if (!wants_gradient(out)) {
+      stages_.describe_directly(plan, w.block);
+      stages_.respond(plan, w.block);
+    } else if (plan.quadratic) {
+      w.reserve_products(false);
+      stages_.store(plan, w.block);
+      stages_.describe(plan, w.block);
+      stages_.respond(plan, w.block);
+      stages_.fold(plan, w.block);
+    } else if (plan.n_channels == 1) {
       (out.B ? stages_.couple_and_describe : stages_.couple)(plan, w.block);
       if (out.energies) stages_.energy(plan, w.block);
-      return;
+    } else {
+      stages_.couple_and_describe(plan, w.block);
+      stages_.respond(plan, w.block);
     }
-    w.reserve_products(false);
-    stages_.store(plan, w.block);
-    stages_.describe(plan, w.block);
-    stages_.respond(plan, w.block);
-    if (wants_gradient(out)) stages_.fold(plan, w.block);
   }
 
   /// Calls visit(places in `centres`, atoms, how many) for runs of centres of one element.

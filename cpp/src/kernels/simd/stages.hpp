@@ -8,9 +8,9 @@
 //   geometry  slots → rotations, switching
 //   density   slots → U, half plane, unscaled
 //   expand    U → full plane; half plane weighted for sums
-//   couple    U → Y with the weights of a linear model folded in, optionally B on the way
+//   couple    U → Y with the weights of a linear model folded in, optionally B on the way; or B alone, directly
 //   store     U → all Z;  describe: Z → B;  respond: B → e, ∂e/∂B;  fold: Z → Y
-//   energy    U, Y → e of a linear model
+//   energy    U, Y → e of a linear model with one channel
 //   ladder    Y → what the forces dot with v
 //   force     slots, ladder → ∂e/∂r of every slot
 //   virial    slots, ∂e/∂r → their virial
@@ -61,6 +61,7 @@ struct StageTable {
   void (*expand)(const Plan<Real>&, const Block<Real>&);
   void (*couple)(const Plan<Real>&, const Block<Real>&);
   void (*couple_and_describe)(const Plan<Real>&, const Block<Real>&);
+  void (*describe_directly)(const Plan<Real>&, const Block<Real>&);
   void (*store)(const Plan<Real>&, const Block<Real>&);
   void (*describe)(const Plan<Real>&, const Block<Real>&);
   void (*respond)(const Plan<Real>&, const Block<Real>&);

@@ -1,7 +1,7 @@
 #pragma once
 
-// Products Z = Σ Σ C C u1 u2 (plan.cpp says of what) and what becomes of each: added to Y with a fixed weight, dotted
-// with the density into B, or stored.
+// Products Z = Σ Σ C C u1 u2 (plan.cpp says of what) and what becomes of each: added to the Y of every channel with a
+// fixed weight, dotted with their densities into B, or stored.
 
 #include "kernels/simd/isa/density.hpp"
 
@@ -49,18 +49,41 @@ MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<
   }
 }
 
-/// What becomes of the products. One set of loops serves all uses: the choice is made once per operation, which costs
-/// nothing beside its sums, where a set for each use would triple the size of the object.
-enum class Use {
-  fold,               ///< Y += weight · Z: a linear model with one channel
-  fold_and_describe,  ///< the same, and B += Re conj(U) Z where the product belongs to a component
-  store
-};
+template <int Levels, class Real>
+MLIUQ_INLINE void add_to_Y(const CouplingOp& op, const Real* weights, const Vector<Real>* re, const Vector<Real>* im,
+                           Vector<Real>* Y) {
+  MLIUQ_UNROLL
+  for (int t = 0; t < Levels; ++t) {
+    const Real weight = weights[op.product[t]];
+    Vector<Real>* y = Y + 2 * op.target[t];
+    y[0] += weight * re[t];
+    y[1] += weight * im[t];
+  }
+}
 
+/// The first levels of an operation are those that make a B.
+template <int Levels, class Real>
+MLIUQ_INLINE void add_to_B(const CouplingOp& op, const int* components, const Vector<Real>* U, const Vector<Real>* re,
+                           const Vector<Real>* im, Vector<Real>* B) {
+  MLIUQ_UNROLL
+  for (int t = 0; t < Levels; ++t) {
+    if (t >= op.n_descriptors) break;
+    const Vector<Real>* u = U + 2 * op.target[t];
+    B[components[op.product[t]]] += u[0] * re[t] + u[1] * im[t];
+  }
+}
+
+/// Products of one channel's density with itself, or stored ones. One set of loops serves the three uses: the choice is
+/// made once per operation, which costs nothing beside its sums, where a set for each would triple the object.
 template <class Real>
-struct Destination {
-  Use use;
-  const Real* weights;  ///< of the products
+struct OneChannel {
+  enum Use {
+    kFold,             ///< Y += weight · Z: a linear model
+    kFoldAndDescribe,  ///< and B += Re conj(U) Z where the product belongs to a component
+    kStore
+  } use;
+  const Real* weights;    ///< [n_products]
+  const int* components;  ///< [n_products]
   Vector<Real>* Y;
   const Vector<Real>* U;  ///< half plane with its shares
   Vector<Real>* B;
@@ -68,7 +91,7 @@ struct Destination {
 
   template <int Levels>
   MLIUQ_INLINE void put(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
-    if (use == Use::store) {
+    if (use == kStore) {
       MLIUQ_UNROLL
       for (int t = 0; t < Levels; ++t) {
         Z[2 * op.stored[t]] = re[t];
@@ -76,27 +99,35 @@ struct Destination {
       }
       return;
     }
-    MLIUQ_UNROLL
-    for (int t = 0; t < Levels; ++t) {
-      const Real weight = weights[op.product[t]];
-      Vector<Real>* y = Y + 2 * op.target[t];
-      y[0] += weight * re[t];
-      y[1] += weight * im[t];
-    }
-    if (use == Use::fold) return;
-    MLIUQ_UNROLL
-    for (int t = 0; t < Levels; ++t) {
-      if (t >= op.n_descriptors) break;
-      const Vector<Real>* u = U + 2 * op.target[t];
-      B[op.component[t]] += u[0] * re[t] + u[1] * im[t];
+    add_to_Y<Levels, Real>(op, weights, re, im, Y);
+    if (use == kFoldAndDescribe) add_to_B<Levels, Real>(op, components, U, re, im, B);
+  }
+};
+
+/// Every product serves the Y and the B of every channel. Y null: B alone.
+template <class Real>
+struct AllChannels {
+  int n_channels, n_products;
+  int channel_stride;     ///< of Y and U
+  const Real* weights;    ///< [n_channels][n_products]
+  const int* components;  ///< [n_channels][n_products]
+  Vector<Real>* Y;
+  const Vector<Real>* U;
+  Vector<Real>* B;
+
+  template <int Levels>
+  MLIUQ_INLINE void put(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
+    for (int c = 0; c < n_channels; ++c) {
+      if (Y) add_to_Y<Levels, Real>(op, weights + c * n_products, re, im, Y + c * channel_stride);
+      add_to_B<Levels, Real>(op, components + c * n_products, U + c * channel_stride, re, im, B);
     }
   }
 };
 
-template <int Levels, int Columns, class Real>
+template <int Levels, int Columns, class Real, class Destination>
 [[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
-                                 const Destination<Real>& destination) {
-  const Destination<Real> local = destination;
+                                 const Destination& destination) {
+  const Destination local = destination;
   for (const CouplingOp* op = first; op != last; ++op) {
     Vector<Real> re[Levels], im[Levels];
     double_sum<Levels, Columns, Real>(*op, cg, U, re, im);
@@ -109,9 +140,9 @@ template <int Levels, int Columns, class Real>
 template <int Levels, int Columns>
 inline constexpr int unrolled_columns = Columns<Levels || Columns> kMaxUnrolledColumns ? 0 : Columns;
 
-template <int Levels, class Real>
+template <int Levels, class Real, class Destination>
 void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
-               const Destination<Real>& destination) {
+               const Destination& destination) {
   static_assert(kMaxUnrolledColumns <= 9, "one case per length");
   switch (n_columns) {
     case 1:
@@ -137,19 +168,9 @@ void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, c
   }
 }
 
-template <class Real>
-void run_operations(const Plan<Real>& plan, const Block<Real>& block, Use use) {
-  using V = Vector<Real>;
-  const V* U = vectors(block.U_full);
-  // A model that stores Z has no weights of products: its weights depend on B or on the channel.
-  const Real* weights =
-      use == Use::store ? nullptr : plan.product_weight + static_cast<long>(block.species) * plan.n_products;
-  const Destination<Real> destination{.use = use,
-                                      .weights = weights,
-                                      .Y = vectors(block.Y),
-                                      .U = vectors(block.U_half),
-                                      .B = vectors(block.B),
-                                      .Z = vectors(block.Z)};
+template <class Real, class Destination>
+void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Destination& destination) {
+  const Vector<Real>* U = vectors(block.U_full);
   static_assert(kMaxCoupledLevels == 5, "one case per number of levels");
   for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
     const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;
@@ -174,30 +195,79 @@ void run_operations(const Plan<Real>& plan, const Block<Real>& block, Use use) {
 }
 
 template <class Real>
-void couple(const Plan<Real>& plan, const Block<Real>& block) {
-  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
-  run_operations(plan, block, Use::fold);
+void run_one_channel(const Plan<Real>& plan, const Block<Real>& block, typename OneChannel<Real>::Use use) {
+  run_operations(plan, block,
+                 OneChannel<Real>{.use = use,
+                                  .weights = plan.product_weight + static_cast<long>(block.species) * plan.n_products,
+                                  .components = plan.component_of,
+                                  .Y = vectors(block.Y),
+                                  .U = vectors(block.U_half),
+                                  .B = vectors(block.B),
+                                  .Z = vectors(block.Z)});
+}
+
+template <class Real>
+void run_all_channels(const Plan<Real>& plan, const Block<Real>& block, Vector<Real>* Y) {
+  const long n_weights = static_cast<long>(plan.n_products) * plan.n_channels;
+  run_operations(plan, block,
+                 AllChannels<Real>{.n_channels = plan.n_channels,
+                                   .n_products = plan.n_products,
+                                   .channel_stride = 2 * plan.n_half,
+                                   .weights = plan.product_weight + block.species * n_weights,
+                                   .components = plan.component_of,
+                                   .Y = Y,
+                                   .U = vectors(block.U_half),
+                                   .B = vectors(block.B)});
+}
+
+template <class Real>
+MLIUQ_INLINE void clear_Y(const Plan<Real>& plan, const Block<Real>& block) {
+  set_zero<Real>(vectors(block.Y), 2 * plan.n_half * plan.n_channels);
+}
+
+template <class Real>
+MLIUQ_INLINE void clear_B(const Plan<Real>& plan, const Block<Real>& block) {
+  set_zero<Real>(vectors(block.B), plan.n_components);
 }
 
 /// B = scale · sum − B of an isolated atom.
 template <class Real>
 void finish_descriptors(const Plan<Real>& plan, const Block<Real>& block) {
   Vector<Real>* B = vectors(block.B);
+  for (const DescriptorDot* dot = plan.dots; dot != plan.dots + plan.n_dots; ++dot)
+    if (dot->twin >= 0) B[dot->twin] = B[dot->component];
   const double* shift = plan.shift + static_cast<long>(block.species) * plan.n_components;
   for (int k = 0; k < plan.n_components; ++k) B[k] = plan.descriptor_scale[k] * B[k] - static_cast<Real>(shift[k]);
 }
 
+/// One channel.
+template <class Real>
+void couple(const Plan<Real>& plan, const Block<Real>& block) {
+  clear_Y(plan, block);
+  run_one_channel(plan, block, OneChannel<Real>::kFold);
+}
+
 template <class Real>
 void couple_and_describe(const Plan<Real>& plan, const Block<Real>& block) {
-  set_zero<Real>(vectors(block.Y), 2 * plan.n_half);
-  set_zero<Real>(vectors(block.B), plan.n_components);
-  run_operations(plan, block, Use::fold_and_describe);
+  clear_Y(plan, block);
+  clear_B(plan, block);
+  if (plan.n_channels == 1)
+    run_one_channel(plan, block, OneChannel<Real>::kFoldAndDescribe);
+  else
+    run_all_channels(plan, block, vectors(block.Y));
+  finish_descriptors(plan, block);
+}
+
+template <class Real>
+void describe_directly(const Plan<Real>& plan, const Block<Real>& block) {
+  clear_B(plan, block);
+  run_all_channels<Real>(plan, block, nullptr);
   finish_descriptors(plan, block);
 }
 
 template <class Real>
 void store(const Plan<Real>& plan, const Block<Real>& block) {
-  run_operations(plan, block, Use::store);
+  run_one_channel(plan, block, OneChannel<Real>::kStore);
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -31,7 +31,6 @@ void describe(const Plan<Real>& plan, const Block<Real>& block) {
     const V* z = vectors(block.Z) + 2 * product.stored;
     const V* u = vectors(block.U_half) + 2 * (dot->channel * plan.n_half + half_level(product.j));
     B[dot->component] = real_dot<Real>(u, z, 2 * half_used(product.j));
-    if (dot->twin >= 0) B[dot->twin] = B[dot->component];
   }
   finish_descriptors(plan, block);
 }
@@ -44,7 +43,7 @@ void respond(const Plan<Real>& plan, const Block<Real>& block) {
   const V* B = vectors(block.B);
   V* beta = vectors(block.beta);
   const Real* linear = plan.linear + static_cast<long>(block.species) * K;
-  for (int l = 0; l < kLanes<Real>; ++l) block.energies[l] = plan.constant[block.species];
+  Wide<Real> energies = Wide<Real>{} + plan.constant[block.species];
   for (int k = 0; k < K; ++k) {
     V slope = broadcast(linear[k]);
     if (plan.quadratic) {
@@ -57,9 +56,9 @@ void respond(const Plan<Real>& plan, const Block<Real>& block) {
       slope += (parts[0] + parts[1]) + (parts[2] + parts[3]);
     }
     beta[k] = slope;
-    for (int l = 0; l < kLanes<Real>; ++l)
-      block.energies[l] += 0.5 * (static_cast<double>(linear[k]) + slope[l]) * static_cast<double>(B[k][l]);
+    energies += 0.5 * (static_cast<double>(linear[k]) + widen<Real>(slope)) * widen<Real>(B[k]);
   }
+  store_wide<Real>(block.energies, energies);
 }
 
 /// Products folded at a time: Y is read and written once for all of them.
@@ -91,7 +90,7 @@ MLIUQ_INLINE void fold_level(const Plan<Real>& plan, const Block<Real>& block, i
 /// Y of every channel: each product with the weight its terms give it.
 template <class Real>
 void fold(const Plan<Real>& plan, const Block<Real>& block) {
-  set_zero<Real>(vectors(block.Y), 2 * plan.n_half * plan.n_channels);
+  clear_Y(plan, block);
   for (int j = 0; j <= plan.twojmax; ++j) {
     const int* product = plan.level_products + plan.first_of_level[j];
     const int* last = plan.level_products + plan.first_of_level[j + 1];
@@ -109,12 +108,12 @@ void energy(const Plan<Real>& plan, const Block<Real>& block) {
   using V = Vector<Real>;
   const V* U = vectors(block.U_half);
   const V* Y = vectors(block.Y);
-  double sums[kLanes<Real>] = {};
+  Wide<Real> sums{};
   for (int j = 0; j <= plan.twojmax; ++j) {
     const V level = real_dot<Real>(U + 2 * half_level(j), Y + 2 * half_level(j), 2 * half_used(j));
-    for (int l = 0; l < kLanes<Real>; ++l) sums[l] += level[l];
+    sums += widen<Real>(level);
   }
-  for (int l = 0; l < kLanes<Real>; ++l) block.energies[l] = plan.shifted_constant[block.species] + 2.0 / 3.0 * sums[l];
+  store_wide<Real>(block.energies, plan.shifted_constant[block.species] + 2.0 / 3.0 * sums);
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

@@ -28,6 +28,24 @@ using Vector = typename VectorOf<Real>::type;
 template <class Real>
 inline constexpr int kLanes = MLIUQ_SIMD_BYTES / static_cast<int>(sizeof(Real));
 
+/// As many lanes in double precision: what energies are summed in.
+template <class Real>
+struct WideOf {
+  typedef double type __attribute__((vector_size(kLanes<Real> * sizeof(double))));
+};
+template <class Real>
+using Wide = typename WideOf<Real>::type;
+
+template <class Real>
+MLIUQ_INLINE Wide<Real> widen(Vector<Real> x) {
+  return __builtin_convertvector(x, Wide<Real>);
+}
+
+template <class Real>
+MLIUQ_INLINE void store_wide(double* to, const Wide<Real>& x) {
+  __builtin_memcpy(to, &x, sizeof x);
+}
+
 /// An array of lanes, as vectors.
 template <class Real>
 MLIUQ_INLINE Vector<Real>* vectors(Real* p) {
