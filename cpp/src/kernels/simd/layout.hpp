@@ -24,8 +24,8 @@ inline constexpr int kUnrolledTwojmax = -1;
 inline constexpr int kUnrolledTwojmax = 14;
 #endif
 
-/// Levels that one coupling operation serves at once: bounded by the vector registers.
-inline constexpr int kMaxCoupledLevels = 5;
+/// Levels that one coupling operation serves at once: all there are up to 2J = 14, and what the vector registers hold.
+inline constexpr int kMaxCoupledLevels = 8;
 
 /// Products per row of a coupling operation with a loop of fixed length; longer ones count at run time.
 inline constexpr int kMaxUnrolledColumns = kUnrolledTwojmax > 0 ? 9 : 0;

@@ -171,7 +171,7 @@ void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, c
 template <class Real, class Destination>
 void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Destination& destination) {
   const Vector<Real>* U = vectors(block.U_full);
-  static_assert(kMaxCoupledLevels == 5, "one case per number of levels");
+  static_assert(kMaxCoupledLevels == 8, "one case per number of levels");
   for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
     const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;
     switch (group->n_levels) {
@@ -189,6 +189,15 @@ void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Dest
         break;
       case 5:
         run_shape<5>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 6:
+        run_shape<6>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 7:
+        run_shape<7>(group->n_columns, first, last, plan.cg, U, destination);
+        break;
+      case 8:
+        run_shape<8>(group->n_columns, first, last, plan.cg, U, destination);
         break;
     }
   }
