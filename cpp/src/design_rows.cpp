@@ -6,6 +6,7 @@
 
 #include "clones.hpp"
 #include "mliuq/error.hpp"
+#include "threads.hpp"
 
 namespace mliuq {
 namespace {
@@ -139,7 +140,7 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
                            std::span<double* const> rows, int n_threads) const {
   std::exception_ptr failure;
   const int n = static_cast<int>(structures.size());
-#pragma omp parallel for schedule(dynamic, 1) num_threads(n_threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count(n_threads))
   for (int s = 0; s < n; ++s) try {
       const std::size_t size = static_cast<std::size_t>(request.n_rows(structures[s]->n_owned())) * n_columns();
       build(*structures[s], request, {rows[s], size});

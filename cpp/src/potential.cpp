@@ -6,26 +6,14 @@
 #include <mutex>
 #include <utility>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "mliuq/error.hpp"
+#include "threads.hpp"
 
 namespace mliuq {
 namespace {
 
 /// Centres handed to a kernel at a time: several vector blocks, and B of a chunk stays in cache.
 constexpr std::size_t kChunk = 64;
-
-int thread_count(int wanted) {
-#ifdef _OPENMP
-  return wanted > 0 ? wanted : omp_get_max_threads();
-#else
-  (void)wanted;
-  return 1;
-#endif
-}
 
 /// What one thread owns. Accumulators of the first thread are the caller's arrays; the others' are added afterwards in
 /// thread order, so that a fixed thread count gives fixed sums.

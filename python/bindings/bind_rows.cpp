@@ -3,20 +3,8 @@
 #include "mliuq/design_rows.hpp"
 #include "mliuq/zbl.hpp"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 namespace mliuq::bindings {
 namespace {
-
-int thread_count(int wanted) {
-#ifdef _OPENMP
-  return wanted > 0 ? wanted : omp_get_max_threads();
-#else
-  return wanted > 0 ? wanted : 1;
-#endif
-}
 
 py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStructure*>& structures, bool energy,
                     bool forces, bool stress, int threads) {
@@ -30,7 +18,7 @@ py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStr
     result.append(std::move(array));
   }
   py::gil_scoped_release release;
-  builder.build_all(structures, request, rows, thread_count(threads));
+  builder.build_all(structures, request, rows, threads);
   return result;
 }
 

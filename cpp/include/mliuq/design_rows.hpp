@@ -29,7 +29,7 @@ class RowBuilder {
   /// for atoms whose species is not of the model.
   void build(const PackedStructure& structure, const RowRequest& request, std::span<double> rows) const;
 
-  /// The same for many structures, threads over structures; rows [i] as above.
+  /// The same for many structures, threads over structures (0: all of the machine); rows [i] as above.
   void build_all(std::span<const PackedStructure* const> structures, const RowRequest& request,
                  std::span<double* const> rows, int n_threads) const;
 
