@@ -3,8 +3,11 @@
 #include "pair_mliuq.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "mliuq/error.hpp"
@@ -220,12 +223,22 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     try {
       potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, out, comm->nthreads);
     } catch (const mliuq::Error& e) {
-      error->one(FLERR, "Pair style mliuq: step " + std::to_string(step_) + ": " + e.what());
+      fail_here("Pair style mliuq: step " + std::to_string(step_) + ": " + e.what());
     }
   }
   if (wanted & kCell) local_energy_ = energy;
   fresh_ |= wanted;
   return energy;
+}
+
+void PairMliuq::fail_here(const std::string& message) const {
+  try {
+    error->one(FLERR, message);
+  } catch (...) {
+    std::fflush(nullptr);
+    if (comm->nprocs > 1) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    throw;
+  }
 }
 
 double* PairMliuq::cleared(AtomQuantity quantity) {
@@ -261,8 +274,7 @@ void PairMliuq::ensure(unsigned wanted) {
   const unsigned missing = evaluated(wanted) & ~fresh_;
   if (missing == 0) return;
   if (step_ != update->ntimestep || n_atoms_ != atom->nlocal + atom->nghost) {
-    error->one(FLERR, std::string("Pair style mliuq: uncertainties asked for positions that no forces were computed "
-                                  "for; use run 0 first"));
+    fail_here("Pair style mliuq: uncertainties asked for positions that no forces were computed for; use run 0 first");
   }
   evaluate({}, missing);
 }

@@ -72,6 +72,9 @@ class PairMliuq : public LAMMPS_NS::Pair {
   const mliuq::Potential& potential() const { return *potential_; }
 
  private:
+  /// Ends the run with an error of this rank alone. LAMMPS prints it and aborts at once, and the launcher may be gone
+  /// before it has passed the message on (seen in one of fifteen runs): it gets a moment.
+  [[noreturn]] void fail_here(const std::string& message) const;
   void allocate();
   void read_model(const std::string& path);
   void log_model() const;
