@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "kernels/simd/pack.hpp"
+#include "kernels/simd/projection.hpp"
 #include "kernels/simd/simd_kernel.hpp"
 
 using namespace mliuq;
@@ -119,6 +120,43 @@ Work coupling(const Plan<Real>& plan) {
   return work;
 }
 
+/// Vector instructions per microsecond that independent multiply-adds in registers reach.
+template <class Real>
+double measured_peak(const StageTable<Real>& stages) {
+  double peak = 0.0;
+  for (int trial = 0; trial < 50; ++trial) {
+    constexpr long rounds = 20000;
+    const double start = now();
+    const volatile Real sink = stages.multiply_adds(rounds);
+    (void)sink;
+    peak = std::max(peak, rounds * stages.multiply_adds_per_round / (now() - start));
+  }
+  return peak;
+}
+
+/// What an energy_std costs beyond B: |Fᵀd|² of every atom with a triangular F, in double whatever the kernel.
+void report_projection(int n_components, bool quadratic, InstructionSet set, double peak) {
+  const ProjectionTable& project = projection_table(set);
+  const int P = 1 + n_components + (quadratic ? n_components * (n_components + 1) / 2 : 0);
+  std::vector<double> F(static_cast<std::size_t>(P) * P, 0.0);
+  for (int p = 0; p < P; ++p)
+    for (int c = 0; c <= p; ++c) F[static_cast<std::size_t>(p) * P + c] = std::sin(1.0 + p + c);
+  const PanelledFactor factor(F, P, P, PanelledFactor::Padding::zeros);
+  AlignedVector<double> features(static_cast<std::size_t>(P) * project.group, 0.5), norms(project.group);
+  double best = 1e30;
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    const double start = now();
+    project.complete_features(n_components, quadratic, features.data());
+    project.squared_norms(factor.panels().data(), static_cast<int>(factor.panels().size()), features.data(),
+                          norms.data());
+    best = std::min(best, now() - start);
+  }
+  const double us = best / project.group, flops = static_cast<double>(P) * (P + 1);
+  const int lanes = stage_table<double>(set).lanes;
+  std::printf("std, P = %-5d%8.3f %12.1f %9.1f %8.0f\n", P, us, 1e-3 * flops, 1e-3 * flops / us,
+              100.0 * 0.5 * flops / lanes / us / peak);
+}
+
 struct Timing {
   const char* name;
   Work work;
@@ -143,14 +181,7 @@ void report(int twojmax, InstructionSet set) {
   const Crystal crystal(params.max_cutoff() + 1.0);
   const int n_blocks = crystal.n / stages.lanes, n_atoms = n_blocks * stages.lanes;
 
-  double peak = 0.0;  // vector instructions per microsecond
-  for (int trial = 0; trial < 50; ++trial) {
-    constexpr long rounds = 20000;
-    const double start = now();
-    const volatile Real sink = stages.multiply_adds(rounds);
-    (void)sink;
-    peak = std::max(peak, rounds * stages.multiply_adds_per_round / (now() - start));
-  }
+  const double peak = measured_peak(stages);
 
   SimdWorkspace<Real> w(plan, stages.lanes);
   pack(pairs, crystal.view, crystal.centres.data(), stages.lanes, w);
@@ -179,6 +210,7 @@ void report(int twojmax, InstructionSet set) {
       {"ladder", Work{6, 6} * half, {}},
       {"force", recursion(twojmax, {8, 16}) * slots, {}},
       {"couple + B", with_B, {}},
+      {"B alone", with_B, {}},
       {"store", stored_Z, {}},
       {"describe", Work{1, 2} * (used / 2), {}},
       {"respond", Work{1, 2} * double(plan.n_components), {}},
@@ -187,11 +219,21 @@ void report(int twojmax, InstructionSet set) {
       {"derive", {derive.instructions + 3 * slots * used, derive.flops + 6 * slots * used}, {}},
   };
   using Stage = void (*)(const Plan<Real>&, const Block<Real>&);
-  const Stage functions[] = {nullptr,       stages.geometry,      stages.density,
-                             stages.expand, stages.couple,        stages.energy,
-                             stages.ladder, stages.force,         stages.couple_and_describe,
-                             stages.store,  stages.describe,      stages.respond,
-                             stages.fold,   stages.weigh_products};
+  const Stage functions[] = {nullptr,
+                             stages.geometry,
+                             stages.density,
+                             stages.expand,
+                             stages.couple,
+                             stages.energy,
+                             stages.ladder,
+                             stages.force,
+                             stages.couple_and_describe,
+                             stages.describe_directly,
+                             stages.store,
+                             stages.describe,
+                             stages.respond,
+                             stages.fold,
+                             stages.weigh_products};
   for (Timing& t : timings) t.best.assign(n_blocks, 1e30);
   for (int repeat = 0; repeat < 40; ++repeat)
     for (int b = 0; b < n_blocks; ++b)
@@ -230,6 +272,8 @@ void report(int twojmax, InstructionSet set) {
     }
     line(timings[s].name, us, timings[s].work);
   }
+  const double double_peak = measured_peak(stage_table<double>(set));
+  for (bool quadratic : {false, true}) report_projection(plan.n_components, quadratic, set, double_peak);
   std::printf("scratch per thread: %.0f KiB, %.0f KiB with Z stored; lists of operations, shared: %.0f KiB\n",
               bytes / 1024.0, bytes_stored / 1024.0, plan.groups[plan.n_groups - 1].last * sizeof(CouplingOp) / 1024.0);
 }
