@@ -11,7 +11,7 @@ judged together, rows of negligible leverage (zero by symmetry) left out.  All m
 splits.
 
     raw         what the posterior says by itself (with its noise floor, if it has one)
-    calibrated  scaled by α from training configurations: K-fold refits (gaussian, the default of `mliuq fit`), or
+    calibrated  scaled by α from training configurations: K-fold refits (gaussian), or
                 leave-one-configuration-out residuals (all others)
 
 Columns: rms z and its range over folds; coverage at 1σ and 2σ (%); references outside the envelope of 500 members (%);

@@ -240,9 +240,9 @@ def _of(predictions: Predictions, n: int) -> Predictions:
 def _refits(
     rows: RowSource, settings: FitSettings, n_configurations: int, team: Team, progress: Progress | None
 ) -> HeldOut | None:
-    """Errors of K-fold refits where they are asked for and there are configurations enough."""
+    """Errors of K-fold refits where the settings want them and there are configurations enough."""
     options = settings.posterior
-    if not options.calibrate or not options.members or options.calibration_source != "k-fold":
+    if not options.calibrate or not options.members or not options.refits(len(rows.table), rows.n_weights):
         return None
     config = rows.table.config
     if len(np.unique(config[config < n_configurations])) < max(FEW_CONFIGURATIONS, options.calibration_folds):

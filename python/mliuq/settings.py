@@ -28,7 +28,12 @@ from mliuq.regression.weights import WeightSettings
 from mliuq.toml import from_mapping, to_mapping, write_toml
 
 PosteriorKind = Literal["gaussian", "hypercube", "ensemble"]
-CalibrationSource = Literal["k-fold", "left-out"]
+CalibrationSource = Literal["auto", "k-fold", "left-out"]
+
+REFIT_ROWS = 30
+"""Rows for each weight from which left-out residuals calibrate as well as refits do: 40 and more did, 5 did not."""
+REFIT_NUMBERS = 1 << 26
+"""Numbers in a design matrix (512 MiB) up to which refits cost little."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,9 @@ class PosteriorSettings:
     prior : weight of the gaussian posterior's prior, 0 for one that grows with the number of weights
     calibrate : scale the error bars to errors on configurations that were not fitted
     calibration_source : where those errors come from: "k-fold", fits of weights and posterior without each fold of the
-        training configurations; or "left-out", closed-form leave-one-configuration-out residuals, without refits
+        training configurations; "left-out", closed-form leave-one-configuration-out residuals, without refits; or
+        "auto", k-fold where it is needed (fewer than 30 rows for each weight) or cheap (a design matrix of up to 512
+        MiB), left-out elsewhere
     calibration_folds : K of both
     extrapolation : store the factor of A⁻¹ and the MaxVol active set
     """
@@ -170,7 +177,7 @@ class PosteriorSettings:
     percentile_clipping: float = 0.0
     prior: float = 0.0
     calibrate: bool = True
-    calibration_source: CalibrationSource = "k-fold"
+    calibration_source: CalibrationSource = "auto"
     calibration_folds: int = 5
     extrapolation: bool = True
 
@@ -178,6 +185,12 @@ class PosteriorSettings:
     def selection(self) -> Selection:
         """Which rows enter."""
         return Selection(self.leverage_percentile, self.minimum_relative_error, self.negligible_leverage)
+
+    def refits(self, n_rows: int, n_weights: int) -> bool:
+        """Whether so many rows and weights are calibrated by K-fold refits."""
+        if self.calibration_source == "auto":
+            return n_rows < REFIT_ROWS * n_weights or n_rows * n_weights <= REFIT_NUMBERS
+        return self.calibration_source == "k-fold"
 
     def validate(self) -> None:
         """Refuse values out of range."""

@@ -249,6 +249,14 @@ def test_row_budget_is_kept_and_seeded():
     assert not np.array_equal(first.z, other.z)
 
 
+def test_row_budget_shrinks_where_rows_are_long():
+    settings = LeftOutSettings()
+    assert (settings.limit(56), settings.limit(1000), settings.limit(1596)) == (20_000, 20_000, 8_000)
+    assert LeftOutSettings(rows_per_kind=5).limit(1596) == 5
+    with pytest.raises(MliuqError, match="rows_per_kind is -1"):
+        LeftOutSettings(rows_per_kind=-1).validate()
+
+
 def test_a_single_configuration_is_refused():
     with pytest.raises(MliuqError, match="configuration"):
         fitted(misspecified(configs=1))

@@ -52,7 +52,7 @@ def test_everything_survives_the_round_trip(tmp_path):
         ("posterior.members = -1", "posterior.members is -1"),
         (
             "posterior.calibration_source = 'refits'",
-            "calibration_source is 'refits', expected one of 'k-fold', 'left-out'",
+            "calibration_source is 'refits', expected one of 'auto', 'k-fold', 'left-out'",
         ),
         ("posterior.calibration_folds = 1", "calibration_folds is 1, expected a number from 2"),
         ("posterior.leverage_percentile = 100", "leverage_percentile is 100.0"),
@@ -69,6 +69,18 @@ def test_mistakes_are_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(MliuqError, match=message):
         FitSettings.from_toml(path)
+
+
+def test_refits_are_made_where_needed_or_cheap():
+    auto = FitSettings().posterior
+    assert auto.refits(3_000, 56)
+    assert auto.refits(1_000_000, 56)
+    assert not auto.refits(2_000_000, 56)
+    assert auto.refits(40_000, 1596)
+    assert not auto.refits(60_000, 1596)
+    assert auto.refits(60_000, 6000)
+    for source, made in (("k-fold", True), ("left-out", False)):
+        assert FitSettings().updated({"posterior.calibration_source": source}).posterior.refits(10**7, 10**3) is made
 
 
 def test_absent_file(tmp_path):

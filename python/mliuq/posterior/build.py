@@ -84,7 +84,7 @@ def _gaussian(
     floors = {"energy": fitted.noise.energy, "force": fitted.noise.force, "stress": fitted.noise.stress}
     facts = {"kind": "gaussian", "rows": len(data.e), "prior": fitted.prior, "converged": fitted.converged}
     held_out = None
-    wanted = settings.calibrate and settings.calibration_source == "left-out"
+    wanted = settings.calibrate and not settings.refits(len(rows.table), rows.n_weights)
     if wanted and len(np.unique(data.config)) >= FEW_CONFIGURATIONS:
         held_out = cross_fitted(data, options, folds=settings.calibration_folds, seed=seed)
     return Posterior(moves, floors, {"posterior.factor": solution.whitener @ fitted.factor}, facts, held_out)
