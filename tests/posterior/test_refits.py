@@ -71,8 +71,8 @@ def test_rows_may_be_cut_into_any_blocks_and_kept_anywhere(tmp_path):
     assert kept.n_finished == cut.n_blocks > 20
 
 
-def test_no_block_is_asked_for_by_two_ranks_unless_the_posterior_needs_it():
-    """Rows that other ranks hold would have to be computed again."""
+def test_a_subset_keeps_the_blocks_and_asks_for_no_empty_one():
+    """Were blocks cut anew, ranks would have to compute rows that others hold."""
     rows, asked = misspecified(rows_per_block=10), []
     view = SubsetRows(rows, np.arange(len(rows.table)) % 14 < 7)
     design = rows.design
@@ -101,6 +101,14 @@ def test_rows_the_others_do_not_determine_are_left_out():
     found = refitted(indispensable, PosteriorSettings(kind="ensemble", members=60))
     assert len(found.error) == len(table) - 7
     assert np.isfinite(found.error).all()
+
+
+def test_rows_of_weight_zero_are_not_calibrated_on():
+    rows = misspecified()
+    table = rows.table
+    w = np.where(folds_of(table.config, 5, 0) == 2, 0.0, table.w)  # a whole fold
+    found = refitted(ArrayRows(matrix(rows), table.y, w, table.kind, table.config), PosteriorSettings(members=60))
+    assert len(found.error) == np.count_nonzero(w) < len(table)
 
 
 def test_honest_spreads_are_left_alone():

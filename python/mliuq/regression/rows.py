@@ -190,7 +190,6 @@ class SubsetRows(RowSource):
         starts = np.concatenate([[0], np.cumsum(rows)])[table.starts]
         self._source, self._rows, self.n_weights = source, rows, source.n_weights
         self.table = RowTable(table.y[rows], table.w[rows], table.kind[rows], table.config[rows], starts)
-        self.table.validate()
 
     def design(self, index: int) -> Floats:
         """See `RowSource.design`."""
