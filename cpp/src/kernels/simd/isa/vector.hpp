@@ -63,6 +63,8 @@ template <class V>
 MLIUQ_INLINE V in_register(V x) {
 #if defined(__x86_64__)
   asm("" : "+v"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
 #endif
   return x;
 }
