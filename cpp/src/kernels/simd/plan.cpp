@@ -99,6 +99,7 @@ void PlanStorage<Real>::tabulate_products() {
           first_product_[block(e1, j1, e2, j2)] = static_cast<int>(products_.size());
           for (int j : levels_of(plan_.twojmax, j1, j2)) {
             products_.push_back({.j = j, .stored = stored, .j1 = j1});
+            store_offset_.push_back(stored - half_level(j));
             stored += half_size(j);
           }
         }
@@ -109,6 +110,7 @@ void PlanStorage<Real>::tabulate_products() {
   }
   first_of_level_.push_back(static_cast<int>(level_products_.size()));
   plan_.products = products_.data();
+  plan_.store_offset = store_offset_.data();
   plan_.n_products = static_cast<int>(products_.size());
   plan_.n_stored = stored;
   plan_.level_products = level_products_.data();
@@ -215,6 +217,7 @@ void PlanStorage<Real>::tabulate_operations() {
                 op.u2 = e2 * plan_.n_full + full_level(j2) + (sb - k_first) * (j2 + 1) + s - a_first;
                 op.stride1 = j1 + 1;
                 op.stride2 = j2 + 1;
+                op.product = first_product + t_first;
                 op.n_rows = k_last - k_first + 1;
                 op.n_columns = a_last - a_first + 1;
                 op.n_levels = t_last - t_first;
@@ -225,9 +228,7 @@ void PlanStorage<Real>::tabulate_operations() {
                 for (int t = t_first; t < t_last; ++t) {
                   const int j = levels[t], shift = (S - j) / 2;
                   const int element = (sb - shift) * (j + 1) + s - shift;
-                  op.product[t - t_first] = first_product + t;
-                  op.target[t - t_first] = half_level(j) + element;
-                  op.stored[t - t_first] = products_[first_product + t].stored + element;
+                  op.target[t - t_first] = static_cast<std::uint16_t>(half_level(j) + element);
                   op.n_descriptors += j >= j1;
                 }
                 ops_.push_back(op);

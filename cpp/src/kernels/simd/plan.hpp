@@ -5,6 +5,7 @@
 // standard library (see layout.hpp); `PlanStorage` owns them.
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/simd/layout.hpp"
@@ -13,20 +14,21 @@
 
 namespace mliuq::simd {
 
-/// One element (row, column) of the products Z^j = u_{j1} × u_{j2} of a few levels j at once: a double sum over rows
-/// and columns of u_{j1}, whose products all levels share. Offsets count complex elements.
+/// One element (row, column) of the products Z^j = u_{j1} × u_{j2} of a few neighbouring levels j at once: a double sum
+/// over rows and columns of u_{j1}, whose products all levels share. Offsets count complex elements. Small, because
+/// every block of atoms reads the whole list: 11,000 operations at 2J = 14.
 struct CouplingOp {
-  int u1, u2;                 ///< first factors in the full plane; u1 walks up, u2 down
-  int stride1, stride2;       ///< from row to row
-  int n_rows, n_columns;      ///< of the double sum
-  int n_levels;               ///< levels served, at most kMaxCoupledLevels, descending j
-  int n_descriptors;          ///< the first so many levels have j ≥ j1: their Z makes a B
-  int row_cg, row_cg_stride;  ///< coefficients [row][level]
-  int column_cg, column_cg_stride;
-  int product[kMaxCoupledLevels];  ///< index of the product, a scalar weight in the direct stage
-  int target[kMaxCoupledLevels];   ///< of the element in the half plane
-  int stored[kMaxCoupledLevels];   ///< of the element in the store of Z
+  std::int32_t u1, u2;             ///< first factors in the full plane; u1 walks up, u2 down
+  std::int32_t row_cg, column_cg;  ///< coefficients [row][level] and [column][level]
+  std::int32_t product;            ///< of the first level; that of level t is t further on
+  std::uint8_t stride1, stride2;   ///< from row to row
+  std::uint8_t row_cg_stride, column_cg_stride;
+  std::uint8_t n_rows, n_columns;           ///< of the double sum
+  std::uint8_t n_levels;                    ///< levels served, at most kMaxCoupledLevels, descending j
+  std::uint8_t n_descriptors;               ///< the first so many levels have j ≥ j1: their Z makes a B
+  std::uint16_t target[kMaxCoupledLevels];  ///< of the element in the half plane, by level
 };
+static_assert(2 * kMaxTwojmax <= 255 && half_level(kMaxTwojmax + 1) <= 65535, "an operation is small");
 
 /// Neighbouring operations of one shape, run by one instance of the loops.
 struct CouplingGroup {
@@ -67,6 +69,7 @@ struct Plan {
   const CouplingGroup* groups;
   int n_groups;
   const Product* products;  ///< [n_products]
+  const int* store_offset;  ///< [n_products], where level j of the half plane would begin in the store of Z
   int n_products, n_stored;
   const int* first_term;  ///< [n_products][n_channels] + 1
   const WeightTerm<Real>* terms;
@@ -110,7 +113,7 @@ class PlanStorage {
   std::vector<CouplingGroup> groups_;
   std::vector<Product> products_;
   std::vector<int> first_product_;  // [n_channels][twojmax + 1][n_channels][twojmax + 1]: first product of (κ j1, λ j2)
-  std::vector<int> first_term_, level_products_, first_of_level_, component_of_;
+  std::vector<int> first_term_, level_products_, first_of_level_, component_of_, store_offset_;
   std::vector<WeightTerm<Real>> terms_;
   std::vector<DescriptorDot> dots_;
 };

@@ -54,7 +54,7 @@ MLIUQ_INLINE void add_to_Y(const CouplingOp& op, const Real* weights, const Vect
                            Vector<Real>* Y) {
   MLIUQ_UNROLL
   for (int t = 0; t < Levels; ++t) {
-    const Real weight = weights[op.product[t]];
+    const Real weight = weights[op.product + t];
     Vector<Real>* y = Y + 2 * op.target[t];
     y[0] += weight * re[t];
     y[1] += weight * im[t];
@@ -69,7 +69,7 @@ MLIUQ_INLINE void add_to_B(const CouplingOp& op, const int* components, const Ve
   for (int t = 0; t < Levels; ++t) {
     if (t >= op.n_descriptors) break;
     const Vector<Real>* u = U + 2 * op.target[t];
-    B[components[op.product[t]]] += u[0] * re[t] + u[1] * im[t];
+    B[components[op.product + t]] += u[0] * re[t] + u[1] * im[t];
   }
 }
 
@@ -82,8 +82,9 @@ struct OneChannel {
     kFoldAndDescribe,  ///< and B += Re conj(U) Z where the product belongs to a component
     kStore
   } use;
-  const Real* weights;    ///< [n_products]
-  const int* components;  ///< [n_products]
+  const Real* weights;      ///< [n_products]
+  const int* components;    ///< [n_products]
+  const int* store_offset;  ///< [n_products]
   Vector<Real>* Y;
   const Vector<Real>* U;  ///< half plane with its shares
   Vector<Real>* B;
@@ -94,8 +95,9 @@ struct OneChannel {
     if (use == kStore) {
       MLIUQ_UNROLL
       for (int t = 0; t < Levels; ++t) {
-        Z[2 * op.stored[t]] = re[t];
-        Z[2 * op.stored[t] + 1] = im[t];
+        Vector<Real>* z = Z + 2 * (store_offset[op.product + t] + op.target[t]);
+        z[0] = re[t];
+        z[1] = im[t];
       }
       return;
     }
@@ -209,6 +211,7 @@ void run_one_channel(const Plan<Real>& plan, const Block<Real>& block, typename 
                  OneChannel<Real>{.use = use,
                                   .weights = plan.product_weight + static_cast<long>(block.species) * plan.n_products,
                                   .components = plan.component_of,
+                                  .store_offset = plan.store_offset,
                                   .Y = vectors(block.Y),
                                   .U = vectors(block.U_half),
                                   .B = vectors(block.B),
