@@ -273,7 +273,8 @@ void report(int twojmax, InstructionSet set) {
     line(timings[s].name, us, timings[s].work);
   }
   const double double_peak = measured_peak(stage_table<double>(set));
-  for (bool quadratic : {false, true}) report_projection(plan.n_components, quadratic, set, double_peak);
+  report_projection(plan.n_components, false, set, double_peak);
+  if (twojmax <= 8) report_projection(plan.n_components, true, set, double_peak);
   std::printf("scratch per thread: %.0f KiB, %.0f KiB with Z stored; lists of operations, shared: %.0f KiB\n",
               bytes / 1024.0, bytes_stored / 1024.0, plan.groups[plan.n_groups - 1].last * sizeof(CouplingOp) / 1024.0);
 }
