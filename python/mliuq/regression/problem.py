@@ -19,7 +19,7 @@ from mliuq.regression.computed import ComputedRows, fingerprint
 from mliuq.regression.distributed import Team
 from mliuq.regression.row_cache import DiskRows, MemoryRows
 from mliuq.regression.rows import RowSource
-from mliuq.regression.targets import Keys, Targets, read_targets
+from mliuq.regression.targets import Keys, Targets, describe, read_targets
 from mliuq.regression.weights import WeightSettings, row_weights
 from mliuq.settings import SnapSettings, SolverSettings
 
@@ -79,6 +79,11 @@ def build_rows(
         for data, weights or elements that cannot be used.
     """
     keys, weights = keys or Keys(), weights or WeightSettings()
+    for index, atoms in enumerate(structures):
+        try:
+            params.index_of(atoms.symbols)
+        except MliuqError as error:
+            raise MliuqError(f"{describe(atoms, index, keys.group)}: {error}") from error
     targets = read_targets(structures, keys, weights.wanted(), skip_missing=skip_missing)
     own = row_weights(structures, targets, weights, keys)
     if zbl is not None:
