@@ -98,3 +98,23 @@ def structure(kind: str, params: SnapParams, seed: int = 0) -> Atoms:
     """One of CELLS filled with the model's elements."""
     n, cell, pbc = CELLS[kind]
     return random_atoms(params.elements, n, cell, pbc, seed=seed)
+
+
+def separated_atoms(
+    elements: Sequence[str], n: int, volume: float, *, pbc: bool = True, seed: int = 0, closest: float = 1.6
+) -> Atoms:
+    """Random positions in a triclinic cell of that volume (Å³) per atom, no two nearer than ``closest`` Å."""
+    rng = np.random.default_rng(seed)
+    cell = np.array([[1.0, 0.0, 0.0], [0.2, 1.1, 0.0], [-0.15, 0.25, 0.95]])
+    cell *= (n * volume / np.linalg.det(cell)) ** (1 / 3)
+    positions: list[np.ndarray] = []
+    while len(positions) < n:
+        # Away from the walls, so that open boundaries lose nothing.
+        trial = rng.uniform(0.02, 0.98, size=3) @ cell
+        others = np.array(positions).reshape(-1, 3)
+        shifts = np.array(list(np.ndindex(3, 3, 3))) - 1 if pbc else np.zeros((1, 3))
+        images = (others[:, None] + shifts @ cell).reshape(-1, 3)
+        if len(images) == 0 or np.linalg.norm(images - trial, axis=1).min() > closest:
+            positions.append(trial)
+    symbols = [elements[i % len(elements)] for i in range(n)]
+    return Atoms(symbols, positions=positions, cell=cell, pbc=pbc)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import stock
 from ase import Atoms
-from conftest import random_atoms
 from mliuq import MLIUQCalculator, Model, SnapParams, descriptors
 from mliuq.bispectrum import design_rows
 from mliuq.core import available_kernels
+from systems import separated_atoms
 
 TWO = ("Ta", "W")
 PLAIN = SnapParams(("Ta",), twojmax=6, rcutfac=4.6)
@@ -64,9 +64,9 @@ def job(atoms: Atoms, params: SnapParams, computes: dict[str, str], kinds: dict[
 
 def structures(elements: Sequence[str]) -> list[Atoms]:
     return [
-        random_atoms(elements, 13, 15.0, seed=5),
-        random_atoms(elements, 9, 40.0, seed=6),
-        random_atoms(elements, 11, 16.0, pbc=False, seed=7),
+        separated_atoms(elements, 13, 15.0, seed=5),
+        separated_atoms(elements, 9, 40.0, seed=6),
+        separated_atoms(elements, 11, 16.0, pbc=False, seed=7),
     ]
 
 
@@ -142,7 +142,7 @@ def test_invented_weights_equal_stock_snap(label: str, quadratic: bool, tmp_path
 
 def equal_where_components_are(params: SnapParams, theta: np.ndarray) -> np.ndarray:
     """Weights averaged over components whose descriptors agree: LAMMPS's forces are a gradient only then."""
-    probes = [random_atoms(params.elements, 8, 18.0, seed=s) for s in (1, 2)]
+    probes = [separated_atoms(params.elements, 8, 18.0, seed=s) for s in (1, 2)]
     B = np.concatenate([descriptors(atoms, replace(params, bzeroflag=False)) for atoms in probes])
     K = params.n_components
     classes = np.unique(B.round(9), axis=1, return_inverse=True)[1].reshape(-1)

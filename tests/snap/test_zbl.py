@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import stock
 from ase.data import atomic_numbers
-from conftest import random_atoms
 from mliuq import MLIUQCalculator, Model, zbl
+from systems import separated_atoms
 
 pytestmark = pytest.mark.stock
 
@@ -22,7 +22,7 @@ def pair_lines(elements: tuple[str, ...]) -> list[str]:
 
 def test_zbl_alone(tmp_path: Path) -> None:
     elements = ("W", "Be")
-    atoms = random_atoms(elements, 20, 12.0, seed=2, closest=0.6)
+    atoms = separated_atoms(elements, 20, 12.0, seed=2, closest=0.6)
     commands = ["pair_style zbl 2.0 4.0", *(f"pair_coeff {line.replace(' zbl', '')}" for line in pair_lines(elements))]
     (peer,) = stock.run([stock.Job(atoms, elements, commands)], tmp_path)
     result = zbl.evaluate(atoms, 2.0, 4.0)
@@ -40,7 +40,7 @@ def test_snap_on_zbl_equals_hybrid_overlay(name: str, inner: float, outer: float
     coeff, param = (stock.potentials() / f"{name}.{end}" for end in ("snapcoeff", "snapparam"))
     model = replace(Model.from_snap(coeff, param), zbl=(inner, outer))
     elements = model.params.elements
-    cells = [random_atoms(elements, 18, v, seed=s, closest=1.2) for v, s in ((14.0, 1), (40.0, 2))]
+    cells = [separated_atoms(elements, 18, v, seed=s, closest=1.2) for v, s in ((14.0, 1), (40.0, 2))]
     commands = [
         f"pair_style hybrid/overlay zbl {inner} {outer} snap",
         *(f"pair_coeff {line}" for line in pair_lines(elements)),
