@@ -210,7 +210,6 @@ void report(int twojmax, InstructionSet set) {
       {"ladder", Work{6, 6} * half, {}},
       {"force", recursion(twojmax, {8, 16}) * slots, {}},
       {"couple + B", with_B, {}},
-      {"B alone", with_B, {}},
       {"store", stored_Z, {}},
       {"describe", Work{1, 2} * (used / 2), {}},
       {"respond", Work{1, 2} * double(plan.n_components), {}},
@@ -219,21 +218,11 @@ void report(int twojmax, InstructionSet set) {
       {"derive", {derive.instructions + 3 * slots * used, derive.flops + 6 * slots * used}, {}},
   };
   using Stage = void (*)(const Plan<Real>&, const Block<Real>&);
-  const Stage functions[] = {nullptr,
-                             stages.geometry,
-                             stages.density,
-                             stages.expand,
-                             stages.couple,
-                             stages.energy,
-                             stages.ladder,
-                             stages.force,
-                             stages.couple_and_describe,
-                             stages.describe_directly,
-                             stages.store,
-                             stages.describe,
-                             stages.respond,
-                             stages.fold,
-                             stages.weigh_products};
+  const Stage functions[] = {nullptr,       stages.geometry,      stages.density,
+                             stages.expand, stages.couple,        stages.energy,
+                             stages.ladder, stages.force,         stages.couple_and_describe,
+                             stages.store,  stages.describe,      stages.respond,
+                             stages.fold,   stages.weigh_products};
   for (Timing& t : timings) t.best.assign(n_blocks, 1e30);
   for (int repeat = 0; repeat < 40; ++repeat)
     for (int b = 0; b < n_blocks; ++b)

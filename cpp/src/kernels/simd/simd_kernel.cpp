@@ -102,15 +102,12 @@ class SimdKernel final : public Kernel {
     stages_.geometry(plan, w.block);
     stages_.density(plan, w.block);
     stages_.expand(plan, w.block);
-    if (!wants_gradient(out)) {
-      stages_.describe_directly(plan, w.block);
-      stages_.respond(plan, w.block);
-    } else if (plan.quadratic) {
+    if (plan.quadratic) {
       w.reserve_products(false);
       stages_.store(plan, w.block);
       stages_.describe(plan, w.block);
       stages_.respond(plan, w.block);
-      stages_.fold(plan, w.block);
+      if (wants_gradient(out)) stages_.fold(plan, w.block);
     } else if (plan.n_channels == 1) {
       (out.B ? stages_.couple_and_describe : stages_.couple)(plan, w.block);
       if (out.energies) stages_.energy(plan, w.block);

@@ -8,7 +8,7 @@
 //   geometry  slots → rotations, switching
 //   density   slots → U, half plane, unscaled
 //   expand    U → full plane; half plane weighted for sums
-//   couple    U → Y with the weights of a linear model folded in, optionally B on the way; or B alone, directly
+//   couple    U → Y with the weights of a linear model folded in, optionally B on the way
 //   store     U → all Z;  describe: Z → B;  respond: B → e, ∂e/∂B;  fold: Z → Y
 //   energy    U, Y → e of a linear model with one channel
 //   ladder    Y → what the forces dot with v
@@ -61,7 +61,6 @@ struct StageTable {
   void (*expand)(const Plan<Real>&, const Block<Real>&);
   void (*couple)(const Plan<Real>&, const Block<Real>&);
   void (*couple_and_describe)(const Plan<Real>&, const Block<Real>&);
-  void (*describe_directly)(const Plan<Real>&, const Block<Real>&);
   void (*store)(const Plan<Real>&, const Block<Real>&);
   void (*describe)(const Plan<Real>&, const Block<Real>&);
   void (*respond)(const Plan<Real>&, const Block<Real>&);

@@ -106,7 +106,7 @@ struct OneChannel {
   }
 };
 
-/// Every product serves the Y and the B of every channel. Y null: B alone.
+/// Every product serves the Y and the B of every channel.
 template <class Real>
 struct AllChannels {
   int n_channels, n_products;
@@ -120,7 +120,7 @@ struct AllChannels {
   template <int Levels>
   MLIUQ_INLINE void put(const CouplingOp& op, const Vector<Real>* re, const Vector<Real>* im) const {
     for (int c = 0; c < n_channels; ++c) {
-      if (Y) add_to_Y<Levels, Real>(op, weights + c * n_products, re, im, Y + c * channel_stride);
+      add_to_Y<Levels, Real>(op, weights + c * n_products, re, im, Y + c * channel_stride);
       add_to_B<Levels, Real>(op, components + c * n_products, U + c * channel_stride, re, im, B);
     }
   }
@@ -219,7 +219,7 @@ void run_one_channel(const Plan<Real>& plan, const Block<Real>& block, typename 
 }
 
 template <class Real>
-void run_all_channels(const Plan<Real>& plan, const Block<Real>& block, Vector<Real>* Y) {
+void run_all_channels(const Plan<Real>& plan, const Block<Real>& block) {
   const long n_weights = static_cast<long>(plan.n_products) * plan.n_channels;
   run_operations(plan, block,
                  AllChannels<Real>{.n_channels = plan.n_channels,
@@ -227,7 +227,7 @@ void run_all_channels(const Plan<Real>& plan, const Block<Real>& block, Vector<R
                                    .channel_stride = 2 * plan.n_half,
                                    .weights = plan.product_weight + block.species * n_weights,
                                    .components = plan.component_of,
-                                   .Y = Y,
+                                   .Y = vectors(block.Y),
                                    .U = vectors(block.U_half),
                                    .B = vectors(block.B)});
 }
@@ -235,11 +235,6 @@ void run_all_channels(const Plan<Real>& plan, const Block<Real>& block, Vector<R
 template <class Real>
 MLIUQ_INLINE void clear_Y(const Plan<Real>& plan, const Block<Real>& block) {
   set_zero<Real>(vectors(block.Y), 2 * plan.n_half * plan.n_channels);
-}
-
-template <class Real>
-MLIUQ_INLINE void clear_B(const Plan<Real>& plan, const Block<Real>& block) {
-  set_zero<Real>(vectors(block.B), plan.n_components);
 }
 
 /// B = scale · sum − B of an isolated atom.
@@ -262,18 +257,11 @@ void couple(const Plan<Real>& plan, const Block<Real>& block) {
 template <class Real>
 void couple_and_describe(const Plan<Real>& plan, const Block<Real>& block) {
   clear_Y(plan, block);
-  clear_B(plan, block);
+  set_zero<Real>(vectors(block.B), plan.n_components);
   if (plan.n_channels == 1)
     run_one_channel(plan, block, OneChannel<Real>::kFoldAndDescribe);
   else
-    run_all_channels(plan, block, vectors(block.Y));
-  finish_descriptors(plan, block);
-}
-
-template <class Real>
-void describe_directly(const Plan<Real>& plan, const Block<Real>& block) {
-  clear_B(plan, block);
-  run_all_channels<Real>(plan, block, nullptr);
+    run_all_channels(plan, block);
   finish_descriptors(plan, block);
 }
 

@@ -19,7 +19,6 @@ const StageTable<MLIUQ_SIMD_REAL>& stages(MLIUQ_SIMD_REAL) {
       .expand = expand<Real>,
       .couple = couple<Real>,
       .couple_and_describe = couple_and_describe<Real>,
-      .describe_directly = describe_directly<Real>,
       .store = store<Real>,
       .describe = describe<Real>,
       .respond = respond<Real>,
