@@ -65,6 +65,13 @@ class HeldOut:
     kind: NDArray[np.int8]
     source: str
 
+    @classmethod
+    def joined(cls, parts: Sequence[HeldOut], source: str) -> HeldOut:
+        """Rows of all parts, one after the other."""
+        columns = zip(*((part.error, part.spread, part.floor, part.kind) for part in parts), strict=True)
+        error, spread, floor, kind = map(np.concatenate, columns)
+        return cls(error, spread, floor, kind, source)
+
     def validate(self) -> None:
         """Raise MliuqError unless every row can be calibrated on."""
         n = np.shape(self.error)

@@ -119,32 +119,19 @@ def run_fit(
     settings.validate()
     team = team or world()
     try:
-        return _run(
-            list(structures), params, settings, list(test or ()), zbl, progress if team.rank == 0 else None, team
-        )
+        train, held_out = list(structures), list(test or ())
+        if not train:
+            raise MliuqError("the data set is empty: expected at least one configuration")
+        params = params or snap_params(settings.snap, [*train, *held_out])
+        # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
+        one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < _SMALL else nullcontext()
+        with one:
+            return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team)
     except BaseException as error:
         if team.size > 1:  # the other ranks would wait for this one forever
             log.error("rank %d failed: %s: %s", team.rank, type(error).__name__, error)
             team.abort()
         raise
-
-
-def _run(
-    structures: list[Atoms],
-    params: SnapParams | None,
-    settings: FitSettings,
-    held_out: list[Atoms],
-    zbl: tuple[float, float] | None,
-    progress: Progress | None,
-    team: Team,
-) -> FitResult:
-    if not structures:
-        raise MliuqError("the data set is empty: expected at least one configuration")
-    params = params or snap_params(settings.snap, [*structures, *held_out])
-    # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
-    one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < _SMALL else nullcontext()
-    with one:
-        return _fit(structures, params, settings, held_out, zbl, progress, team)
 
 
 def _fit(

@@ -102,11 +102,8 @@ def refitted(
         least = posterior.negligible_leverage * float(statistics.leverage.mean())
         parts.append(_predict(SubsetRows(rows, fold == k), solution, fitted, least, team))
         log.debug("calibration: fold %d of %d", k + 1, folds)
-    error, spread, floor, kind = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("error", "spread", "floor", "kind")
-    )
     source = f"residuals of {folds} refits, each without one fold of the configurations (seed {settings.seed})"
-    return HeldOut(error, spread, floor, kind, source)
+    return HeldOut.joined(parts, source)
 
 
 def _predict(rows: RowSource, solution: Solution, posterior: Posterior, least: float, team: Team) -> HeldOut:
