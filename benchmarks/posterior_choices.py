@@ -34,7 +34,7 @@ from mliuq.calibration import FORCE_COVERAGE, HeldOut, alpha_by_likelihood, alph
 from mliuq.posterior.gaussian import PRIOR_ROWS, TAIL, GaussianSettings, draw_gaussian, fit_gaussian
 from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
 from mliuq.regression.loco import examine
-from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints
+from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, RowSource, SubsetRows
 from mliuq.regression.solver import solve
 from mliuq.settings import SnapSettings
 from posteriors import MEMBERS, SEED, load
@@ -62,17 +62,16 @@ CANDIDATES: dict[str, tuple[float | str, ...]] = {
 class Split:
     """A fit to some configurations and the rows of the others, those of negligible leverage left out."""
 
-    fitted: ArrayRows
+    fitted: RowSource
     x: Floats
     y: Floats
     w: Floats
     kind: Ints
 
     @classmethod
-    def of(cls, rows: ArrayRows, out: np.ndarray) -> Split:
+    def of(cls, rows: RowSource, out: np.ndarray) -> Split:
         x, table = np.concatenate([block.x for block in rows.blocks()]), rows.table
-        fitted = ArrayRows(x[~out], table.y[~out], table.w[~out], table.kind[~out], table.config[~out])
-        return cls(fitted, x[out], table.y[out], table.w[out], table.kind[out])
+        return cls(SubsetRows(rows, ~out), x[out], table.y[out], table.w[out], table.kind[out])
 
     @cached_property
     def fit(self):
@@ -141,7 +140,7 @@ class Outer:
     def predict(self, pick: Pick) -> Predicted:
         tail = float(pick["tails"])
         held_out, outside = self.whole.predict(pick, [tail])
-        std = calibrated(held_out, joined(self.refits(pick)), str(pick["alpha"]))
+        std = calibrated(held_out, HeldOut.joined(self.refits(pick), "refits"), str(pick["alpha"]))
         return Predicted(held_out.error, np.hypot(held_out.spread, held_out.floor), std, outside[tail], held_out.kind)
 
 
@@ -172,13 +171,8 @@ def excess(h: HeldOut, outside: np.ndarray) -> float:
     return max(float(outside[h.kind == kind].mean()) / share for kind, share in ALLOWED.items())
 
 
-def joined(parts: Sequence[HeldOut]) -> HeldOut:
-    columns = (np.concatenate([getattr(p, name) for p in parts]) for name in ("error", "spread", "floor", "kind"))
-    return HeldOut(*columns, "refits")
-
-
 def others(parts: Sequence[HeldOut], j: int) -> HeldOut:
-    return joined([part for i, part in enumerate(parts) if i != j])
+    return HeldOut.joined([part for i, part in enumerate(parts) if i != j], "refits")
 
 
 def best(scores: Mapping[str, Floats]) -> Pick:
@@ -223,6 +217,13 @@ def parse(text: str) -> tuple[Path, dict[str, str]]:
     return Path(path), dict(option.split("=", 1) for option in options)
 
 
+def rows_of(path: Path, extra: Mapping[str, str], twojmax: int, *, quadratic: bool = False) -> ArrayRows:
+    """Rows of a data set named on the command line."""
+    snap = SnapSettings(twojmax=twojmax, rcut=float(extra.get("rcut", 4.7)), quadratic=quadratic)
+    zbl = [float(r) for r in extra["zbl"].split(":")] if "zbl" in extra else []
+    return load(path, snap, every=int(extra.get("every", 1)), zbl=zbl)[0]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", type=parse, metavar="FILE[,every=N][,rcut=Å][,zbl=INNER:OUTER]")
@@ -237,11 +238,8 @@ def main() -> None:
     predicted: dict[str, dict[str, list[Predicted]]] = {}
     for path, extra in options.data:
         start = time.perf_counter()
-        rcut = float(extra.get("rcut", 4.7))
-        snap = SnapSettings(twojmax=options.twojmax, rcut=rcut, quadratic=options.quadratic)
-        zbl = [float(r) for r in extra["zbl"].split(":")] if "zbl" in extra else []
         name = path.name.split(".")[0]
-        sets[name], _ = load(path, snap, every=int(extra.get("every", 1)), zbl=zbl)
+        sets[name] = rows_of(path, extra, options.twojmax, quadratic=options.quadratic)
         found, predicted[name] = [], {"default": [], "nested": [], "other sets": []}
         for k in range(options.folds):
             outer = Outer(sets[name], options.folds, k)

@@ -34,9 +34,8 @@ from mliuq.readers import read_structures
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, RowTable
 from mliuq.regression.solver import solve
-from mliuq.settings import SnapSettings
-from posterior_choices import parse
-from posteriors import SEED, load
+from posterior_choices import parse, rows_of
+from posteriors import SEED
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 FOLDS = 5
@@ -131,12 +130,9 @@ def main() -> None:
     options = parser.parse_args()
     print("| set | rows | gaussian | boosted | right | oracle |\n|---|---|---|---|---|---|")
     for path, extra in options.data:
-        every, zbl = int(extra.get("every", 1)), [float(r) for r in extra["zbl"].split(":")] if "zbl" in extra else []
-        rows, _ = load(
-            path, SnapSettings(twojmax=options.twojmax, rcut=float(extra.get("rcut", 4.7))), every=every, zbl=zbl
-        )
+        rows = rows_of(path, extra, options.twojmax)
         x, table = np.concatenate([block.x for block in rows.blocks()]), rows.table
-        static = surroundings(read_structures(path)[::every], table)
+        static = surroundings(read_structures(path)[:: int(extra.get("every", 1))], table)
         outer = folds_of(table.config, FOLDS, SEED)
         found: dict[int, list[Floats]] = {ENERGY: [], FORCE: []}
         for k in range(FOLDS):
