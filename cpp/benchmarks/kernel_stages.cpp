@@ -112,10 +112,14 @@ Work recursion(int twojmax, Work per_element) {
 template <class Real>
 Work coupling(const Plan<Real>& plan) {
   Work work;
-  for (const CouplingOp* op = plan.ops; op != plan.ops + plan.groups[plan.n_groups - 1].last; ++op) {
-    const double products = op->n_rows * op->n_columns, levels = op->n_levels;
-    work += {products * (4 + 2 * levels) + 2 * levels * (op->n_rows + 1),
-             products * (6 + 4 * levels) + 4 * levels * (op->n_rows + 1)};
+  for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
+    const double levels = group->n_levels, free = group->n_free, shares = free * (free - 1) / 2;
+    const double products_alone = levels == 1 && free == 1 ? 2 : 0;  // their sum takes no instructions of its own
+    for (int i = group->first; i < group->last; ++i) {
+      const double rows = plan.ops[i].n_rows, products = rows * plan.ops[i].n_columns;
+      work += {products * (4 + 2 * levels - products_alone) + rows * 2 * (levels + shares) + 4 * levels,
+               products * (6 + 4 * levels - 2 * free) + rows * 4 * (levels + shares) + 6 * levels};
+    }
   }
   return work;
 }
@@ -204,7 +208,7 @@ void report(int twojmax, InstructionSet set) {
       {"pack", {}, {}},
       {"geometry", Work{75, 130} * slots, {}},
       {"density", recursion(twojmax, {2, 2}) * slots, {}},
-      {"expand", Work{2, 2} * half, {}},
+      {"expand", Work{11, 11} * half, {}},
       {"couple", coupling(plan), {}},
       {"energy", Work{1, 2} * half, {}},
       {"ladder", Work{6, 6} * half, {}},

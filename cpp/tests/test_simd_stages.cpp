@@ -145,9 +145,10 @@ struct Fixture {
   double geometry(int slot, int field, int lane) const {
     return w.block.geometry[(slot * kGeometryFields + field) * lanes + lane];
   }
-  Complex full(int channel, int i, int lane) const {
-    const double* element = w.block.U_full + 2 * static_cast<std::size_t>(channel * plan.n_full + i) * lanes + lane;
-    return {element[0], element[lanes]};
+  Complex image(int channel, Image image, int element, int lane) const {
+    const std::size_t at = (static_cast<std::size_t>(channel) * kImages + image) * plan.n_full + element;
+    const double* value = w.block.images + 2 * at * lanes + lane;
+    return {value[0], value[lanes]};
   }
   int channel_of(int slot) const {
     int c = 0;
@@ -233,7 +234,19 @@ void test_density(Fixture f) {
         const auto u = plain_u(f.plan.twojmax, {g(kAr), g(kAi)}, {g(kBr), g(kBi)});
         for (std::size_t i = 0; i < u.size(); ++i) U[i] += g(kS) * u[i];
       }
-      for (int i = 0; i < f.plan.n_full; ++i) check_close(std::abs(f.full(channel, i, lane) - U[i]), 0.0, 1e-12);
+      for (int j = 0; j <= f.plan.twojmax; ++j)
+        for (int mb = 0; mb <= j; ++mb)
+          for (int ma = 0; ma <= j; ++ma) {
+            const int element = full_level(j) + mb * (j + 1) + ma, transposed = full_level(j) + ma * (j + 1) + mb;
+            const auto compare = [&](Image image, int at, double factor) {
+              const Complex expected = factor * U[element];
+              check_close(std::abs(f.image(channel, image, at, lane) - expected), 0.0, 1e-12 * std::max(1.0, factor));
+            };
+            compare(kRoot, element, image_root(j, ma));
+            compare(kInverseRoot, element, 1.0 / image_root(j, ma));
+            compare(kFall, element, image_fall(j, ma));
+            compare(kFallTransposed, transposed, image_fall(j, mb));
+          }
     }
 }
 
@@ -326,7 +339,7 @@ int main() {
   for (InstructionSet set : available_instruction_sets()) {
     if (set == InstructionSet::reference) continue;
     for (bool chem : {false, true})
-      for (int twojmax : {0, 1, 2, 3, 6, 8, 15}) {
+      for (int twojmax : {0, 1, 2, 3, 6, 8, 14, 17}) {
         if (chem && twojmax > 3) continue;
         const int before = failures;
         const auto fixture = [&] { return Fixture(set, twojmax, chem); };

@@ -8,7 +8,7 @@
 // so that rows 2mb ≤ j are enough: the "half plane". On its middle row 2mb = j only ma ≤ mb carries information.
 //
 //   half plane:  level after level, rows mb = 0 … j/2 of j + 1 elements
-//   full plane:  level after level, rows mb = 0 … j   of j + 1 elements
+//   full plane:  level after level, rows mb = 0 … j   of j + 1 elements, in several images
 //
 // One element is a complex number of lanes: [real parts of all lanes][imaginary parts of all lanes].
 // Every function here is static: each object of the build gets its own copy, so that none compiled for a wide
@@ -27,6 +27,9 @@ inline constexpr int kUnrolledTwojmax = 14;
 /// Levels that one coupling operation serves at once: all there are up to 2J = 14, and what the vector registers hold.
 inline constexpr int kMaxCoupledLevels = 8;
 
+/// Levels of a coupling operation whose coefficients cost no multiplication: the three lowest (coupling.hpp).
+inline constexpr int kFreeLevels = 3;
+
 /// Products per row of a coupling operation with a loop of fixed length; longer ones count at run time.
 inline constexpr int kMaxUnrolledColumns = kUnrolledTwojmax > 0 ? 9 : 0;
 
@@ -39,9 +42,26 @@ static constexpr int half_level(int j) {
 
 static constexpr int full_level(int j) { return j * (j + 1) * (2 * j + 1) / 6; }
 
+/// Offset of level j in a table by level and column.
+static constexpr int first_column(int j) { return j * (j + 1) / 2; }
+
 /// Elements of one level of the half plane: all stored, and those before the redundant end of the middle row.
 static constexpr int half_size(int j) { return (j / 2 + 1) * (j + 1); }
 static constexpr int half_used(int j) { return j % 2 ? half_size(j) : half_size(j) - j / 2; }
+
+/// Copies of the full plane with factors of the coupling's coefficients (coupling.hpp) multiplied in.
+enum Image {
+  kRoot,            // √binom(j, ma)
+  kInverseRoot,     // 1/√binom(j, ma)
+  kFall,            // √((j − ma)!/ma!)
+  kFallTransposed,  // √((j − mb)!/mb!), and element (mb, ma) is stored in row ma, column mb
+  kImages
+};
+
+/// What precedes the coefficients of an inner sum: the scale of the free level of degree d and its negative, at 2d;
+/// then how much of the running sum of degree e < d belongs to it.
+static constexpr int running_share(int d, int e) { return 2 * kFreeLevels + d * (d - 1) / 2 + e; }
+inline constexpr int kSumHeader = running_share(kFreeLevels, 0);
 
 /// Fields of one neighbour of every lane, as packed and as the geometry stage leaves it.
 enum PackedField {

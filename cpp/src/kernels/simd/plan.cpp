@@ -7,31 +7,7 @@
 
 #include "bispectrum_index.hpp"
 
-// Notation: a product (κ j1, λ j2) → j with j1 ≥ j2 (and κ ≤ λ where j1 = j2) is Z^j of the densities of channels κ and
-// λ. For each pair the levels j run downwards from min(twojmax, j1 + j2) to j1 − j2, in steps of two, and S = j1 + j2.
-// Element (mb, ma) of level j collects rows k, mb' − k and columns a, s − a with mb' = mb + (S − j)/2, s = ma + (S −
-// j)/2: all levels j ≥ |2s − S| share those products.
-
 namespace mliuq::simd {
-namespace {
-
-/// Levels of a pair that have a column (or row) s; because they descend, these are the first ones.
-int n_levels_at(const std::vector<int>& levels, int S, int s) {
-  int n = 0;
-  while (n < static_cast<int>(levels.size()) && levels[n] >= std::abs(2 * s - S)) ++n;
-  return n;
-}
-
-std::vector<int> levels_of(int twojmax, int j1, int j2) {
-  int j = std::min(twojmax, j1 + j2);
-  if ((j1 + j2 - j) % 2) --j;
-  std::vector<int> levels;
-  for (; j >= j1 - j2; j -= 2) levels.push_back(j);
-  return levels;
-}
-
-}  // namespace
-
 template <class Real>
 PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& model)
     : params_(params),
@@ -50,7 +26,11 @@ PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& mode
   tabulate_scales();
   tabulate_products();
   tabulate_components();
-  tabulate_operations();
+  coupling_ = tabulate_coupling<Real>(params.twojmax, n_channels_, first_product_);
+  plan_.cg = coupling_.coefficients.data();
+  plan_.ops = coupling_.ops.data();
+  plan_.groups = coupling_.groups.data();
+  plan_.n_groups = static_cast<int>(coupling_.groups.size());
   tabulate_weights(model);
 }
 
@@ -69,6 +49,15 @@ void PlanStorage<Real>::tabulate_scales() {
         share_[h] = 2 * mb < j || ma < mb ? 1 : ma == mb ? Real(0.5) : 0;
         to_v_[h] = to_u_[h] * share_[h];
       }
+  for (int j = 0; j <= plan_.twojmax; ++j)
+    for (int m = 0; m <= j; ++m) {
+      root_.push_back(static_cast<Real>(image_root(j, m)));
+      inverse_root_.push_back(static_cast<Real>(1.0 / image_root(j, m)));
+      fall_.push_back(static_cast<Real>(image_fall(j, m)));
+    }
+  plan_.root = root_.data();
+  plan_.inverse_root = inverse_root_.data();
+  plan_.fall = fall_.data();
   plan_.to_u = to_u_.data();
   plan_.share = share_.data();
   plan_.to_v = to_v_.data();
@@ -83,7 +72,7 @@ std::size_t PlanStorage<Real>::block(int e1, int j1, int e2, int j2) const {
 template <class Real>
 int PlanStorage<Real>::product_index(int e1, int j1, int e2, int j2, int j) const {
   if (j1 == j2 && e1 > e2) std::swap(e1, e2);
-  const int top = levels_of(plan_.twojmax, j1, j2).front();
+  const int top = coupled_levels(plan_.twojmax, j1, j2).front();
   return first_product_[block(e1, j1, e2, j2)] + (top - j) / 2;
 }
 
@@ -97,7 +86,7 @@ void PlanStorage<Real>::tabulate_products() {
       for (int e1 = 0; e1 < n_channels_; ++e1)
         for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
           first_product_[block(e1, j1, e2, j2)] = static_cast<int>(products_.size());
-          for (int j : levels_of(plan_.twojmax, j1, j2)) {
+          for (int j : coupled_levels(plan_.twojmax, j1, j2)) {
             products_.push_back({.j = j, .stored = stored, .j1 = j1});
             store_offset_.push_back(stored - half_level(j));
             stored += half_size(j);
@@ -175,82 +164,6 @@ void PlanStorage<Real>::tabulate_components() {
   for (const DescriptorDot& dot : dots_) component_of_[dot.channel * plan_.n_products + dot.product] = dot.component;
   plan_.component_of = component_of_.data();
   plan_.descriptor_scale = descriptor_scale_.data();
-}
-
-template <class Real>
-void PlanStorage<Real>::tabulate_operations() {
-  const auto push_cg = [&](int j1, int k, int j2, int k2, int j, double factor) {
-    const int shift = (j1 + j2 - j) / 2;
-    cg_.push_back(static_cast<Real>(factor * clebsch_gordan(j1, k, j2, k2, j, k + k2 - shift)));
-  };
-  for (int j1 = 0; j1 <= plan_.twojmax; ++j1)
-    for (int j2 = 0; j2 <= j1; ++j2) {
-      const auto levels = levels_of(plan_.twojmax, j1, j2);
-      const int S = j1 + j2;
-      std::vector<int> column_cg(S + 1), n_at(S + 1);
-      for (int s = 0; s <= S; ++s) {
-        n_at[s] = n_levels_at(levels, S, s);
-        column_cg[s] = static_cast<int>(cg_.size());
-        for (int a = std::max(0, s - j2); a <= std::min(j1, s); ++a)
-          for (int t = 0; t < n_at[s]; ++t) push_cg(j1, a, j2, s - a, levels[t], 1.0);
-      }
-      for (int e1 = 0; e1 < n_channels_; ++e1)
-        for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
-          const int first_product = first_product_[block(e1, j1, e2, j2)];
-          // Two equal factors: rows k and sb − k give the same products, so half of them count twice.
-          const bool swaps = j1 == j2 && e1 == e2;
-          for (int sb = 0; 2 * sb <= S; ++sb) {
-            const int k_first = std::max(0, sb - j2), k_last = swaps ? sb / 2 : std::min(j1, sb);
-            const int row_cg = static_cast<int>(cg_.size());
-            for (int k = k_first; k <= k_last; ++k)
-              for (int t = 0; t < n_at[sb]; ++t)
-                push_cg(j1, k, j2, sb - k, levels[t], swaps && 2 * k != sb ? 2.0 : 1.0);
-            // Columns beyond the middle of the middle row are redundant.
-            for (int s = 0; s <= (2 * sb == S ? sb : S); ++s) {
-              const int n_levels = std::min(n_at[sb], n_at[s]);
-              const int a_first = std::max(0, s - j2), a_last = std::min(j1, s);
-              const int n_parts = (n_levels + kMaxCoupledLevels - 1) / kMaxCoupledLevels;
-              for (int part = 0; part < n_parts; ++part) {
-                const int t_first = part * n_levels / n_parts, t_last = (part + 1) * n_levels / n_parts;
-                CouplingOp op{};
-                op.u1 = e1 * plan_.n_full + full_level(j1) + k_first * (j1 + 1) + a_first;
-                op.u2 = e2 * plan_.n_full + full_level(j2) + (sb - k_first) * (j2 + 1) + s - a_first;
-                op.stride1 = j1 + 1;
-                op.stride2 = j2 + 1;
-                op.product = first_product + t_first;
-                op.n_rows = k_last - k_first + 1;
-                op.n_columns = a_last - a_first + 1;
-                op.n_levels = t_last - t_first;
-                op.row_cg = row_cg + t_first;
-                op.row_cg_stride = n_at[sb];
-                op.column_cg = column_cg[s] + t_first;
-                op.column_cg_stride = n_at[s];
-                for (int t = t_first; t < t_last; ++t) {
-                  const int j = levels[t], shift = (S - j) / 2;
-                  const int element = (sb - shift) * (j + 1) + s - shift;
-                  op.target[t - t_first] = static_cast<std::uint16_t>(half_level(j) + element);
-                  op.n_descriptors += j >= j1;
-                }
-                ops_.push_back(op);
-              }
-            }
-          }
-        }
-    }
-  const auto shape = [](const CouplingOp& op) {
-    return std::pair(op.n_levels, op.n_columns <= kMaxUnrolledColumns ? op.n_columns : 0);
-  };
-  std::stable_sort(ops_.begin(), ops_.end(),
-                   [&](const CouplingOp& x, const CouplingOp& y) { return shape(x) < shape(y); });
-  for (int i = 0; i < static_cast<int>(ops_.size()); ++i) {
-    const auto [n_levels, n_columns] = shape(ops_[i]);
-    if (i == 0 || shape(ops_[i - 1]) != shape(ops_[i])) groups_.push_back({n_levels, n_columns, i, i});
-    groups_.back().last = i + 1;
-  }
-  plan_.cg = cg_.data();
-  plan_.ops = ops_.data();
-  plan_.groups = groups_.data();
-  plan_.n_groups = static_cast<int>(groups_.size());
 }
 
 template <class Real>

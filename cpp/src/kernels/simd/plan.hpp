@@ -5,36 +5,13 @@
 // standard library (see layout.hpp); `PlanStorage` owns them.
 
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
-#include "kernels/simd/layout.hpp"
+#include "kernels/simd/coupling.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/snap_params.hpp"
 
 namespace mliuq::simd {
-
-/// One element (row, column) of the products Z^j = u_{j1} × u_{j2} of a few neighbouring levels j at once: a double sum
-/// over rows and columns of u_{j1}, whose products all levels share. Offsets count complex elements. Small, because
-/// every block of atoms reads the whole list: 11,000 operations at 2J = 14.
-struct CouplingOp {
-  std::int32_t u1, u2;             ///< first factors in the full plane; u1 walks up, u2 down
-  std::int32_t row_cg, column_cg;  ///< coefficients [row][level] and [column][level]
-  std::int32_t product;            ///< of the first level; that of level t is t further on
-  std::uint8_t stride1, stride2;   ///< from row to row
-  std::uint8_t row_cg_stride, column_cg_stride;
-  std::uint8_t n_rows, n_columns;           ///< of the double sum
-  std::uint8_t n_levels;                    ///< levels served, at most kMaxCoupledLevels, descending j
-  std::uint8_t n_descriptors;               ///< the first so many levels have j ≥ j1: their Z makes a B
-  std::uint16_t target[kMaxCoupledLevels];  ///< of the element in the half plane, by level
-};
-static_assert(2 * kMaxTwojmax <= 255 && half_level(kMaxTwojmax + 1) <= 65535, "an operation is small");
-
-/// Neighbouring operations of one shape, run by one instance of the loops.
-struct CouplingGroup {
-  int n_levels, n_columns;
-  int first, last;
-};
 
 /// Z^j of one (κ j1, λ j2): where it lies in the store.
 struct Product {
@@ -64,7 +41,10 @@ struct Plan {
   const Real* to_u;   ///< [n_half], takes v of the recursion to u
   const Real* share;  ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
   const Real* to_v;   ///< [n_half], to_u · share: takes Y or Z to what is dotted with v
-  const Real* cg;     ///< coefficients of all operations
+  const Real* root;   ///< [first_column(twojmax + 1)], √binom(j, m), of every column m of every level
+  const Real* inverse_root;
+  const Real* fall;  ///< the same, √((j − m)!/m!)
+  const Real* cg;    ///< coefficients of all operations
   const CouplingOp* ops;
   const CouplingGroup* groups;
   int n_groups;
@@ -98,7 +78,6 @@ class PlanStorage {
   void tabulate_scales();
   void tabulate_products();
   void tabulate_components();
-  void tabulate_operations();
   void tabulate_weights(const EnergyModel& model);
   int product_index(int e1, int j1, int e2, int j2, int j) const;
   std::size_t block(int e1, int j1, int e2, int j2) const;
@@ -107,10 +86,10 @@ class PlanStorage {
   int n_channels_;
   int n_triples_;
   Plan<Real> plan_{};
-  std::vector<Real> to_u_, share_, to_v_, cg_, descriptor_scale_, linear_, matrix_, product_weight_;
+  std::vector<Real> to_u_, share_, to_v_, root_, inverse_root_, fall_, descriptor_scale_, linear_, matrix_,
+      product_weight_;
   std::vector<double> shift_, constant_, shifted_constant_;
-  std::vector<CouplingOp> ops_;
-  std::vector<CouplingGroup> groups_;
+  Coupling<Real> coupling_;
   std::vector<Product> products_;
   std::vector<int> first_product_;  // [n_channels][twojmax + 1][n_channels][twojmax + 1]: first product of (κ j1, λ j2)
   std::vector<int> first_term_, level_products_, first_of_level_, component_of_, store_offset_;

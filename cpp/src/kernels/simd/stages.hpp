@@ -7,7 +7,7 @@
 //   pack      lists → slots                      (pack.hpp, ordinary code)
 //   geometry  slots → rotations, switching
 //   density   slots → U, half plane, unscaled
-//   expand    U → full plane; half plane weighted for sums
+//   expand    U → images of the full plane; half plane weighted for sums
 //   couple    U → Y with the weights of a linear model folded in, optionally B on the way
 //   store     U → all Z;  describe: Z → B;  respond: B → e, ∂e/∂B;  fold: Z → Y
 //   energy    U, Y → e of a linear model with one channel
@@ -40,7 +40,7 @@ struct Block {
   Real* forces;           ///< [slot][3], ∂e/∂r of the neighbour
   Real* virial;           ///< [6], Voigt, −Σ_slots r ⊗ ∂e/∂r
   Real* U_half;           ///< [channel][n_half] complex
-  Real* U_full;           ///< [channel][n_full] complex
+  Real* images;           ///< [channel][kImages][n_full] complex
   Real* Y;                ///< [channel][n_half] complex
   Real* ladder;           ///< [channel][n_half][4] complex
   Real* Z;                ///< [n_stored] complex

@@ -44,7 +44,7 @@ SimdWorkspace<Real>::SimdWorkspace(const Plan<Real>& plan, int lanes_of_kernel)
   const std::size_t channels = plan.n_channels;
   allocate(fixed_, lanes, [&](Pieces<Real>& pieces) {
     block.U_half = pieces.take(2 * channels * plan.n_half);
-    block.U_full = pieces.take(2 * channels * plan.n_full);
+    block.images = pieces.take(2 * channels * kImages * plan.n_full);
     block.Y = pieces.take(2 * channels * plan.n_half);
     block.ladder = pieces.take(8 * channels * plan.n_half);
     block.B = pieces.take(plan.n_components);

@@ -1,9 +1,8 @@
 #pragma once
 
-// Scratch of one thread. At 2J = 8 with 26 neighbours, eight lanes of double: U 20 KB, full U 36 KB, Y 20 KB, ladder
-// 80 KB, slots 85 KB, lists 4 KB; and where products are stored (quadratic models, chemflag, derivatives) Z 298 KB,
-// with derivatives another 150 KB. Sixteen lanes of float take the same. Aligned vectors only: nothing is allocated by
-// hand.
+// Scratch of one thread. At 2J = 8 with 26 neighbours, eight lanes of double: U 20 KB, its images 146 KB, Y 20 KB,
+// ladder 80 KB, slots 85 KB, lists 4 KB; and where products are stored (quadratic models, derivatives) Z 298 KB, with
+// derivatives another 150 KB. Sixteen lanes of float take the same. Aligned vectors only: nothing is allocated by hand.
 
 #include <cstddef>
 #include <vector>

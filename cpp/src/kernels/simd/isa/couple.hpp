@@ -1,51 +1,83 @@
 #pragma once
 
-// Products Z = Σ Σ C C u1 u2 (plan.cpp says of what) and what becomes of each: added to the Y of every channel with a
-// fixed weight, dotted with their densities into B, or stored.
+// Products Z = Σ Σ C C u1 u2 (coupling.hpp says of what) and what becomes of each: added to the Y of every channel with
+// a fixed weight, dotted with their densities into B, or stored.
 
 #include "kernels/simd/isa/density.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
-/// One operation: the products are formed once and feed `Levels` levels. Columns 0: their number is known at run time.
-template <int Levels, int Columns, class Real>
-MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<Real>* U, Vector<Real>* re,
+/// One operation: the products are formed once and feed `Levels` levels. The lowest `Free` of them are sums without
+/// coefficients: running sums of the products with alternating signs, running sums of those and so on. Columns 0: their
+/// number is known at run time.
+template <int Levels, int Columns, int Free, class Real>
+MLIUQ_INLINE void double_sum(const CouplingOp& op, const Real* cg, const Vector<Real>* images, Vector<Real>* re,
                              Vector<Real>* im) {
   using V = Vector<Real>;
-  const V* row1 = U + 2 * op.u1;
-  const V* row2 = U + 2 * op.u2;
-  const Real* row_cg = cg + op.row_cg;
+  constexpr int multiplied = Levels - Free, lowest = Levels - 1;
+  const V* row1 = images + 2 * std::size_t(op.u1);
+  const V* row2 = images + 2 * std::size_t(op.u2);
+  const std::size_t stride1 = 2 * std::size_t(op.stride1), stride2 = 2 * std::size_t(op.stride2);
+  const Real* row_cg = cg + op.outer_cg;
+  const Real* header = cg + op.inner_cg;
   const int n_columns = Columns > 0 ? Columns : op.n_columns;
   MLIUQ_UNROLL
   for (int t = 0; t < Levels; ++t) re[t] = im[t] = V{};
-  for (int k = 0; k < op.n_rows; ++k) {
+  int k = op.n_rows;
+  do {
     V sum_re[Levels], sum_im[Levels];
     MLIUQ_UNROLL
     for (int t = 0; t < Levels; ++t) sum_re[t] = sum_im[t] = V{};
     const V *u1 = row1, *u2 = row2;
-    const Real* column_cg = cg + op.column_cg;
+    const Real* column_cg = header + kSumHeader;
     _Pragma("GCC unroll 9") for (int a = 0; a < n_columns; ++a) {
       const V a_re = in_register(u1[0]), a_im = in_register(u1[1]);
       const V b_re = in_register(u2[0]), b_im = in_register(u2[1]);
-      const V product_re = a_re * b_re - a_im * b_im;
-      const V product_im = a_re * b_im + a_im * b_re;
-      MLIUQ_UNROLL
-      for (int t = 0; t < Levels; ++t) {
-        sum_re[t] += column_cg[t] * product_re;
-        sum_im[t] += column_cg[t] * product_im;
+      if constexpr (Levels == 1 && Free == 1) {
+        // Alone it needs no product of its own: four instructions, not six, where sums have no units to themselves.
+        sum_re[0] = (a_re * b_re - sum_re[0]) - a_im * b_im;
+        sum_im[0] = (a_re * b_im - sum_im[0]) + a_im * b_re;
+      } else {
+        const V product_re = a_re * b_re - a_im * b_im;
+        const V product_im = a_re * b_im + a_im * b_re;
+        MLIUQ_UNROLL
+        for (int t = 0; t < multiplied; ++t) {
+          sum_re[t] += column_cg[t] * product_re;
+          sum_im[t] += column_cg[t] * product_im;
+        }
+        V running_re = product_re, running_im = product_im;
+        MLIUQ_UNROLL
+        for (int d = 0; d < Free; ++d) {
+          running_re = sum_re[lowest - d] = running_re - sum_re[lowest - d];
+          running_im = sum_im[lowest - d] = running_im - sum_im[lowest - d];
+        }
       }
       u1 += 2;
       u2 -= 2;
-      column_cg += op.column_cg_stride;
+      column_cg += multiplied;
+    }
+    MLIUQ_UNROLL
+    for (int d = Free - 1; d > 0; --d) {
+      MLIUQ_UNROLL
+      for (int e = 0; e < d; ++e) {
+        sum_re[lowest - d] += header[running_share(d, e)] * sum_re[lowest - e];
+        sum_im[lowest - d] += header[running_share(d, e)] * sum_im[lowest - e];
+      }
     }
     MLIUQ_UNROLL
     for (int t = 0; t < Levels; ++t) {
       re[t] += row_cg[t] * sum_re[t];
       im[t] += row_cg[t] * sum_im[t];
     }
-    row1 += 2 * op.stride1;
-    row2 -= 2 * op.stride2;
-    row_cg += op.row_cg_stride;
+    row1 += stride1;
+    row2 -= stride2;
+    row_cg += op.outer_cg_stride;
+  } while (--k > 0);
+  MLIUQ_UNROLL
+  for (int t = 0; t < Levels; ++t) {
+    const Real* scale = header + 2 * (t < multiplied ? 0 : lowest - t);
+    re[t] *= scale[op.negate_re];
+    im[t] *= scale[op.negate_im];
   }
 }
 
@@ -55,7 +87,7 @@ MLIUQ_INLINE void add_to_Y(const CouplingOp& op, const Real* weights, const Vect
   MLIUQ_UNROLL
   for (int t = 0; t < Levels; ++t) {
     const Real weight = weights[op.product + t];
-    Vector<Real>* y = Y + 2 * op.target[t];
+    Vector<Real>* y = Y + 2 * std::size_t(op.target[t]);
     y[0] += weight * re[t];
     y[1] += weight * im[t];
   }
@@ -68,7 +100,7 @@ MLIUQ_INLINE void add_to_B(const CouplingOp& op, const int* components, const Ve
   MLIUQ_UNROLL
   for (int t = 0; t < Levels; ++t) {
     if (t >= op.n_descriptors) break;
-    const Vector<Real>* u = U + 2 * op.target[t];
+    const Vector<Real>* u = U + 2 * std::size_t(op.target[t]);
     B[components[op.product + t]] += u[0] * re[t] + u[1] * im[t];
   }
 }
@@ -126,13 +158,13 @@ struct AllChannels {
   }
 };
 
-template <int Levels, int Columns, class Real, class Destination>
-[[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
-                                 const Destination& destination) {
+template <int Levels, int Columns, int Free, class Real, class Destination>
+[[gnu::noinline]] void run_group(const CouplingOp* first, const CouplingOp* last, const Real* cg,
+                                 const Vector<Real>* images, const Destination& destination) {
   const Destination local = destination;
   for (const CouplingOp* op = first; op != last; ++op) {
     Vector<Real> re[Levels], im[Levels];
-    double_sum<Levels, Columns, Real>(*op, cg, U, re, im);
+    double_sum<Levels, Columns, Free, Real>(*op, cg, images, re, im);
     local.template put<Levels>(*op, re, im);
   }
 }
@@ -143,63 +175,65 @@ template <int Levels, int Columns>
 inline constexpr int unrolled_columns = Columns<Levels || Columns> kMaxUnrolledColumns ? 0 : Columns;
 
 template <int Levels, class Real, class Destination>
-void run_shape(int n_columns, const CouplingOp* first, const CouplingOp* last, const Real* cg, const Vector<Real>* U,
+void run_shape(const CouplingGroup& group, const CouplingOp* ops, const Real* cg, const Vector<Real>* images,
                const Destination& destination) {
+  constexpr int free = Levels < kFreeLevels ? Levels : kFreeLevels;
+  const CouplingOp *first = ops + group.first, *last = ops + group.last;
+  if (group.n_free == 0) return run_group<Levels, 0, 0>(first, last, cg, images, destination);
   static_assert(kMaxUnrolledColumns <= 9, "one case per length");
-  switch (n_columns) {
+  switch (group.n_columns) {
     case 1:
-      return run_group<Levels, unrolled_columns<Levels, 1>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 1>, free>(first, last, cg, images, destination);
     case 2:
-      return run_group<Levels, unrolled_columns<Levels, 2>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 2>, free>(first, last, cg, images, destination);
     case 3:
-      return run_group<Levels, unrolled_columns<Levels, 3>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 3>, free>(first, last, cg, images, destination);
     case 4:
-      return run_group<Levels, unrolled_columns<Levels, 4>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 4>, free>(first, last, cg, images, destination);
     case 5:
-      return run_group<Levels, unrolled_columns<Levels, 5>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 5>, free>(first, last, cg, images, destination);
     case 6:
-      return run_group<Levels, unrolled_columns<Levels, 6>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 6>, free>(first, last, cg, images, destination);
     case 7:
-      return run_group<Levels, unrolled_columns<Levels, 7>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 7>, free>(first, last, cg, images, destination);
     case 8:
-      return run_group<Levels, unrolled_columns<Levels, 8>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 8>, free>(first, last, cg, images, destination);
     case 9:
-      return run_group<Levels, unrolled_columns<Levels, 9>>(first, last, cg, U, destination);
+      return run_group<Levels, unrolled_columns<Levels, 9>, free>(first, last, cg, images, destination);
     default:
-      return run_group<Levels, 0>(first, last, cg, U, destination);
+      return run_group<Levels, 0, free>(first, last, cg, images, destination);
   }
 }
 
 template <class Real, class Destination>
 void run_operations(const Plan<Real>& plan, const Block<Real>& block, const Destination& destination) {
-  const Vector<Real>* U = vectors(block.U_full);
+  const Vector<Real>* images = vectors(block.images);
   static_assert(kMaxCoupledLevels == 8, "one case per number of levels");
   for (const CouplingGroup* group = plan.groups; group != plan.groups + plan.n_groups; ++group) {
-    const CouplingOp *first = plan.ops + group->first, *last = plan.ops + group->last;
     switch (group->n_levels) {
       case 1:
-        run_shape<1>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<1>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 2:
-        run_shape<2>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<2>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 3:
-        run_shape<3>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<3>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 4:
-        run_shape<4>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<4>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 5:
-        run_shape<5>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<5>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 6:
-        run_shape<6>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<6>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 7:
-        run_shape<7>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<7>(*group, plan.ops, plan.cg, images, destination);
         break;
       case 8:
-        run_shape<8>(group->n_columns, first, last, plan.cg, U, destination);
+        run_shape<8>(*group, plan.ops, plan.cg, images, destination);
         break;
     }
   }

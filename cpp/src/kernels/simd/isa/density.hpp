@@ -1,6 +1,7 @@
 #pragma once
 
-// The density of each channel, U = Σ_slots s u + self, first as v in the half plane, then as u in the full plane.
+// The density of each channel, U = Σ_slots s u + self, first as v in the half plane, then as images of u in the full
+// plane.
 
 #include "kernels/simd/isa/recursion.hpp"
 
@@ -41,36 +42,56 @@ void density(const Plan<Real>& plan, const Block<Real>& block) {
   }
 }
 
-/// v → u, plus the central atom's own 1 on the diagonal. The half plane is left multiplied by its share of a sum over
-/// the full plane, so that Re Σ conj(U) Z needs no weights.
+/// An element of u and the one it determines, (−1)^{ma−mb} conj(u).
+template <class Real>
+struct MirroredElement {
+  Vector<Real> re, im, mirror_re, mirror_im;
+
+  MLIUQ_INLINE void put(Vector<Real>* level, int element, int mirror, Real factor, Real mirror_factor) const {
+    level[2 * element] = factor * re;
+    level[2 * element + 1] = factor * im;
+    level[2 * mirror] = mirror_factor * mirror_re;
+    level[2 * mirror + 1] = mirror_factor * mirror_im;
+  }
+};
+
+/// v → u, plus the central atom's own 1 on the diagonal, as images of the full plane. The half plane is left multiplied
+/// by its share of a sum over the full plane, so that Re Σ conj(U) Z needs no weights.
 template <class Real>
 void expand(const Plan<Real>& plan, const Block<Real>& block) {
   using V = Vector<Real>;
   for (int channel = 0; channel < plan.n_channels; ++channel) {
     V* half = vectors(block.U_half) + 2 * plan.n_half * channel;
-    V* full = vectors(block.U_full) + 2 * plan.n_full * channel;
+    V* images = vectors(block.images) + 2 * kImages * plan.n_full * channel;
     const bool has_self = !plan.chem || plan.wselfall || channel == block.species;
     const Real self = has_self ? 1 : 0;
-    for (int j = 0; j <= plan.twojmax; ++j)
+    for (int j = 0; j <= plan.twojmax; ++j) {
+      const Real* root = plan.root + first_column(j);
+      const Real* inverse_root = plan.inverse_root + first_column(j);
+      const Real* fall = plan.fall + first_column(j);
+      V* level = images + 2 * full_level(j);
+      const int n = j + 1, last_element = n * n - 1, image = 2 * plan.n_full;
       for (int mb = 0; 2 * mb <= j; ++mb) {
-        const int h = half_level(j) + mb * (j + 1);
+        const int h = half_level(j) + mb * n;
         V* row = half + 2 * h;
-        V* to = full + 2 * (full_level(j) + mb * (j + 1));
-        V* mirror = full + 2 * (full_level(j) + (j - mb) * (j + 1) + j);
         const int last = 2 * mb == j ? mb : j;
         Real sign = mb % 2 ? -1 : 1;
-        for (int ma = 0; ma <= last; ++ma, row += 2, to += 2, mirror -= 2, sign = -sign) {
+        for (int ma = 0; ma <= last; ++ma, row += 2, sign = -sign) {
           V re = row[0] * plan.to_u[h + ma];
           const V im = row[1] * plan.to_u[h + ma];
           if (ma == mb) re += self;
-          mirror[0] = sign * re;
-          mirror[1] = -sign * im;
-          to[0] = re;
-          to[1] = im;
+          const MirroredElement<Real> u{re, im, sign * re, -sign * im};
+          const int element = mb * n + ma, mirror = last_element - element;
+          const int turned = ma * n + mb, turned_mirror = last_element - turned;
+          u.put(level + kRoot * image, element, mirror, root[ma], root[ma]);
+          u.put(level + kInverseRoot * image, element, mirror, inverse_root[ma], inverse_root[ma]);
+          u.put(level + kFall * image, element, mirror, fall[ma], fall[j - ma]);
+          u.put(level + kFallTransposed * image, turned, turned_mirror, fall[mb], fall[j - mb]);
           row[0] = re * plan.share[h + ma];
           row[1] = im * plan.share[h + ma];
         }
       }
+    }
   }
 }
 
