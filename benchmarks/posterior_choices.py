@@ -12,6 +12,8 @@ Scores of the inner folds (smaller is better):
 
     prior, metric, rows   ½ ln 2πv + ½ e²/v in nats per row, v the predicted variance, the mean of energies and forces
     alpha                 the same for forces only, v calibrated on the other inner folds
+    source                the same for both, v calibrated on the configurations fitted to: refits without each of so
+                          many folds of them, or left-out residuals
     tails                 references outside the members, relative to what is allowed (energies 0.5 %, forces 1 %), the
                           worse of both kinds; of all that are allowed, the one nearest to a Gaussian wins
 
@@ -30,9 +32,17 @@ from pathlib import Path
 
 import numpy as np
 from mliuq import metrics
-from mliuq.calibration import FORCE_COVERAGE, HeldOut, alpha_by_likelihood, alpha_by_quantile, calibrate, folds_of
+from mliuq.calibration import (
+    FORCE_COVERAGE,
+    HeldOut,
+    alpha_by_likelihood,
+    alpha_by_quantile,
+    calibrate,
+    cross_fitted,
+    folds_of,
+)
 from mliuq.posterior.gaussian import PRIOR_ROWS, TAIL, GaussianSettings, draw_gaussian, fit_gaussian
-from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
+from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, RowSource, SubsetRows
 from mliuq.regression.solver import solve
@@ -48,13 +58,22 @@ ALPHAS: dict[str, Callable[[Floats, Floats, Floats], float]] = {
     "2σ": lambda e, s, f: alpha_by_quantile(e, s, f, coverage=FORCE_COVERAGE[1:]),
     "likelihood": alpha_by_likelihood,
 }
-DEFAULT: Pick = {"prior": PRIOR_ROWS, "metric": 3.0, "rows": 20000, "tails": TAIL, "alpha": "1σ and 2σ"}
+LEFT_OUT = "left-out"
+DEFAULT: Pick = {
+    "prior": PRIOR_ROWS,
+    "metric": 3.0,
+    "rows": 20000,
+    "tails": TAIL,
+    "alpha": "1σ and 2σ",
+    "source": "5 folds",
+}
 CANDIDATES: dict[str, tuple[float | str, ...]] = {
     "prior": (0.1, 0.25, 0.6, 1.5, 4.0, 10.0),  # rows in each direction
     "metric": (0.1, 1.0, 3.0, 10.0, 100.0),  # parts of the metric of the fit
     "rows": (1000, 3000, 8000, 20000),  # per kind
     "tails": (4.0, 5.0, 7.0, 10.0, 20.0, np.inf),  # degrees of freedom
     "alpha": tuple(ALPHAS),
+    "source": (LEFT_OUT, "3 folds", "5 folds", "10 folds"),
 }
 
 
@@ -78,12 +97,25 @@ class Split:
         solution = solve(self.fitted)
         return solution, examine(self.fitted, solution)
 
+    def left_out(self, pick: Pick) -> tuple[LeftOutRows, GaussianSettings]:
+        """What the posterior of a pick is fitted to, and how."""
+        data = left_out_rows(self.fitted, *self.fit, LeftOutSettings(rows_per_kind=int(pick["rows"])))
+        prior = float(pick["prior"]) * data.z.shape[1] / len(data.z)
+        return data, GaussianSettings(prior=prior, fit_metric=float(pick["metric"]))
+
+    def calibration(self, pick: Pick) -> HeldOut:
+        """Rows to calibrate on, none of them held out here."""
+        source = str(pick["source"])
+        if source == LEFT_OUT:
+            return cross_fitted(*self.left_out(pick), seed=SEED)
+        folds = int(source.split()[0])
+        fold = folds_of(self.fitted.table.config, folds, SEED)
+        return HeldOut.joined([Split.of(self.fitted, fold == k).predict(pick)[0] for k in range(folds)], source)
+
     def predict(self, pick: Pick, tails: Sequence[float] = ()) -> tuple[HeldOut, dict[float, np.ndarray]]:
         """Errors, spreads and floors of the rows held out, and which lie outside members of each tail."""
         solution, statistics = self.fit
-        data = left_out_rows(self.fitted, solution, statistics, LeftOutSettings(rows_per_kind=int(pick["rows"])))
-        prior = float(pick["prior"]) * data.z.shape[1] / len(data.z)
-        posterior = fit_gaussian(data, GaussianSettings(prior=prior, fit_metric=float(pick["metric"])))
+        posterior = fit_gaussian(*self.left_out(pick))
         z = self.x @ solution.whitener
         live = self.w * np.sum(z**2, axis=1) > 1e-4 * statistics.leverage.mean()
         error, kind = (self.y - self.x @ solution.theta)[live], self.kind[live]
@@ -127,7 +159,11 @@ class Outer:
         """Score of one candidate on each inner fold."""
         if choice == "tails":
             return np.array([excess(h, outside[float(value)]) for h, outside in self.members])
-        refits = self.refits({**DEFAULT, choice: value})
+        pick = {**DEFAULT, choice: value}
+        refits = self.refits(pick)
+        if choice == "source":
+            stds = [calibrated(h, split.calibration(pick)) for h, split in zip(refits, self.inner, strict=True)]
+            return np.array([gaussian_score(h.error, std, h.kind) for h, std in zip(refits, stds, strict=True)])
         if choice == "alpha":
             return np.array(
                 [
@@ -140,7 +176,7 @@ class Outer:
     def predict(self, pick: Pick) -> Predicted:
         tail = float(pick["tails"])
         held_out, outside = self.whole.predict(pick, [tail])
-        std = calibrated(held_out, HeldOut.joined(self.refits(pick), "refits"), str(pick["alpha"]))
+        std = calibrated(held_out, self.whole.calibration(pick), str(pick["alpha"]))
         return Predicted(held_out.error, np.hypot(held_out.spread, held_out.floor), std, outside[tail], held_out.kind)
 
 
@@ -155,7 +191,7 @@ class Predicted:
     kind: Ints
 
 
-def calibrated(held_out: HeldOut, on: HeldOut, alpha: str) -> Floats:
+def calibrated(held_out: HeldOut, on: HeldOut, alpha: str = str(DEFAULT["alpha"])) -> Floats:
     """Error bars of `held_out` with α from `on`, that of forces by the rule named."""
     found, at = calibrate(on), on.kind == FORCE
     found = replace(found, alpha_force=ALPHAS[alpha](np.abs(on.error[at]), on.spread[at], on.floor[at]))
@@ -249,7 +285,8 @@ def main() -> None:
             predicted[name]["nested"].append(outer.predict(pick))
             print(f"{name} fold {k + 1}: {dict(pick)}", flush=True)
         scores[name] = {c: np.stack([f[c] for f in found], axis=1) for c in grid}  # (candidates, outer, inner)
-        print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+        size = f"{len(sets[name].table)} rows, {sets[name].n_weights} weights"
+        print(f"{name}: {size}, {time.perf_counter() - start:.0f} s", flush=True)
         for choice, values in grid.items():
             against = scores[name][choice] - scores[name][choice][values.index(DEFAULT[choice])]
             error = against.std(axis=(1, 2)) / np.sqrt(against[0].size)

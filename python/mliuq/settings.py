@@ -31,9 +31,10 @@ PosteriorKind = Literal["gaussian", "hypercube", "ensemble"]
 CalibrationSource = Literal["auto", "k-fold", "left-out"]
 
 REFIT_ROWS = 30
-"""Rows for each weight from which left-out residuals calibrate as well as refits do.
+"""Rows for each weight from which left-out residuals calibrate as well as refits do, and some to spare.
 
-On held-out configurations their bars were as wide with 16 and more, 3 % narrower with 8 and 10 % with 5.
+On held-out configurations their bars were as wide with 16 and more, 3 % narrower with 8 and 10 % with 5; nested
+selection (benchmarks/posterior_choices.py) prefers refits with 3.5 rows for each weight, and neither from 5 on.
 """
 REFIT_NUMBERS = 1 << 26
 """Numbers in a design matrix (512 MiB) up to which refits cost little."""
