@@ -48,7 +48,7 @@ struct Scene {
       for (int j2 = 0; j2 <= j1; ++j2)
         for (int e1 = 0; e1 < n_channels; ++e1)
           for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels; ++e2) {
-            first[((e1 * n + j1) * n_channels + e2) * n + j2] = static_cast<int>(products.size());
+            first[pair_index(twojmax, n_channels, e1, j1, e2, j2)] = static_cast<int>(products.size());
             for (int j : coupled_levels(twojmax, j1, j2)) products.push_back({e1, j1, e2, j2, j});
           }
     coupling = tabulate_coupling<double>(twojmax, n_channels, first);

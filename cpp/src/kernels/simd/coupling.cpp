@@ -110,7 +110,7 @@ class Builder {
       op.u2 = offset(e2, image2, pair.j2) + (outer - rows.first) * (pair.j2 + 1) + inner - columns.first;
       op.stride1 = pair.j1 + 1;
       op.stride2 = pair.j2 + 1;
-      op.product = first_product(e1, e2, pair) + t_first;
+      op.product = first_product_[pair_index(twojmax_, n_channels_, e1, pair.j1, e2, pair.j2)] + t_first;
       op.n_rows = (swaps ? outer / 2 : rows.last) - rows.first + 1;
       op.n_columns = columns.count();
       op.negate_re = mirrored && odd;
@@ -128,11 +128,6 @@ class Builder {
                          .n_free = has_lowest ? std::min(n_levels, kFreeLevels) : 0,
                          .op = op});
     }
-  }
-
-  int first_product(int e1, int e2, const Pair& pair) const {
-    const int n = twojmax_ + 1;
-    return first_product_[((e1 * n + pair.j1) * n_channels_ + e2) * n + pair.j2];
   }
 
   int here() const { return static_cast<int>(out_.coefficients.size()); }
@@ -191,7 +186,7 @@ class Builder {
   };
 
   int twojmax_, n_channels_;
-  const std::vector<int>& first_product_;  // see tabulate_coupling
+  const std::vector<int>& first_product_;
   Coupling<Real> out_;
   std::vector<Shaped> shaped_;
   // Of the present pair: offsets of tables by s.

@@ -62,8 +62,12 @@ struct Coupling {
 /// Levels that densities j1 ≥ j2 couple to, descending.
 std::vector<int> coupled_levels(int twojmax, int j1, int j2);
 
-/// `first_product`: where the products (κ j1, λ j2) → j begin, [n_channels][twojmax + 1][n_channels][twojmax + 1] by κ,
-/// j1, λ and j2.
+/// Place of the pair (κ j1, λ j2) in a table [n_channels][twojmax + 1][n_channels][twojmax + 1].
+static constexpr int pair_index(int twojmax, int n_channels, int e1, int j1, int e2, int j2) {
+  return ((e1 * (twojmax + 1) + j1) * n_channels + e2) * (twojmax + 1) + j2;
+}
+
+/// `first_product`: where the products of each pair begin, by pair_index.
 template <class Real>
 Coupling<Real> tabulate_coupling(int twojmax, int n_channels, const std::vector<int>& first_product);
 

@@ -1,13 +1,12 @@
 #include "kernels/simd/plan.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <cstdlib>
 #include <utility>
 
 #include "bispectrum_index.hpp"
 
 namespace mliuq::simd {
+
 template <class Real>
 PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& model)
     : params_(params),
@@ -36,7 +35,6 @@ PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& mode
 
 template <class Real>
 void PlanStorage<Real>::tabulate_scales() {
-  const auto factorial = [](int n) { return std::tgamma(n + 1.0); };
   to_u_.resize(plan_.n_half);
   share_.resize(plan_.n_half);
   to_v_.resize(plan_.n_half);
@@ -44,8 +42,7 @@ void PlanStorage<Real>::tabulate_scales() {
     for (int mb = 0; 2 * mb <= j; ++mb)
       for (int ma = 0; ma <= j; ++ma) {
         const int h = half_level(j) + mb * (j + 1) + ma;
-        to_u_[h] =
-            static_cast<Real>(std::sqrt(factorial(ma) * factorial(j - ma) / (factorial(mb) * factorial(j - mb))));
+        to_u_[h] = static_cast<Real>(image_root(j, mb) / image_root(j, ma));
         share_[h] = 2 * mb < j || ma < mb ? 1 : ma == mb ? Real(0.5) : 0;
         to_v_[h] = to_u_[h] * share_[h];
       }
@@ -64,16 +61,10 @@ void PlanStorage<Real>::tabulate_scales() {
 }
 
 template <class Real>
-std::size_t PlanStorage<Real>::block(int e1, int j1, int e2, int j2) const {
-  const std::size_t n = plan_.twojmax + 1;
-  return ((e1 * n + j1) * n_channels_ + e2) * n + j2;
-}
-
-template <class Real>
 int PlanStorage<Real>::product_index(int e1, int j1, int e2, int j2, int j) const {
   if (j1 == j2 && e1 > e2) std::swap(e1, e2);
   const int top = coupled_levels(plan_.twojmax, j1, j2).front();
-  return first_product_[block(e1, j1, e2, j2)] + (top - j) / 2;
+  return first_product_[pair_index(plan_.twojmax, n_channels_, e1, j1, e2, j2)] + (top - j) / 2;
 }
 
 template <class Real>
@@ -85,7 +76,7 @@ void PlanStorage<Real>::tabulate_products() {
     for (int j2 = 0; j2 <= j1; ++j2)
       for (int e1 = 0; e1 < n_channels_; ++e1)
         for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
-          first_product_[block(e1, j1, e2, j2)] = static_cast<int>(products_.size());
+          first_product_[pair_index(plan_.twojmax, n_channels_, e1, j1, e2, j2)] = static_cast<int>(products_.size());
           for (int j : coupled_levels(plan_.twojmax, j1, j2)) {
             products_.push_back({.j = j, .stored = stored, .j1 = j1});
             store_offset_.push_back(stored - half_level(j));

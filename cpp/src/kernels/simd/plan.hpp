@@ -80,7 +80,6 @@ class PlanStorage {
   void tabulate_components();
   void tabulate_weights(const EnergyModel& model);
   int product_index(int e1, int j1, int e2, int j2, int j) const;
-  std::size_t block(int e1, int j1, int e2, int j2) const;
 
   SnapParams params_;
   int n_channels_;
@@ -91,7 +90,7 @@ class PlanStorage {
   std::vector<double> shift_, constant_, shifted_constant_;
   Coupling<Real> coupling_;
   std::vector<Product> products_;
-  std::vector<int> first_product_;  // [n_channels][twojmax + 1][n_channels][twojmax + 1]: first product of (κ j1, λ j2)
+  std::vector<int> first_product_;  // of each pair, by pair_index
   std::vector<int> first_term_, level_products_, first_of_level_, component_of_, store_offset_;
   std::vector<WeightTerm<Real>> terms_;
   std::vector<DescriptorDot> dots_;
