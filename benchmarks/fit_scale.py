@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 def fit_with_mliuq(n_configs: int, changes: dict[str, Any]) -> dict[str, Any]:
-    from mliuq.fitting import run_fit
+    from mliuq.fitting.fit import run_fit
     from synthetic_metal import make
 
     structures = make(n_configs)
@@ -59,8 +59,8 @@ def fit_with_mliuq(n_configs: int, changes: dict[str, Any]) -> dict[str, Any]:
 
 def fit_with_popsregression(n_configs: int, changes: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
+    from mliuq.fitting.settings import FitSettings
     from mliuq.regression.problem import build_rows, snap_params
-    from mliuq.settings import FitSettings
     from popsregression import POPSRegression
     from synthetic_metal import make
 

@@ -31,8 +31,9 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mliuq import metrics
-from mliuq.calibration import (
+from mliuq.fitting.settings import SnapSettings
+from mliuq.judging import metrics
+from mliuq.posterior.calibration import (
     FORCE_COVERAGE,
     HeldOut,
     alpha_by_likelihood,
@@ -46,7 +47,6 @@ from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, RowSource, SubsetRows
 from mliuq.regression.solver import solve
-from mliuq.settings import SnapSettings
 from posteriors import MEMBERS, SEED, load
 
 ALLOWED = {ENERGY: 0.005, FORCE: 0.01}  # share of references outside the members

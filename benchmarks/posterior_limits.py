@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
-from mliuq import metrics
-from mliuq.calibration import alpha_by_likelihood, alpha_by_quantile, folds_of
+from mliuq.judging import metrics
+from mliuq.posterior.calibration import alpha_by_likelihood, alpha_by_quantile, folds_of
 from mliuq.posterior.gaussian import fit_gaussian
 from mliuq.posterior.left_out import left_out_rows
 from mliuq.readers import read_structures

@@ -28,9 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mliuq import metrics
-from mliuq.calibration import HeldOut, calibrate, cross_fitted
+from mliuq.fitting.settings import PosteriorSettings, SnapSettings
+from mliuq.judging import metrics
 from mliuq.posterior.baselines import bag, rescale_to_residuals
+from mliuq.posterior.calibration import HeldOut, calibrate, cross_fitted
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.gaussian import draw_gaussian, fit_gaussian
@@ -44,7 +45,6 @@ from mliuq.regression.problem import build_rows, snap_params
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats
 from mliuq.regression.solver import Solution, solve
 from mliuq.regression.weights import WeightSettings
-from mliuq.settings import PosteriorSettings, SnapSettings
 from numpy.typing import NDArray
 
 MEMBERS = 500

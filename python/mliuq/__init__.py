@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
-    from mliuq.bispectrum import descriptors
-    from mliuq.calculator import MLIUQCalculator
-    from mliuq.fitting import fit
+    from mliuq.ase.calculator import MLIUQCalculator
+    from mliuq.descriptor.bispectrum import descriptors
+    from mliuq.descriptor.params import SnapParams
+    from mliuq.fitting.fit import fit
     from mliuq.model import Model
-    from mliuq.params import SnapParams
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "MLIUQCalculator": "mliuq.calculator",
-    "Model": "mliuq.model",
-    "SnapParams": "mliuq.params",
-    "descriptors": "mliuq.bispectrum",
-    "fit": "mliuq.fitting",
+    "MLIUQCalculator": "mliuq.ase.calculator",
+    "Model": "mliuq.model.model",
+    "SnapParams": "mliuq.descriptor.params",
+    "descriptors": "mliuq.descriptor.bispectrum",
+    "fit": "mliuq.fitting.fit",
 }
 
 __all__ = ["MLIUQCalculator", "MliuqError", "Model", "SnapParams", "__version__", "descriptors", "fit"]

@@ -19,7 +19,7 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, FIRE
 from ase.stress import voigt_6_to_full_3x3_stress
 from mliuq import MLIUQCalculator, MliuqError, Model
-from mliuq.neighbours import Neighbours
+from mliuq.descriptor.neighbours import Neighbours
 from systems import PARAMS, random_atoms, random_model, structure
 
 PLAIN = {"energy", "free_energy", "energies", "forces", "stress", "stresses"}

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from finite_differences import check_forces, check_gradient, check_stress
 from mliuq import MLIUQCalculator, Model, SnapParams
-from mliuq.bispectrum import descriptors, design_rows
+from mliuq.descriptor.bispectrum import descriptors, design_rows
 from systems import CELLS, PARAMS, random_atoms, random_model, structure
 
 

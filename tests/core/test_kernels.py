@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from mliuq import SnapParams
 from mliuq.core import Descriptor, available_kernels
-from mliuq.neighbours import pack
+from mliuq.descriptor.neighbours import pack
 from systems import PARAMS, random_atoms, random_model, structure
 
 VECTOR_KERNELS = [name for name in available_kernels() if name != "reference"]

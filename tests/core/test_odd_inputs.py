@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from mliuq import MLIUQCalculator, MliuqError, Model, SnapParams, descriptors
-from mliuq.bispectrum import design_rows
+from mliuq.descriptor.bispectrum import design_rows
 from systems import PARAMS, random_model, structure
 
 

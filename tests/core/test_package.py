@@ -12,7 +12,8 @@ import pytest
 def test_names_stay_what_they_are_whatever_was_imported_before() -> None:
     """A module of the package with the name of a public function would take its place once it is imported."""
     code = (
-        "import mliuq.fitting, mliuq.bispectrum, mliuq.calculator, mliuq.model, mliuq.params, mliuq\n"
+        "import mliuq.ase.calculator, mliuq.descriptor.bispectrum, mliuq.descriptor.params, mliuq.fitting.fit\n"
+        "import mliuq.model.model\n"
         "for name in mliuq.__all__:\n"
         "    assert name == '__version__' or callable(getattr(mliuq, name)), name"
     )

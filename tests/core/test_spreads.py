@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from mliuq import MLIUQCalculator, MliuqError, Model, descriptors
-from mliuq.neighbours import pack
-from mliuq.zbl import evaluate as zbl_energy
+from mliuq.descriptor.neighbours import pack
+from mliuq.descriptor.zbl import evaluate as zbl_energy
 from systems import PARAMS, random_model, structure
 
 # (descriptor, members): P < M and P > M, where the second moment is kept as one factor or the other; one member; and

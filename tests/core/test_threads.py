@@ -10,7 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from mliuq import Model, SnapParams
-from mliuq.neighbours import pack
+from mliuq.descriptor.neighbours import pack
 from systems import random_model
 
 ALL = {"spreads": True, "committee": True, "extrapolation": True, "atom_virials": True}

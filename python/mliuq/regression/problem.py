@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from mliuq import zbl as repulsion
-from mliuq.bispectrum import design_rows
+from mliuq.descriptor import zbl as repulsion
+from mliuq.descriptor.bispectrum import design_rows
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
-from mliuq.params import SnapParams
+from mliuq.fitting.settings import SnapSettings, SolverSettings
 from mliuq.regression.computed import ComputedRows, fingerprint
 from mliuq.regression.distributed import Team
 from mliuq.regression.row_cache import DiskRows, MemoryRows
 from mliuq.regression.rows import RowSource
 from mliuq.regression.targets import Keys, Targets, describe, read_targets
 from mliuq.regression.weights import WeightSettings, row_weights
-from mliuq.settings import SnapSettings, SolverSettings
 
 #: Weight of a given one-body energy relative to all energies together: it is met to this accuracy, and costs no digits.
 _OVERWHELMING = 1e10

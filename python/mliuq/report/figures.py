@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mliuq import metrics
+from mliuq.judging import metrics
 from mliuq.report.predictions import Predictions
 from mliuq.report.theme import BAND, CALIBRATED, GRID, INK, MUTED, RAW
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mliuq import metrics
+from mliuq.judging import metrics
 from mliuq.report.predictions import Predictions, labels_of
 
 #: Rows a class needs before ratios such as rms z say anything.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
-from mliuq.metrics import informative
+from mliuq.judging.metrics import informative
 from mliuq.model import Model
 from mliuq.posterior.predict import predict as posterior_predict
 from mliuq.regression.distributed import Progress
@@ -60,7 +60,7 @@ class Predictions:
 
     @property
     def error(self) -> Array:
-        """Reference minus prediction, the sign of `mliuq.metrics`."""
+        """Reference minus prediction, the sign of `mliuq.judging.metrics`."""
         return self.y - self.prediction
 
     @property
@@ -70,7 +70,7 @@ class Predictions:
 
     @property
     def envelope(self) -> tuple[Array, Array]:
-        """Smallest and largest member minus the best fit, as `mliuq.metrics.summarize` takes it."""
+        """Smallest and largest member minus the best fit, as `mliuq.judging.metrics.summarize` takes it."""
         return self.lower - self.prediction, self.upper - self.prediction
 
 

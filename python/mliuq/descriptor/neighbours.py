@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from mliuq.core import PackedStructure
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
-from mliuq.params import SnapParams
 
 _CLOSEST = 1e-3  # Å; nearer than this two atoms are one atom given twice
 _THINNEST = 0.1  # Å; a periodic cell thinner than this puts every atom on top of its own image

@@ -13,26 +13,26 @@ import numpy as np
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
-from mliuq.bispectrum import descriptors
-from mliuq.calibration import HeldOut, calibrate
+from mliuq.descriptor.bispectrum import descriptors
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
-from mliuq.errortable import ErrorLine, error_table
-from mliuq.metrics import informative
+from mliuq.fitting.provenance import provenance
+from mliuq.fitting.settings import FitSettings
+from mliuq.judging.errortable import ErrorLine, error_table
+from mliuq.judging.metrics import informative
 from mliuq.model import Model
-from mliuq.params import SnapParams
 from mliuq.posterior.build import Posterior, build_posterior
+from mliuq.posterior.calibration import HeldOut, calibrate
 from mliuq.posterior.extrapolation import atomic_rows, select_active_sets
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions, predict
 from mliuq.posterior.refits import RefitSettings, refitted
-from mliuq.provenance import provenance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
 from mliuq.regression.problem import build_rows, isolated_atom_energies, kept_rows, snap_params, split
 from mliuq.regression.rows import KINDS, Floats, RowSource
 from mliuq.regression.solver import Solution, solve
 from mliuq.regression.weights import WeightSettings
-from mliuq.settings import FitSettings
 
 log = logging.getLogger(__name__)
 

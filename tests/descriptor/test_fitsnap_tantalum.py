@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read
-from mliuq import SnapParams, zbl
-from mliuq.bispectrum import design_rows
+from mliuq import SnapParams
+from mliuq.descriptor import zbl
+from mliuq.descriptor.bispectrum import design_rows
 
 PARAMS = SnapParams(("Ta",), twojmax=6, rcutfac=4.67637, bzeroflag=False)
 ZBL = (4.0, 4.8)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from mliuq import MLIUQCalculator, MliuqError, Model
 from mliuq.core import Potential, read_model_file
-from mliuq.neighbours import pack
+from mliuq.descriptor.neighbours import pack
 from safetensors.numpy import save_file
 from safetensors_parts import join, split
 from systems import PARAMS, random_model, structure

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mliuq.errortable import ErrorLine
+from mliuq.fitting.settings import FitSettings
+from mliuq.judging.errortable import ErrorLine
 from mliuq.posterior.build import Posterior
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.rows import KINDS, RowSource
 from mliuq.regression.solver import Solution
-from mliuq.settings import FitSettings
 
 
 def provenance(

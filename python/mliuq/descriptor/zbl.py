@@ -9,8 +9,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mliuq.core import evaluate_zbl
-from mliuq.neighbours import pack
-from mliuq.params import SnapParams
+from mliuq.descriptor.neighbours import pack
+from mliuq.descriptor.params import SnapParams
 
 
 @dataclass(frozen=True, eq=False)

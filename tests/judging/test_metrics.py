@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from mliuq import metrics
 from mliuq.errors import MliuqError
+from mliuq.judging import metrics
 from scipy.stats import kstest, norm, spearmanr
 
 

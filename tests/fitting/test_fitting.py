@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from mliuq.errors import MliuqError
-from mliuq.fitting import run_fit
+from mliuq.fitting.fit import run_fit
+from mliuq.fitting.settings import FitSettings
 from mliuq.readers import read_structures
 from mliuq.regression.distributed import Team
 from mliuq.regression.problem import split
-from mliuq.settings import FitSettings
 
 SMALL = {"snap.twojmax": 4, "posterior.members": 40}
 FITS = Path(__file__).resolve().parents[2] / "examples" / "fits"

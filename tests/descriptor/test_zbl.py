@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import stock
 from ase.data import atomic_numbers
-from mliuq import MLIUQCalculator, Model, zbl
+from mliuq import MLIUQCalculator, Model
+from mliuq.descriptor import zbl
 from systems import separated_atoms
 
 pytestmark = pytest.mark.stock

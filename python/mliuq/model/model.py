@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mliuq import model_file
 from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, write_snap_files
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
-from mliuq.params import SnapParams
+from mliuq.model import model_file
 
 Array = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from mliuq.descriptor.neighbours import Neighbours
 from mliuq.errors import MliuqError
 from mliuq.model import Model
-from mliuq.neighbours import Neighbours
 
 _PLAIN = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
 _SPREADS = [

@@ -12,8 +12,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from mliuq.core import Descriptor, RowBuilder
-from mliuq.neighbours import pack
-from mliuq.params import SnapParams
+from mliuq.descriptor.neighbours import pack
+from mliuq.descriptor.params import SnapParams
 
 Array = NDArray[np.float64]
 

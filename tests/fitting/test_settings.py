@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 from mliuq.errors import MliuqError
-from mliuq.settings import FitSettings
+from mliuq.fitting.settings import FitSettings
 
 
 def test_defaults_survive_the_round_trip():

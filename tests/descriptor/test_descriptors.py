@@ -11,8 +11,8 @@ import pytest
 import stock
 from ase import Atoms
 from mliuq import MLIUQCalculator, Model, SnapParams, descriptors
-from mliuq.bispectrum import design_rows
 from mliuq.core import available_kernels
+from mliuq.descriptor.bispectrum import design_rows
 from systems import separated_atoms
 
 TWO = ("Ta", "W")

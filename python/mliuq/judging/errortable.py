@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mliuq import metrics
+from mliuq.judging import metrics
 from mliuq.posterior.predict import Predictions
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import KINDS, Floats

@@ -1,0 +1,1 @@
+"""Structures in, B out: parameters, neighbours, bispectrum, nuclear repulsion."""

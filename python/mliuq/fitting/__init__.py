@@ -1,0 +1,1 @@
+"""Structures in, a model out."""

@@ -1,0 +1,1 @@
+"""How good a model and its error bars are: metrics and error tables."""

@@ -1,0 +1,5 @@
+"""The LAMMPS door: where LAMMPS finds the plugin."""
+
+from mliuq.lammps.plugin import PLUGIN_NAME, load_mpi, plugin_file, plugin_folder
+
+__all__ = ["PLUGIN_NAME", "load_mpi", "plugin_file", "plugin_folder"]
