@@ -60,12 +60,12 @@ def fit_with_mliuq(n_configs: int, changes: dict[str, Any]) -> dict[str, Any]:
 def fit_with_popsregression(n_configs: int, changes: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     from mliuq.fitting.settings import FitSettings
-    from mliuq.regression.problem import build_rows, snap_params
+    from mliuq.regression.problem import build_rows
     from popsregression import POPSRegression
     from synthetic_metal import make
 
     structures = make(n_configs)
-    params = snap_params(FitSettings().updated({**SETTINGS, **changes}).snap, structures)
+    params = FitSettings().updated({**SETTINGS, **changes}).snap.params(structures)
     start = time.perf_counter()
     rows = build_rows(structures, params)
     x, table = np.concatenate([block.x for block in rows.blocks()]), rows.table

@@ -31,7 +31,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from mliuq.fitting.settings import SnapSettings
+from mliuq.descriptor.settings import SnapSettings
 from mliuq.judging import metrics
 from mliuq.posterior.calibration import (
     FORCE_COVERAGE,

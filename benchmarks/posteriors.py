@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from mliuq.fitting.settings import PosteriorSettings, SnapSettings
+from mliuq.descriptor.settings import SnapSettings
 from mliuq.judging import metrics
 from mliuq.posterior.baselines import bag, rescale_to_residuals
 from mliuq.posterior.calibration import HeldOut, calibrate, cross_fitted
@@ -39,9 +39,10 @@ from mliuq.posterior.hypercube import fit_hypercube
 from mliuq.posterior.left_out import left_out_rows
 from mliuq.posterior.refits import refitted
 from mliuq.posterior.selection import Selection
+from mliuq.posterior.settings import PosteriorSettings
 from mliuq.readers import read_structures
 from mliuq.regression.loco import RowStatistics, examine
-from mliuq.regression.problem import build_rows, snap_params
+from mliuq.regression.problem import build_rows
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats
 from mliuq.regression.solver import Solution, solve
 from mliuq.regression.weights import WeightSettings
@@ -270,7 +271,7 @@ def load(
     forces = sum(3 * len(atoms) for atoms in structures)
     weights = WeightSettings(energy=energy_weight or forces / len(structures))
     repulsion = (zbl[0], zbl[1]) if zbl else None
-    computed = build_rows(structures, snap_params(snap, structures), zbl=repulsion, weights=weights)
+    computed = build_rows(structures, snap.params(structures), zbl=repulsion, weights=weights)
     table = computed.table
     x = np.concatenate([computed.design(b) for b in range(computed.n_blocks)])
     labels = [str(atoms.info.get("config_type", "all")) for atoms in structures]

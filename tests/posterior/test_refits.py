@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
 from mliuq.errors import MliuqError
-from mliuq.fitting.settings import PosteriorSettings
 from mliuq.posterior.calibration import calibrate, folds_of
 from mliuq.posterior.refits import RefitSettings, refitted
+from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression import ArrayRows
 from mliuq.regression.row_cache import DiskRows
 from mliuq.regression.rows import SubsetRows

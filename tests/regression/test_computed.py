@@ -7,10 +7,11 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
+from mliuq.readers.keys import Keys
 from mliuq.regression import ENERGY, FORCE, STRESS, solve
 from mliuq.regression.computed import ComputedRows, fingerprint
 from mliuq.regression.row_cache import DiskRows, MemoryRows
-from mliuq.regression.targets import Keys, read_targets
+from mliuq.regression.targets import read_targets
 from mliuq.regression.weights import GroupWeights, NearEquilibrium, WeightSettings, row_weights
 
 

@@ -12,6 +12,7 @@ from mliuq.errors import MliuqError
 
 _FLAGS = ("switchflag", "bzeroflag", "bnormflag", "chemflag", "wselfallflag", "switchinnerflag", "quadraticflag")
 _PER_ELEMENT = ("radii", "weights", "sinner", "dinner")
+_DEFAULT = CoreParams()
 
 
 @dataclass(frozen=True)
@@ -47,22 +48,22 @@ class SnapParams:
     A. P. Thompson et al., J. Comput. Phys. 285, 316 (2015).
     """
 
-    elements: tuple[str, ...]
-    twojmax: int = 8
-    rcutfac: float = 4.7
-    rfac0: float = 0.99363
-    rmin0: float = 0.0
-    switchflag: bool = True
-    bzeroflag: bool = True
-    bnormflag: bool = False
-    chemflag: bool = False
-    wselfallflag: bool = False
-    switchinnerflag: bool = False
-    quadraticflag: bool = False
-    radii: tuple[float, ...] = ()
-    weights: tuple[float, ...] = ()
-    sinner: tuple[float, ...] = ()
-    dinner: tuple[float, ...] = ()
+    elements: Sequence[str]
+    twojmax: int = _DEFAULT.twojmax
+    rcutfac: float = _DEFAULT.rcutfac
+    rfac0: float = _DEFAULT.rfac0
+    rmin0: float = _DEFAULT.rmin0
+    switchflag: bool = _DEFAULT.switchflag
+    bzeroflag: bool = _DEFAULT.bzeroflag
+    bnormflag: bool = _DEFAULT.bnormflag
+    chemflag: bool = _DEFAULT.chemflag
+    wselfallflag: bool = _DEFAULT.wselfallflag
+    switchinnerflag: bool = _DEFAULT.switchinnerflag
+    quadraticflag: bool = _DEFAULT.quadraticflag
+    radii: Sequence[float] = ()
+    weights: Sequence[float] = ()
+    sinner: Sequence[float] = ()
+    dinner: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         def store(key: str, value: object) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata as installed
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 
+from mliuq.fitting.data import FitData
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.errortable import ErrorLine
 from mliuq.posterior.build import Posterior
@@ -24,15 +24,13 @@ def provenance(
     solution: Solution,
     rows: RowSource,
     posterior: Posterior,
-    train: Sequence[Atoms],
-    test: Sequence[Atoms],
+    data: FitData,
     errors: Sequence[ErrorLine],
-    one_body: Mapping[str, float],
-    group_key: str,
 ) -> dict[str, Any]:
     """Return what a model's metadata says of its making; the same for the same input, so no dates and no durations."""
     kinds = np.bincount(rows.table.kind, minlength=len(KINDS))
-    groups = Counter(str(atoms.info.get(group_key, "")) for atoms in train)
+    train, test = data.train, data.held_out
+    groups = Counter(str(atoms.info.get(settings.data.group_key, "")) for atoms in train)
     return {
         "fit": {
             "settings": settings.to_mapping(),
@@ -44,7 +42,7 @@ def provenance(
             "ridge": solution.ridge,
             "noise_variance": solution.noise_variance,
             "effective_parameters": solution.effective_parameters,
-            "one_body": dict(one_body),
+            "one_body": data.one_body,
             "errors": [line.to_mapping() for line in errors if line.group == "all"],
         },
         "posterior": {**posterior.facts, "members": len(posterior.moves)},

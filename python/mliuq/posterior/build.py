@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mliuq.fitting.settings import PosteriorSettings
 from mliuq.posterior.calibration import HeldOut, cross_fitted
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS, GaussianSettings, draw_gaussian, fit_gaussian
 from mliuq.posterior.hypercube import fit_hypercube
 from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
+from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import Floats, RowSource

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,14 @@ class Predictions:
 
     def of_kind(self, kind: int) -> Predictions:
         """Return the rows of one kind."""
-        at = self.kind == kind
-        return Predictions(*(getattr(self, name)[at] for name in ("y", "mean", "std", "low", "high", "kind", "config")))
+        return self._at(self.kind == kind)
+
+    def of_first(self, n: int) -> Predictions:
+        """Return the rows of the first n configurations."""
+        return self._at(slice(int(np.searchsorted(self.config, n))))
+
+    def _at(self, rows: Any) -> Predictions:
+        return Predictions(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def predict(

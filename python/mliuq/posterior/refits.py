@@ -24,9 +24,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from mliuq.errors import MliuqError
-from mliuq.fitting.settings import PosteriorSettings
 from mliuq.posterior.build import Posterior, build_posterior
 from mliuq.posterior.calibration import FOLDS, HeldOut, folds_of
+from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import examine, without_given
 from mliuq.regression.rows import KINDS, Floats, RowSource, SubsetRows

@@ -39,6 +39,10 @@ class RowStatistics:
     leverage: Floats
     loco: Floats
 
+    def first(self, n: int) -> RowStatistics:
+        """Return those of the first n rows."""
+        return RowStatistics(self.residual[:n], self.leverage[:n], self.loco[:n])
+
 
 def examine(
     rows: RowSource, solution: Solution, *, team: Team | None = None, progress: Progress | None = None

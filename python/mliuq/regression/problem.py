@@ -15,39 +15,17 @@ from mliuq.descriptor import zbl as repulsion
 from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
-from mliuq.fitting.settings import SnapSettings, SolverSettings
+from mliuq.readers.keys import Keys
 from mliuq.regression.computed import ComputedRows, fingerprint
 from mliuq.regression.distributed import Team
 from mliuq.regression.row_cache import DiskRows, MemoryRows
 from mliuq.regression.rows import RowSource
-from mliuq.regression.targets import Keys, Targets, describe, read_targets
+from mliuq.regression.settings import SolverSettings
+from mliuq.regression.targets import Targets, describe, read_targets
 from mliuq.regression.weights import WeightSettings, row_weights
 
 #: Weight of a given one-body energy relative to all energies together: it is met to this accuracy, and costs no digits.
 _OVERWHELMING = 1e10
-
-
-def snap_params(settings: SnapSettings, structures: Sequence[Atoms]) -> SnapParams:
-    """Return the descriptor of `settings`; elements are those of the structures unless given."""
-    found = sorted({symbol for atoms in structures for symbol in atoms.symbols})
-    return SnapParams(
-        elements=settings.elements or tuple(found),
-        twojmax=settings.twojmax,
-        rcutfac=settings.rcut,
-        rfac0=settings.rfac0,
-        rmin0=settings.rmin0,
-        switchflag=settings.switchflag,
-        bzeroflag=settings.bzeroflag,
-        bnormflag=settings.bnormflag,
-        chemflag=settings.chemflag,
-        wselfallflag=settings.wselfallflag,
-        switchinnerflag=settings.switchinnerflag,
-        quadraticflag=settings.quadratic,
-        radii=settings.radii,
-        weights=settings.weights,
-        sinner=settings.sinner,
-        dinner=settings.dinner,
-    )
 
 
 def build_rows(

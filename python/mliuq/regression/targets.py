@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.keys import Keys
 from mliuq.regression.rows import KINDS, Floats
 
 
@@ -27,16 +28,6 @@ class Targets:
     energy: float | None
     forces: Floats | None
     stress: Floats | None
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Names under which structures carry their reference values (`REF_energy` and the like) and their group."""
-
-    energy: str = "energy"
-    forces: str = "forces"
-    stress: str = "stress"
-    group: str = "config_type"
 
 
 def read_targets(

@@ -16,8 +16,9 @@ import numpy as np
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.keys import Keys
 from mliuq.regression.rows import ENERGY, FORCE, KINDS, STRESS, Floats
-from mliuq.regression.targets import Keys, Targets, describe
+from mliuq.regression.targets import Targets, describe
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import numpy as np
 from ase import Atoms
 
 from mliuq.model import Model
+from mliuq.readers.keys import Keys
 from mliuq.regression.problem import build_rows
 from mliuq.regression.row_cache import MemoryRows
 from mliuq.regression.rows import Floats, RowSource
-from mliuq.regression.targets import Keys
 from mliuq.regression.weights import WeightSettings
 
 

@@ -1,0 +1,59 @@
+"""Which errors calibrate the bars of a fit."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from mliuq.fitting.settings import FitSettings
+from mliuq.judging.metrics import informative
+from mliuq.posterior.build import Posterior
+from mliuq.posterior.calibration import HeldOut, calibrate
+from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
+from mliuq.posterior.predict import Predictions
+from mliuq.posterior.refits import RefitSettings, refitted
+from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.loco import RowStatistics
+from mliuq.regression.rows import KINDS, RowSource
+
+log = logging.getLogger(__name__)
+
+
+def refit_errors(
+    rows: RowSource, settings: FitSettings, n_configurations: int, team: Team, progress: Progress | None
+) -> HeldOut | None:
+    """Errors of K-fold refits where the settings want them and there are configurations enough."""
+    options = settings.posterior
+    if not options.calibrate or not options.members or not options.refits(len(rows.table), rows.n_weights):
+        return None
+    config = rows.table.config
+    if len(np.unique(config[config < n_configurations])) < max(FEW_CONFIGURATIONS, options.calibration_folds):
+        return None
+    refits = RefitSettings(
+        settings.solver.ridge, settings.solver.rcond or None, options.calibration_folds, settings.seed
+    )
+    return refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
+
+
+def calibration_of(
+    held_out: HeldOut | None,
+    predictions: Predictions,
+    statistics: RowStatistics,
+    posterior: Posterior,
+    settings: FitSettings,
+) -> dict[str, Any] | None:
+    """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them."""
+    if not settings.posterior.calibrate or not settings.posterior.members:
+        return None
+    if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
+        std, kind = predictions.std, predictions.kind
+        rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(statistics.leverage)
+        floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
+        source = "leave-one-configuration-out residuals"
+        held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source) if rows.any() else None
+    if held_out is None:
+        log.warning("error bars are not calibrated: too few configurations that can be left out")
+        return None
+    return calibrate(held_out).to_mapping()
