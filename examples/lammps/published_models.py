@@ -7,9 +7,9 @@ A published SNAP has no posterior: the models give energies, forces and stress, 
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib.util
-import sys
 from pathlib import Path
 
 from mliuq import Model
@@ -48,4 +48,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("."), help="where the model files go")
+    main(parser.parse_args().folder)

@@ -1,5 +1,13 @@
 """mliuq: a SNAP interatomic potential that knows when it is wrong.
 
+    import mliuq
+    model = mliuq.fit(structures)                        # from reference data to a model with error bars
+    model.save("W.mliuq"); mliuq.Model.load("W.mliuq")   # one file for the command line, ASE and LAMMPS
+    atoms.calc = mliuq.MLIUQCalculator("W.mliuq")        # energies, forces, stress and how far to trust them
+    mliuq.descriptors(atoms, mliuq.SnapParams(["W"]))    # the bispectrum itself
+
+The command line is ``mliuq --help`` (or ``python -m mliuq --help``); in LAMMPS it is ``pair_style mliuq``.
+
 Names are imported on first use, so that ``import mliuq`` (which LAMMPS does to find its plugin) costs nothing.
 """
 
@@ -34,3 +42,7 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

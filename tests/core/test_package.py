@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pydoc
 import subprocess
 import sys
+from pathlib import Path
 
 import mliuq
 import pytest
@@ -29,4 +32,38 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_unknown_names() -> None:
     with pytest.raises(AttributeError, match="module 'mliuq' has no attribute 'Modell'"):
         mliuq.Modell  # noqa: B018
-    assert set(mliuq.__all__) <= {*dir(mliuq), *mliuq.__all__}
+
+
+def test_public_names_are_listed_and_documented() -> None:
+    assert set(dir(mliuq)) == set(mliuq.__all__)
+    text = pydoc.plain(pydoc.render_doc(mliuq))
+    for name in set(mliuq.__all__) - {"__version__"}:
+        assert name in text
+        assert getattr(mliuq, name).__doc__
+
+
+def test_a_small_script_passes_strict_mypy(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import mliuq\n"
+        "from ase import Atoms\n\n"
+        "params = mliuq.SnapParams(elements=['W'], radii=[0.5])\n"
+        "model: mliuq.Model = mliuq.fit([Atoms('W')], params, {'snap.twojmax': 4})\n"
+        "model.save('W.mliuq')\n"
+        "calculator = mliuq.MLIUQCalculator(mliuq.Model.load('W.mliuq'))\n"
+        "print(mliuq.descriptors(Atoms('W'), params).shape, calculator.model.n_members)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(script)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"MYPYPATH": str(Path(mliuq.__path__[0]).parent)},
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_python_m_mliuq_is_the_command_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "mliuq", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, f"mliuq {mliuq.__version__}")

@@ -24,16 +24,21 @@ def say(message: str) -> None:
     out.print(message, markup=False)
 
 
+#: How the terminal shows quantities of the library: unit and factor (files and --json keep eV, Å and eV/Å³).
+SHOWN = {"energy": ("meV/atom", 1e3), "force": ("eV/Å", 1.0), "stress": ("eV/Å³", 1.0)}
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print a table: first column left, the rest right; numbers to four significant digits."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(number(cell) for cell in row))
-    # A pipe has no width: a table there must not lose digits to the 80 columns that rich pretends.
-    console = out if out.is_terminal else Console(highlight=False, width=250)
-    console.print(table, crop=False)
+    # Tables are made for 80 columns; in less they wrap rather than lose digits to an ellipsis.
+    Console(highlight=False, width=250, file=out.file).print(table, crop=False)
 
 
 def number(value: object) -> str:

@@ -54,13 +54,17 @@ class Summary:
         return facts
 
 
-UNITS = {
-    "largest_energy_std_per_atom": "eV/atom",
-    "largest_atom_energy_std": "eV",
-    "energy_mae_per_atom": "eV/atom",
-    "energy_rmse_per_atom": "eV/atom",
-    "force_mae": "eV/Å",
-    "force_rmse": "eV/Å",
+#: How the table shows them: wording, unit, factor.
+SHOWN_FACTS = {
+    "structures": ("structures", "", 1),
+    "atoms": ("atoms", "", 1),
+    "largest_energy_std_per_atom": ("largest energy_std of a cell", "meV/atom", 1e3),
+    "largest_atom_energy_std": ("largest energy_std of an atom", "meV", 1e3),
+    "structure_of_largest_atom_energy_std": ("… in structure (counted from 0)", "", 1),
+    "energy_mae_per_atom": ("energy MAE", "meV/atom", 1e3),
+    "energy_rmse_per_atom": ("energy RMSE", "meV/atom", 1e3),
+    "force_mae": ("force MAE, all components", "eV/Å", 1.0),
+    "force_rmse": ("force RMSE, all components", "eV/Å", 1.0),
 }
 
 
@@ -109,9 +113,8 @@ def run(
     if json:
         print_json({"summary": facts, "structures": results, "output": None if output is None else str(output)})
         return
-    show_table(
-        ("", "value", "unit"), [(key.replace("_", " "), value, UNITS.get(key, "")) for key, value in facts.items()]
-    )
+    shown = ((SHOWN_FACTS[key], value) for key, value in facts.items())
+    show_table(("", "value", "unit"), [(name, factor * value, unit) for (name, unit, factor), value in shown])
     if output is not None:
         say(f"wrote {output}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
@@ -140,15 +140,14 @@ def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
 
 
 def _report(result: FitResult, output: Path, seconds: float) -> None:
-    units = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
-    show_table(
-        ("set", "quantity", "unit", "rows", "MAE", "RMSE", "outside members", "mean |error|/std", "rms error/err"),
-        [
-            (e.of, e.kind, units[e.kind], e.rows, e.mae, e.rmse, e.outside, e.mean_z, e.rms_z)
-            for e in result.errors
-            if e.group == "all"
-        ],
-    )
+    lines = []
+    for e in result.errors:
+        if e.group == "all":
+            unit, factor = SHOWN[e.kind]
+            lines.append(
+                (e.of, f"{e.kind} {unit}", e.rows, factor * e.mae, factor * e.rmse, e.outside, e.mean_z, e.rms_z)
+            )
+    show_table(("set", "quantity", "rows", "MAE", "RMSE", "outside", "|e|/std", "rms z"), lines)
     model = result.model
     kind = model.metadata.get("posterior", {}).get("kind")
     posterior = f"{model.n_members} members of the {kind} posterior" if model.n_members else "no ensemble"

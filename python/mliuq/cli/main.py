@@ -23,7 +23,6 @@ app = typer.Typer(
     help="Spectral-neighbour potentials that know when they are wrong.",
     epilog="Documentation: docs/ of the source tree. Every command has --help with an example.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

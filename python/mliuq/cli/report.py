@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
+
+_BARS = ("rms_z", "coverage_1", "coverage_2", "envelope")
 
 EXAMPLE = "Example: mliuq report W.mliuq test.xyz -o report/     (then open report/index.html)"
 
@@ -42,11 +44,18 @@ def run(
     if json:
         print_json(numbers)
         return
-    columns = ("mae", "rmse", "rms_z", "coverage_1", "coverage_2", "envelope")
-    rows = []
+    errors, bars = [], []
     for kind, facts in numbers["quantities"].items():
+        unit, factor = SHOWN[kind]
+        everywhere = facts["all_rows"]
+        errors.append((f"{kind} {unit}", everywhere["rows"], factor * everywhere["mae"], factor * everywhere["rmse"]))
         for which in ("raw", "calibrated"):
             if which in facts:
-                rows.append((f"{kind}, {which}", facts["unit"], facts["rows"], *(facts[which][c] for c in columns)))
-    show_table(("error bars", "unit", "rows", "MAE", "RMSE", "rms z", "in ±1σ", "in ±2σ", "outside members"), rows)
+                bars.append((f"{kind}, {which}", facts["rows"], *(facts[which][name] for name in _BARS)))
+    show_table(("errors", "rows", "MAE", "RMSE"), errors)
+    show_table(("error bars", "rows", "rms z", "in ±1σ", "in ±2σ", "outside members"), bars)
+    zero = {kind: facts["rows_zero_by_symmetry"] for kind, facts in numbers["quantities"].items()}
+    for kind, count in zero.items():
+        if count:
+            say(f"{count} {kind} rows are zero by symmetry: errors count them, error bars do not")
     say(f"wrote {output / 'index.html'} and {output / 'metrics.json'}")

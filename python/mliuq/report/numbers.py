@@ -114,6 +114,7 @@ def all_numbers(predictions: Sequence[Predictions], test: JudgedSet, model_facts
                 "unit": p.unit,
                 "rows": len(p.y),
                 "rows_zero_by_symmetry": p.n_left_out,
+                "all_rows": {"rows": len(p.y) + p.n_left_out, "mae": p.mae_of_all, "rmse": p.rmse_of_all},
                 **overall(p),
                 "by_config_type": by_class(p, test.classes),
                 "by_element": by_element(p, test),

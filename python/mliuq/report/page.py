@@ -139,9 +139,11 @@ def _section(
     files: Mapping[str, str],
 ) -> list[str]:
     stated = numbers.get("calibrated", numbers["raw"])
-    left_out = f", {p.n_left_out} more are zero by symmetry and left out" if p.n_left_out else ""
+    left_out = (
+        f", {p.n_left_out} more are zero by symmetry and left out of everything but that MAE" if p.n_left_out else ""
+    )
     tiles = [
-        (_quantity(stated["mae"]), f"MAE, {p.unit}"),
+        (_quantity(numbers["all_rows"]["mae"]), f"MAE of all rows, {p.unit}"),
         (_quantity(stated["sharpness"]), f"stated error bar (rms), {p.unit}"),
         (f"{stated['rms_z']:.2f}", "rms z (honest: 1)"),
         (f"{100 * stated['coverage_1']:.0f} %", "inside ±1σ (68 %)"),

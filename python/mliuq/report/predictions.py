@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
-from mliuq.judging.metrics import informative
+from mliuq.judging import metrics
 from mliuq.model import Model
 from mliuq.posterior.predict import predict as posterior_predict
 from mliuq.regression.distributed import Progress
@@ -42,6 +42,7 @@ class Predictions:
     config : (n,) index of the configuration in the data set
     atom : (n,) index of a force's atom in its configuration, −1 for energies and stress
     n_left_out : rows left out because symmetry makes them zero
+    mae_of_all, rmse_of_all : errors over all rows, those left out included
     """
 
     kind: str
@@ -57,6 +58,8 @@ class Predictions:
     config: Ints
     atom: Ints
     n_left_out: int
+    mae_of_all: float
+    rmse_of_all: float
 
     @property
     def error(self) -> Array:
@@ -100,10 +103,11 @@ def predict(
         if not mask.any():
             continue
         spread = whole.std[mask]
-        live = informative(np.square(spread))
+        live = metrics.informative(np.square(spread))
         if not live.any():
             continue
         at = np.flatnonzero(mask)[live]
+        error = whole.y[mask] - whole.mean[mask]
         spread = spread[live]
         noise, alpha = _scale(model, name)
         found.append(
@@ -121,6 +125,8 @@ def predict(
                 config=whole.config[at],
                 atom=_atoms_of(whole.config[mask])[live] if code == FORCE else np.full(at.size, -1),
                 n_left_out=int((~live).sum()),
+                mae_of_all=metrics.mae(error),
+                rmse_of_all=metrics.rmse(error),
             )
         )
     if not found:
