@@ -22,18 +22,31 @@ if TYPE_CHECKING:
     from mliuq.descriptor.params import SnapParams
     from mliuq.fitting.fit import fit
     from mliuq.model import Model
+    from mliuq.propagation.combination import Comparison, compare
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "Comparison": "mliuq.propagation.combination",
     "MLIUQCalculator": "mliuq.ase.calculator",
     "Model": "mliuq.model.model",
     "SnapParams": "mliuq.descriptor.params",
+    "compare": "mliuq.propagation.combination",
     "descriptors": "mliuq.descriptor.bispectrum",
     "fit": "mliuq.fitting.fit",
 }
 
-__all__ = ["MLIUQCalculator", "MliuqError", "Model", "SnapParams", "__version__", "descriptors", "fit"]
+__all__ = [
+    "Comparison",
+    "MLIUQCalculator",
+    "MliuqError",
+    "Model",
+    "SnapParams",
+    "__version__",
+    "compare",
+    "descriptors",
+    "fit",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, evaluate, export, fit, info, report
+from mliuq.cli import calibrate, compare, evaluate, export, fit, info, report
 from mliuq.errors import MliuqError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("fit", epilog=fit.EXAMPLE)(fit.run)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
+app.command("compare", epilog=compare.EXAMPLE, cls=compare.CompareCommand)(compare.run)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
