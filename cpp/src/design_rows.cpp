@@ -79,6 +79,7 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
   const int n_owned = structure.n_owned(), K = params_.n_components(), P = model_.n_weights();
   const std::size_t width = n_columns();
   if (n_owned == 0) throw Error("design rows: the structure has no atoms");
+  require_species(atoms, params_.n_elements());
   if (request.stress && !(structure.volume() > 0.0))
     throw Error("design rows: stress rows need a cell with a volume, found none");
   for (int i : structure.centres())
@@ -140,7 +141,8 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
                            std::span<double* const> rows, int n_threads) const {
   std::exception_ptr failure;
   const int n = static_cast<int>(structures.size());
-#pragma omp parallel for schedule(dynamic, 1) num_threads(thread_count(n_threads))
+  const int team = team_size(n_threads, n);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(team)
   for (int s = 0; s < n; ++s) try {
       const std::size_t size = static_cast<std::size_t>(request.n_rows(structures[s]->n_owned())) * n_columns();
       build(*structures[s], request, {rows[s], size});
@@ -151,11 +153,12 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
   if (failure) std::rethrow_exception(failure);
 }
 
-void compute_descriptors(const Kernel& kernel, int n_components, const PackedStructure& structure, std::span<double> B,
-                         DescriptorDerivatives* derivatives) {
+void compute_descriptors(const Kernel& kernel, const SnapParams& params, const PackedStructure& structure,
+                         std::span<double> B, DescriptorDerivatives* derivatives) {
   const auto workspace = kernel.make_workspace();
   const Neighbourhood& atoms = structure.neighbourhood();
-  const std::size_t K = n_components;
+  const std::size_t K = params.n_components();
+  require_species(atoms, params.n_elements());
   for (int i : structure.centres())
     if (atoms.species(i) < 0)
       throw Error("descriptors: atom " + std::to_string(i + 1) + " is of no element of the descriptor");
@@ -163,7 +166,7 @@ void compute_descriptors(const Kernel& kernel, int n_components, const PackedStr
     kernel.evaluate(atoms, structure.centres(), {.B = B.data()}, *workspace);
     return;
   }
-  OwnerGradients by_owner(structure.n_owned(), n_components);
+  OwnerGradients by_owner(structure.n_owned(), params.n_components());
   GradientBlock block;
   for (int begin = 0; begin < structure.n_owned(); begin += kChunk) {
     const auto chunk = structure.centres().subspan(begin, std::min<std::size_t>(kChunk, structure.n_owned() - begin));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "mliuq/error.hpp"
+#include "text.hpp"
 
 namespace mliuq {
 
@@ -13,6 +14,10 @@ class JsonParser {
   JsonParser(std::string_view text, const std::string& where) : text_(text), where_(where) {}
 
   Json document() {
+    if (const std::size_t bad = first_not_utf8(text_); bad != text_.size()) {
+      position_ = bad;
+      fail("not UTF-8");
+    }
     Json value = parse_value(where_, 0);
     skip_space();
     if (position_ != text_.size()) fail("expected the end of the text");
@@ -199,14 +204,15 @@ class JsonParser {
     return end - position_;
   }
 
-  double parse_number() {
+  // A number between 0 and the smallest double is refused like one beyond the largest: neither can be kept.
+  Json::Number parse_number() {
     double value = 0.0;
     const char* first = text_.data() + position_;
     const std::size_t length = number_length();
     const auto [end, error] = std::from_chars(first, first + length, value);
     if (error != std::errc{} || end != first + length || !std::isfinite(value)) fail("expected a finite number");
     position_ += length;
-    return value;
+    return {value, std::string_view(first, length).find_first_of(".eE") == std::string_view::npos};
   }
 
   std::string_view text_;
@@ -224,18 +230,18 @@ void Json::wrong_type(const char* expected) const {
 
 bool Json::as_bool() const {
   if (const auto* v = std::get_if<bool>(&value_)) return *v;
-  if (const auto* v = std::get_if<double>(&value_); v && (*v == 0.0 || *v == 1.0)) return *v == 1.0;
+  if (const auto* v = std::get_if<Number>(&value_); v && (v->value == 0.0 || v->value == 1.0)) return v->value == 1.0;
   wrong_type("a boolean (or 0 or 1)");
 }
 
 double Json::as_number() const {
-  if (const auto* v = std::get_if<double>(&value_)) return *v;
+  if (const auto* v = std::get_if<Number>(&value_)) return v->value;
   wrong_type("a number");
 }
 
 long long Json::as_integer() const {
   const double v = as_number();
-  if (v != std::floor(v) || std::abs(v) > 9e15) wrong_type("a whole number");
+  if (!std::get<Number>(value_).whole || std::abs(v) > 9e15) wrong_type("a whole number");
   return static_cast<long long>(v);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// A strict reader for the JSON of model files: whole documents only, bounded depth, duplicate keys refused.
+// A strict reader for the JSON of model files: whole documents only, UTF-8, bounded depth, duplicate keys refused.
 
 #include <map>
 #include <string>
@@ -23,7 +23,7 @@ class Json {
   // Typed access; each throws Error naming `where`, the path of this value, the expected and the found type.
   bool as_bool() const;
   double as_number() const;
-  long long as_integer() const;
+  long long as_integer() const;  // written as one: 4, not 4.0
   const std::string& as_string() const;
   const Array& as_array() const;
   const Object& as_object() const;
@@ -35,9 +35,13 @@ class Json {
 
  private:
   friend class JsonParser;
+  struct Number {
+    double value;
+    bool whole;  // written without fraction and exponent
+  };
   [[noreturn]] void wrong_type(const char* expected) const;
 
-  std::variant<std::nullptr_t, bool, double, std::string, Array, Object> value_ = nullptr;
+  std::variant<std::nullptr_t, bool, Number, std::string, Array, Object> value_ = nullptr;
   std::string path_;  // "file: key.key[2]", for messages
 };
 

@@ -1,17 +1,19 @@
 #include "mliuq/model_file.hpp"
 
 // Container: safetensors (8-byte little-endian header length, JSON header, raw arrays). The header's `__metadata__`
-// holds one key, "mliuq", with a JSON text of its own: format version, elements, parameters, calibration.
+// holds "mliuq", a JSON text of its own (format version, elements, parameters, calibration), and "checksum".
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+#include <cstdio>
 #include <fstream>
-#include <limits>
+#include <map>
+#include <string_view>
 #include <utility>
 
+#include "checksum.hpp"
 #include "json.hpp"
 #include "mliuq/error.hpp"
 
@@ -23,7 +25,8 @@ namespace {
 constexpr int kFormatVersion = 1;
 constexpr std::uint64_t kMaxHeader = 100'000'000;
 
-/// The arrays of a safetensors file, read one by one.
+/// The arrays of a safetensors file. Construction checks the whole container: types, shapes, arrays that lie end to end
+/// and end where the file ends, finite numbers, and the checksum where there is one.
 class TensorFile {
  public:
   explicit TensorFile(const std::string& path) : path_(path), stream_(path, std::ios::binary) {
@@ -37,68 +40,137 @@ class TensorFile {
     if (header_size > kMaxHeader || header_size > size_ - 8)
       throw Error(path + ": not a .mliuq model file: its header claims " + std::to_string(header_size) +
                   " bytes, the file has " + std::to_string(size_));
-    std::string text(header_size, '\0');
-    read(8, text.data(), header_size, "header");
+    std::string header(header_size, '\0');
+    read(8, header.data(), header_size, "header");
     data_start_ = 8 + header_size;
-    header_ = Json::parse(text, path);
-    check_end();
+    read_table(Json::parse(header, path));
+    check_data(header);
   }
 
   Json metadata() const {
-    const Json* all = header_.find("__metadata__");
-    const Json* ours = all ? all->find("mliuq") : nullptr;
-    if (!ours) throw Error(path_ + ": a safetensors file without mliuq metadata, expected a .mliuq model file");
-    return Json::parse(ours->as_string(), path_);
+    const auto ours = texts_.find("mliuq");
+    if (ours == texts_.end())
+      throw Error(path_ + ": a safetensors file without mliuq metadata, expected a .mliuq model file");
+    return Json::parse(ours->second, path_);
   }
 
-  bool has(const std::string& name) const { return header_.find(name) != nullptr; }
+  bool has(const std::string& name) const { return find(name) != entries_.end(); }
 
   /// Array of float64 with the expected shape; −1 matches any extent and is filled in.
   std::vector<double> array(const std::string& name, std::vector<long long>& shape) {
-    const Json* entry = header_.find(name);
-    if (!entry) throw Error(path_ + ": array \"" + name + "\" is missing");
-    if (const auto& dtype = entry->at("dtype").as_string(); dtype != "F64")
-      throw Error(path_ + ": array \"" + name + "\" has type " + dtype + ", expected F64");
-    const auto& found = entry->at("shape").as_array();
-    bool fits = found.size() == shape.size();
-    std::uint64_t count = 1;
-    for (std::size_t d = 0; d < found.size(); ++d) {
-      const long long extent = found[d].as_integer();
-      if (extent < 0 || (extent > 0 && count > size_ / static_cast<std::uint64_t>(extent))) fits = false;
-      if (!fits) break;
-      if (shape[d] < 0) shape[d] = extent;
-      fits = extent == shape[d];
-      count *= static_cast<std::uint64_t>(extent);
+    const auto entry = find(name);
+    if (entry == entries_.end()) throw Error(path_ + ": array \"" + name + "\" is missing");
+    bool fits = entry->shape.size() == shape.size();
+    for (std::size_t d = 0; fits && d < shape.size(); ++d) fits = shape[d] < 0 || shape[d] == entry->shape[d];
+    if (!fits)
+      throw Error(path_ + ": array \"" + name + "\" has shape " + text(entry->shape) + ", expected " + text(shape));
+    shape = entry->shape;
+    std::vector<double> values((entry->end - entry->begin) / sizeof(double));
+    read(data_start_ + entry->begin, values.data(), entry->end - entry->begin, "array " + name);
+    return values;
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    std::vector<long long> shape;
+    std::uint64_t begin, end;  // bytes of the data
+  };
+
+  std::vector<Entry>::const_iterator find(const std::string& name) const {
+    return std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
+  }
+
+  /// Texts of `__metadata__`, and the arrays in the order of the file: they lie end to end and fill it.
+  void read_table(const Json& header) {
+    for (const auto& [name, value] : header.as_object()) {
+      if (name == "__metadata__")
+        read_texts(value);
+      else
+        entries_.push_back(read_entry(name, value));
     }
-    if (!fits) throw Error(path_ + ": array \"" + name + "\" has shape " + text(found) + ", expected " + text(shape));
-    const auto& offsets = entry->at("data_offsets").as_array();
+    std::sort(entries_.begin(), entries_.end(),
+              [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+    std::uint64_t end = 0;
+    for (const Entry& entry : entries_) {
+      if (entry.begin != end)
+        throw Error(path_ + ": array \"" + entry.name + "\" begins at byte " + std::to_string(entry.begin) +
+                    " of the data, expected " + std::to_string(end) + ", where the one before it ends");
+      end = entry.end;
+    }
+    if (end != size_ - data_start_)
+      throw Error(path_ + ": truncated or damaged: the header promises " + std::to_string(end) +
+                  " bytes of arrays, the file has " + std::to_string(size_ - data_start_));
+  }
+
+  /// Unknown names are refused: "chdcksum" must not stand for a file without a checksum.
+  void read_texts(const Json& metadata) {
+    for (const auto& [key, text] : metadata.as_object()) {
+      if (key != "mliuq" && key != "checksum" && key != "format")
+        throw Error(path_ + ": __metadata__ has a key \"" + key + "\", expected mliuq and checksum");
+      texts_[key] = text.as_string();
+    }
+  }
+
+  Entry read_entry(const std::string& name, const Json& json) const {
+    Entry entry{name, {}, 0, 0};
+    if (const auto& dtype = json.at("dtype").as_string(); dtype != "F64")
+      throw Error(path_ + ": array \"" + name + "\" has type " + dtype + ", expected F64");
+    std::uint64_t count = 1;
+    for (const Json& extent : json.at("shape").as_array()) {
+      entry.shape.push_back(extent.as_integer());
+      const auto n = static_cast<std::uint64_t>(entry.shape.back());
+      if (entry.shape.back() < 0 || (n > 0 && count > size_ / n))
+        throw Error(path_ + ": array \"" + name + "\" has shape " + text(entry.shape) + ", more than the file holds");
+      count *= n;
+    }
+    const auto& offsets = json.at("data_offsets").as_array();
     if (offsets.size() != 2) throw Error(path_ + ": array \"" + name + "\": data_offsets must have two entries");
     const long long begin = offsets[0].as_integer(), end = offsets[1].as_integer();
     if (begin < 0 || end < begin || static_cast<std::uint64_t>(end - begin) != count * sizeof(double))
       throw Error(path_ + ": array \"" + name + "\" spans bytes " + std::to_string(begin) + " to " +
                   std::to_string(end) + ", expected " + std::to_string(count * sizeof(double)) + " bytes");
-    std::vector<double> values(count);
-    read(data_start_ + static_cast<std::uint64_t>(begin), values.data(), count * sizeof(double), "array " + name);
-    for (std::size_t i = 0; i < values.size(); ++i)
-      if (!std::isfinite(values[i]))
-        throw Error(path_ + ": array \"" + name + "\" holds a value that is not finite at position " +
-                    std::to_string(i));
-    return values;
+    if (json.as_object().size() != 3)
+      throw Error(path_ + ": array \"" + name + "\" is described by other keys than dtype, shape and data_offsets");
+    entry.begin = static_cast<std::uint64_t>(begin);
+    entry.end = static_cast<std::uint64_t>(end);
+    return entry;
   }
 
- private:
-  /// The arrays end where the file ends: neither cut off nor followed by something else.
-  void check_end() const {
-    std::uint64_t end = 0;
-    for (const auto& [name, entry] : header_.as_object()) {
-      if (name == "__metadata__") continue;
-      const auto& offsets = entry.at("data_offsets").as_array();
-      for (const Json& offset : offsets)
-        if (const long long value = offset.as_integer(); value > 0) end = std::max<std::uint64_t>(end, value);
+  /// One pass over the data: every number finite, and the CRC-32 of header and data (the header taken with zeros for
+  /// the checksum itself) as the file says.
+  void check_data(std::string header) {
+    const auto stated = texts_.find("checksum");
+    if (stated != texts_.end()) {
+      const auto at = header.find('"' + stated->second + '"');
+      if (stated->second.size() != kNoChecksum.size() || !stated->second.starts_with("crc32:") ||
+          at == std::string::npos)
+        throw Error(path_ + ": checksum is '" + stated->second + "', expected crc32: and eight hexadecimal digits");
+      header.replace(at + 1, kNoChecksum.size(), kNoChecksum);
     }
-    if (end != size_ - data_start_)
-      throw Error(path_ + ": truncated or damaged: the header promises " + std::to_string(end) +
-                  " bytes of arrays, the file has " + std::to_string(size_ - data_start_));
+    std::uint32_t crc = crc32(header.data(), header.size());
+    const std::uint64_t size = size_ - data_start_;
+    std::vector<double> block(std::min<std::uint64_t>(1 << 15, size / sizeof(double)));
+    for (std::uint64_t at = 0; at < size;) {
+      const std::uint64_t count = std::min<std::uint64_t>(block.size() * sizeof(double), size - at);
+      read(data_start_ + at, block.data(), count, "arrays");
+      crc = crc32(block.data(), count, crc);
+      for (std::uint64_t i = 0; i < count / sizeof(double); ++i)
+        if (!std::isfinite(block[i])) refuse_number(at + i * sizeof(double));
+      at += count;
+    }
+    if (stated == texts_.end()) return;
+    char found[16];
+    std::snprintf(found, sizeof found, "crc32:%08x", static_cast<unsigned>(crc));
+    if (stated->second != found)
+      throw Error(path_ + ": damaged: the checksum of its content is " + found + ", the file says " + stated->second);
+  }
+
+  [[noreturn]] void refuse_number(std::uint64_t at) const {
+    const auto entry =
+        std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return at >= e.begin && at < e.end; });
+    throw Error(path_ + ": array \"" + entry->name + "\" holds a value that is not finite at position " +
+                std::to_string((at - entry->begin) / sizeof(double)));
   }
 
   void read(std::uint64_t at, void* to, std::uint64_t count, const std::string& what) {
@@ -110,22 +182,20 @@ class TensorFile {
     if (!stream_) throw Error(path_ + ": reading " + what + " failed");
   }
 
-  static std::string text(const Json::Array& shape) {
-    std::string out = "(";
-    for (const Json& extent : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(extent.as_integer());
-    return out + ")";
-  }
   static std::string text(const std::vector<long long>& shape) {
     std::string out = "(";
     for (long long extent : shape) out += (out.size() > 1 ? ", " : "") + (extent < 0 ? "any" : std::to_string(extent));
     return out + ")";
   }
 
+  static constexpr std::string_view kNoChecksum = "crc32:00000000";
+
   std::string path_;
   std::ifstream stream_;
   std::uint64_t size_ = 0;
   std::uint64_t data_start_ = 0;
-  Json header_;
+  std::map<std::string, std::string> texts_;
+  std::vector<Entry> entries_;
 };
 
 std::vector<double> numbers(const Json& list) {
@@ -196,11 +266,19 @@ ErrorScale read_error_scale(const Json& metadata) {
           .noise_stress = number_or(metadata, "noise", "stress", 0.0)};
 }
 
+/// What only Python reads must still be what Python takes: a file is a model to both readers or to none.
+void check_sections(const Json& metadata) {
+  for (const char* key : {"zbl", "noise", "calibration", "units", "fit", "posterior", "data", "software"})
+    if (const Json* section = metadata.find(key); section && !section->is_null()) section->as_object();
+  if (const Json* seed = metadata.find("seed"); seed && !seed->is_null()) seed->as_number();
+}
+
 ModelFile read_checked(TensorFile& file, const std::string& path) {
   const Json metadata = file.metadata();
   if (const long long version = metadata.at("format_version").as_integer(); version != kFormatVersion)
     throw Error(path + ": format_version is " + std::to_string(version) + ", expected " +
                 std::to_string(kFormatVersion) + (version > kFormatVersion ? "; this model needs a newer mliuq" : ""));
+  check_sections(metadata);
   ModelFile model;
   try {
     model.params = read_params(metadata);
@@ -211,9 +289,11 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
   }
   if (const Json* zbl = metadata.find("zbl"); zbl && !zbl->is_null()) {
     model.zbl = ZblRange{zbl->at("inner").as_number(), zbl->at("outer").as_number()};
-    if (!(model.zbl->inner > 0.0 && model.zbl->outer > model.zbl->inner))
-      throw Error(path + ": zbl has inner " + std::to_string(model.zbl->inner) + " and outer " +
-                  std::to_string(model.zbl->outer) + ", expected 0 < inner < outer (Å)");
+    try {
+      model.zbl->validate();
+    } catch (const Error& error) {
+      throw Error(path + ": " + error.what());
+    }
   }
   const long long n_elements = model.params.n_elements(), P = model.params.n_weights();
   std::vector<long long> shape = {n_elements, P};

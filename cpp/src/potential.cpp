@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <utility>
@@ -26,11 +27,36 @@ struct ThreadState {
   std::exception_ptr failure;
 };
 
+SnapParams validated(SnapParams params) {
+  params.validate();
+  return params;
+}
+
+/// A spread that no threshold could be compared with must not reach one: NaN is larger than nothing.
+void require_spreads(const AtomSpreads& spreads, int atom) {
+  const auto value = [atom](const double* array, double absent) { return array ? array[atom] : absent; };
+  const double min = value(spreads.min, value(spreads.max, 0.0));
+  require_spread({value(spreads.std, 0.0), min, value(spreads.max, min)},
+                 "the energy of atom " + std::to_string(atom + 1));
+  if (!std::isfinite(value(spreads.extrapolation, 0.0)))
+    throw Error("the extrapolation of atom " + std::to_string(atom + 1) + " is not a finite number");
+}
+
 }  // namespace
+
+void require_spread(const Spread& spread, const std::string& of) {
+  if (std::isfinite(spread.std) && spread.std >= 0.0 && std::isfinite(spread.min) && std::isfinite(spread.max) &&
+      spread.min <= spread.max)
+    return;
+  char numbers[160];
+  std::snprintf(numbers, sizeof numbers, "std %.6g, min %.6g, max %.6g", spread.std, spread.min, spread.max);
+  throw Error("the spread of " + of + " over the members is " + numbers +
+              ", expected finite numbers in order: a weight of a member is damaged or absurd");
+}
 
 struct Potential::State {
   State(ModelFile file, KernelChoice choice)
-      : params(std::move(file.params)),
+      : params(validated(std::move(file.params))),
         model(params.n_elements(), params.n_components(), params.quadraticflag, std::move(file.theta)),
         kernel(make_kernel(params, model, choice)),
         error_scale(file.error_scale) {
@@ -100,6 +126,7 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
     for (std::size_t c = 0; c < centres.size(); ++c) {
       if (out.spreads.min) out.spreads.min[centres[c]] += thread.repulsion[c];
       if (out.spreads.max) out.spreads.max[centres[c]] += thread.repulsion[c];
+      require_spreads(out.spreads, centres[c]);
     }
   }
 }
@@ -153,6 +180,7 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
   const std::lock_guard alone(s.busy);
   if (out.spreads.any() && !s.ensemble)
     throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
+  require_species(atoms, s.params.n_elements());
 
   // Centres of one element side by side fill vector lanes that share their weights.
   auto& order = s.sorted_centres;
@@ -162,7 +190,7 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
       if (atoms.species(i) == element) order.push_back(i);
 
   const std::size_t n_chunks = (order.size() + kChunk - 1) / kChunk;
-  const int n = std::max(1, std::min<int>(thread_count(n_threads), static_cast<int>(n_chunks)));
+  const int n = team_size(n_threads, static_cast<long>(n_chunks));
   if (static_cast<int>(s.threads.size()) < n) s.threads.resize(n);
   for (ThreadState& thread : s.threads) thread.failure = nullptr;
 
@@ -202,14 +230,21 @@ Spread Potential::cell_spread(std::span<const double> features, double energy) c
   double sum = 0.0;
   for (double e : committee) sum += (e - energy) * (e - energy);
   const auto [least, most] = std::minmax_element(committee.begin(), committee.end());
-  return {std::sqrt(sum / static_cast<double>(committee.size())), *least, *most};
+  const Spread spread{std::sqrt(sum / static_cast<double>(committee.size())), *least, *most};
+  require_spread(spread, "the energy of the cell");
+  return spread;
 }
 
 void Potential::committee(std::span<const double> features, double energy, std::span<double> energies) const {
   if (!state_->ensemble)
     throw Error("a committee was asked of a model without members, expected a model fitted with a posterior");
   state_->ensemble->committee_moves(features, energies);
-  for (double& e : energies) e += energy;
+  for (std::size_t m = 0; m < energies.size(); ++m) {
+    energies[m] += energy;
+    if (!std::isfinite(energies[m]))
+      throw Error("the energy of the cell by member " + std::to_string(m) +
+                  " is not a finite number: a weight of that member is damaged or absurd");
+  }
 }
 
 double energy_error(const ErrorScale& scale, double std, double n_atoms) {

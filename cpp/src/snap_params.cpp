@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 
 #include "bispectrum_index.hpp"
@@ -10,7 +11,11 @@
 namespace mliuq {
 namespace {
 
-std::string number(double value) { return std::to_string(value); }
+std::string number(double value) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.6g", value);
+  return text;
+}
 
 [[noreturn]] void fail(const std::string& key, const std::string& what) {
   throw ParameterError(key, "SNAP parameters: " + what);
@@ -70,9 +75,13 @@ void SnapParams::validate() const {
       fail("elements", "element " + elements[e] + " is given twice");
     require_finite_positive("radii", "radius of " + elements[e], radii[e]);
     if (!std::isfinite(weights[e])) fail("weights", "weight of " + elements[e] + " is not a finite number");
-    if (rmin0 >= rcutfac * 2.0 * radii[e])
+    const double cutoff = rcutfac * 2.0 * radii[e];
+    if (!(cutoff >= kShortestCutoff && cutoff <= kLongestCutoff))
+      fail("rcutfac", "the cutoff of " + elements[e] + " (2 radius rcutfac) is " + number(cutoff) + " Å, expected " +
+                          number(kShortestCutoff) + " to " + number(kLongestCutoff) + " Å");
+    if (rmin0 >= cutoff)
       fail("rmin0", "rmin0 is " + number(rmin0) + " Å, expected less than the cutoff of " + elements[e] + " (" +
-                        number(rcutfac * 2.0 * radii[e]) + " Å)");
+                        number(cutoff) + " Å)");
   }
   if (switchinnerflag) {
     require_per_element("sinner", sinner.size(), n);

@@ -1,19 +1,10 @@
 #pragma once
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 namespace mliuq {
 
-/// Threads to use where `wanted` were asked for; 0 or less: as many as OpenMP would start.
-inline int thread_count(int wanted) {
-#ifdef _OPENMP
-  return wanted > 0 ? wanted : omp_get_max_threads();
-#else
-  (void)wanted;
-  return 1;
-#endif
-}
+/// Threads for `tasks` tasks where `wanted` were asked for (0 or less: what OpenMP would start), at least 1. Throws
+/// Error for more than the machine could make use of. A process forked from one whose threads had started gets 1: they
+/// exist in the parent only, and waiting for them would never end.
+int team_size(int wanted, long tasks);
 
 }  // namespace mliuq

@@ -40,11 +40,15 @@ Value bare(double prefactor, double length, double r) {
 
 }  // namespace
 
+void ZblRange::validate() const {
+  if (!(std::isfinite(inner) && std::isfinite(outer) && inner > 0.0 && outer > inner && outer <= kLongestCutoff))
+    throw Error("zbl: inner " + std::to_string(inner) + " and outer " + std::to_string(outer) +
+                ", expected 0 < inner < outer, at most " + std::to_string(static_cast<int>(kLongestCutoff)) + " (Å)");
+}
+
 Zbl::Zbl(std::span<const std::string> elements, double inner, double outer)
     : inner_(inner), outer_(outer), n_elements_(static_cast<int>(elements.size())) {
-  if (!(std::isfinite(inner) && std::isfinite(outer) && inner > 0.0 && outer > inner))
-    throw Error("zbl: inner " + std::to_string(inner) + " and outer " + std::to_string(outer) +
-                ", expected 0 < inner < outer (Å)");
+  ZblRange{inner, outer}.validate();
   for (const auto& a : elements)
     for (const auto& b : elements) {
       const double za = atomic_number(a), zb = atomic_number(b);

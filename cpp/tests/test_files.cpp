@@ -6,9 +6,11 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <random>
 
 #include "check.hpp"
+#include "checksum.hpp"
 #include "mliuq/error.hpp"
 #include "mliuq/model_file.hpp"
 #include "mliuq/snap_files.hpp"
@@ -141,12 +143,14 @@ TEST(files, model_file_absurd_sizes) {
   };
   CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[8,48])")), "expected 48 bytes");
   CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[48,0])")), "expected 48 bytes");
-  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[-8,40])")), "truncated or damaged");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[-8,40])")), "expected 48 bytes");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,48.0])")), "expected a whole number");
+  CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,48],"more":0)")), "described by other keys");
   CHECK_THROWS(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,4611686018427387904])")), "whole number");
   CHECK_THROWS(read_model_file(with(R"("shape":[4294967296,4294967296],"data_offsets":[0,48])")), "has shape");
   CHECK_THROWS(read_model_file(with(R"("shape":[2,3,1],"data_offsets":[0,48])")),
                "has shape (2, 3, 1), expected (2, 3)");
-  CHECK_THROWS(read_model_file(with(R"("shape":[],"data_offsets":[0,48])")), "has shape (), expected (2, 3)");
+  CHECK_THROWS(read_model_file(with(R"("shape":[],"data_offsets":[0,48])")), "expected 8 bytes");
   CHECK_THROWS(read_model_file(with(R"("shape":[-2,-3],"data_offsets":[0,48])")), "has shape");
   CHECK(read_model_file(with(R"("shape":[2,3],"data_offsets":[0,48])")).theta.size() == 6);
 }
@@ -168,6 +172,11 @@ TEST(files, model_file_metadata) {
   CHECK_THROWS(read_model_file(with("\"rmin0\":0.1", "\"rmin\":0.1")), "snap.rmin is not a SNAP parameter");
   CHECK_THROWS(read_model_file(with("[0.5,0.4]", "[0.5]")), "radii has 1 values, expected one per element (2)");
   CHECK_THROWS(read_model_file(with("\"inner\":1.0", "\"inner\":2.0")), "expected 0 < inner < outer");
+  CHECK_THROWS(read_model_file(with("\"outer\":2.0", "\"outer\":65535")), "at most 50 (Å)");
+  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":450")), "is 450 Å, expected 0.1 to 50 Å");
+  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":1e-9")), "is 1e-09 Å, expected 0.1 to 50 Å");
+  CHECK_THROWS(read_model_file(with("\"data\":{}", "\"data\":5")), "data is a number, expected an object");
+  CHECK_THROWS(read_model_file(with("\"data\":{}", "\"seed\":\"x\"")), "seed is a string, expected a number");
   CHECK_THROWS(read_model_file(with("\"energy\":0.01", "\"energy\":-0.01")), "noise.energy is negative");
   CHECK_THROWS(read_model_file(with("\"alpha_energy\":1.5", "\"alpha_energy\":\"x\"")),
                "is a string, expected a number");
@@ -194,6 +203,66 @@ TEST(files, model_file_random_damage) {
     }
   }
   CHECK(accepted > 0 && accepted < 1500);
+}
+
+TEST(files, arrays_lie_end_to_end) {
+  const Folder folder;
+  const auto with = [&](const std::string& first, const std::string& second) {
+    return folder.write("m.mliuq",
+                        container("{\"__metadata__\":{\"mliuq\":\"" + escaped(kMetadata) +
+                                      "\"},\"theta\":{\"dtype\":\"F64\",\"shape\":[2,3],\"data_offsets\":" + first +
+                                      "},\"x\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":" + second + "}}",
+                                  numbers(8)));
+  };
+  CHECK(read_model_file(with("[0,48]", "[48,64]")).theta[0] == -3.0);
+  CHECK(read_model_file(with("[16,64]", "[0,16]")).theta[0] == 0.1 * 2 - 3.0);
+  CHECK_THROWS(read_model_file(with("[16,64]", "[16,32]")), "array \"x\" begins at byte 16 of the data, expected 0");
+  CHECK_THROWS(read_model_file(with("[0,48]", "[40,56]")), "array \"x\" begins at byte 40 of the data, expected 48");
+  std::string infinite = numbers(8);
+  const double bad = std::numeric_limits<double>::quiet_NaN();
+  std::memcpy(infinite.data() + 7 * sizeof bad, &bad, sizeof bad);  // in an array the core does not use
+  std::string content = container("{\"__metadata__\":{\"mliuq\":\"" + escaped(kMetadata) +
+                                      "\"},\"theta\":{\"dtype\":\"F64\",\"shape\":[2,3],\"data_offsets\":[0,48]},"
+                                      "\"x\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[48,64]}}",
+                                  infinite);
+  CHECK_THROWS(read_model_file(folder.write("m.mliuq", content)), "array \"x\" holds a value that is not finite");
+}
+
+TEST(files, crc32_is_the_one_of_zlib) {
+  const std::string text = "123456789";
+  CHECK(crc32(text.data(), text.size()) == 0xCBF43926u);  // the check value of the catalogue of CRCs
+  CHECK(crc32(text.data() + 2, 7, crc32(text.data(), 2)) == 0xCBF43926u);
+  CHECK(crc32(nullptr, 0) == 0u);
+}
+
+TEST(files, every_flipped_bit_is_seen) {
+  const Folder folder;
+  std::string whole = model_file();
+  whole.insert(whole.find("\"mliuq\":"), R"("checksum":"crc32:00000000",)");
+  const std::uint64_t header_size = whole.size() - 8 - 160;
+  std::memcpy(whole.data(), &header_size, sizeof header_size);
+  char digits[16];
+  std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(crc32(whole.data() + 8, whole.size() - 8)));
+  whole.replace(whole.find("00000000"), 8, digits);
+  CHECK(read_model_file(folder.write("m.mliuq", whole)).theta.size() == 6);
+  for (std::size_t at = 0; at < whole.size(); ++at)
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ 1 << bit);
+      CHECK_THROWS(read_model_file(folder.write("m.mliuq", damaged)), "m.mliuq");
+    }
+  whole.replace(whole.find("crc32:"), 6, "crc64:");
+  CHECK_THROWS(read_model_file(folder.write("m.mliuq", whole)), "expected crc32: and eight hexadecimal digits");
+}
+
+TEST(files, messages_are_printable) {
+  const std::string hostile = "a\x1b[2J\n\x7f\xc2\x9b\xe2\x80\xae\xff\xed\xa0\x80 Å é €";
+  CHECK(std::string(Error(hostile).what()) == "a\\x1b[2J\\x0a\\x7f\\x9b\\u{202e}\\xff\\xed\\xa0\\x80 Å é €");
+  const Folder folder;
+  std::string metadata = kMetadata;
+  metadata.replace(metadata.find("rmin0"), 5, "\\u001b[2Jr");
+  CHECK_THROWS(read_model_file(folder.write("m.mliuq", model_file(metadata))),
+               "snap.\\x1b[2Jr is not a SNAP parameter");
 }
 
 TEST(files, missing_files_and_folders) {

@@ -48,6 +48,9 @@ TEST(json, strings) {
 }
 
 TEST(json, what_is_not_json) {
+  for (const char* bad : {"1e-400", "\"\xff\"", "\"\xc0\x80\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
+                          "\"\xe2\x82\"", "{\"\x80\":1}"})
+    CHECK_THROWS(parse(bad), "file: not valid JSON at byte");
   for (const char* bad : {"",
                           " ",
                           "{",
@@ -112,6 +115,9 @@ TEST(json, wrong_types_name_the_path_and_both_types) {
   CHECK_THROWS(snap.at("radii").as_array()[1].as_number(), "file: snap.radii[1] is a string, expected a number");
   CHECK_THROWS(snap.at("n").as_integer(), "file: snap.n is a number, expected a whole number");
   CHECK_THROWS(snap.at("huge").as_integer(), "expected a whole number");
+  CHECK(parse("9000000000000000").as_integer() == 9'000'000'000'000'000LL);
+  for (const char* text : {"4.0", "4e0", "40e-1", "1e300", "9100000000000000"})
+    CHECK_THROWS(parse(text).as_integer(), "file is a number, expected a whole number");
   CHECK_THROWS(snap.at("n").as_bool(), "expected a boolean (or 0 or 1)");
   CHECK_THROWS(snap.as_array(), "file: snap is an object, expected a list");
   CHECK_THROWS(snap.at("radii").as_object(), "is a list, expected an object");

@@ -65,6 +65,49 @@ void check_equal(const std::vector<double>& a, const std::vector<double>& b, dou
 
 }  // namespace
 
+TEST(potential, spreads_that_no_threshold_can_meet_are_errors) {
+  const SnapParams p = scenes::params(1, 2);
+  const Scene scene(5, {6}, 1, 31);
+  for (double absurd : {1e154, -1e200, 1e300}) {
+    ModelFile f = file(p, 5);
+    f.members[2 * f.theta.size() + 3] = absurd;
+    Potential potential(f);
+    Output all(scene.n_atoms(), potential.model().theta().size());
+    PotentialOutput out = all.pointers();
+    out.spreads = {.std = all.std.data()};
+    CHECK_THROWS(potential.evaluate(scene.view(), scene.centres, out), "the spread of the energy of atom");
+    out.spreads = {};
+    potential.evaluate(scene.view(), scene.centres, out);  // what was not asked for is not judged
+    if (absurd > 0.0)
+      CHECK_THROWS(potential.cell_spread(all.features, all.energy), "the spread of the energy of the cell");
+  }
+  CHECK_THROWS(require_spread({0.0, 1.0, 0.5}, "x"), "the spread of x over the members is std 0, min 1, max 0.5");
+  for (double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), -1.0})
+    CHECK_THROWS(require_spread({bad, 0.0, 0.0}, "x"), "expected finite numbers in order");
+  require_spread({0.0, -1.0, -1.0}, "x");
+}
+
+TEST(potential, structures_of_another_model_are_refused) {
+  const SnapParams two = scenes::params(2, 2), one = scenes::params(1, 2);
+  const PackedStructure structure({0, 0, 0, 2.5, 0, 0}, {0, 1}, {0, 1}, {0, 1, 2}, {1, 0}, 2, 0.0);
+  for (InstructionSet set : available_instruction_sets()) {
+    Potential potential(file(one, 0), {set});
+    CHECK_THROWS(potential.evaluate(structure.neighbourhood(), structure.centres(), {}),
+                 "atom 2 is of element number 2, the model has 1");
+  }
+  std::vector<double> rows(100 * two.n_weights());
+  CHECK_THROWS(RowBuilder(one, KernelChoice::automatic()).build(structure, {}, rows), "packed for another model");
+  const auto kernel = make_kernel(one, EnergyModel::zero(1, one.n_components()), KernelChoice::automatic());
+  CHECK_THROWS(compute_descriptors(*kernel, one, structure, rows, nullptr), "packed for another model");
+}
+
+TEST(potential, absurd_counts_of_threads_are_refused) {
+  const SnapParams p = scenes::params(1, 2);
+  const Scene scene(5, {6}, 1, 31);
+  Potential potential(file(p, 0));
+  CHECK_THROWS(potential.evaluate(scene.view(), scene.centres, {}, 100'000), "threads is 100000, expected at most");
+}
+
 TEST(potential, one_and_many_threads) {
   const SnapParams p = scenes::params(2, 2);
   const Scene scene(331, {6, 0, 11, 3}, 2, 21);
@@ -215,7 +258,7 @@ TEST(potential, design_rows_times_weights) {
     std::vector<double> B(2 * p.n_components());
     DescriptorDerivatives derivatives;
     const auto kernel = make_kernel(p, potential.model(), KernelChoice::automatic());
-    compute_descriptors(*kernel, p.n_components(), structure, B, &derivatives);
+    compute_descriptors(*kernel, p, structure, B, &derivatives);
     CHECK(derivatives.centre.size() == 4);  // each centre with itself and the other, images summed
   }
   PackedStructure empty({}, {}, {}, {0}, {}, 2, 0.0), flat({0, 0, 0}, {0}, {0}, {0, 0}, {}, 2, 0.0),

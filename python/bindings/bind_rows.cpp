@@ -12,6 +12,7 @@ py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStr
   py::list result;
   std::vector<double*> rows;
   for (const PackedStructure* structure : structures) {
+    if (!structure) throw Error("design rows: found None among the structures");
     py::array_t<double> array({static_cast<py::ssize_t>(request.n_rows(structure->n_owned())),
                                static_cast<py::ssize_t>(builder.n_columns())});
     rows.push_back(array.mutable_data());
@@ -26,17 +27,17 @@ py::list build_rows(const RowBuilder& builder, const std::vector<const PackedStr
 class Descriptor {
  public:
   Descriptor(const SnapParams& params, const std::string& kernel)
-      : n_components_(params.n_components()),
-        kernel_(make_kernel(params, EnergyModel::zero(params.n_elements(), n_components_),
+      : params_(params),
+        kernel_(make_kernel(params, EnergyModel::zero(params.n_elements(), params.n_components()),
                             kernel_choice(kernel, "double"))) {}
 
   py::tuple compute(const PackedStructure& structure, bool derivatives) const {
-    const py::ssize_t K = n_components_;
+    const py::ssize_t K = params_.n_components();
     auto B = zeros({structure.n_owned(), K});
     DescriptorDerivatives d;
     {
       py::gil_scoped_release release;
-      compute_descriptors(*kernel_, n_components_, structure, {B.mutable_data(), static_cast<std::size_t>(B.size())},
+      compute_descriptors(*kernel_, params_, structure, {B.mutable_data(), static_cast<std::size_t>(B.size())},
                           derivatives ? &d : nullptr);
     }
     py::array_t<double> dB({static_cast<py::ssize_t>(d.centre.size()), static_cast<py::ssize_t>(3), K});
@@ -46,13 +47,14 @@ class Descriptor {
   }
 
  private:
-  int n_components_;
+  SnapParams params_;
   std::unique_ptr<Kernel> kernel_;
 };
 
 py::tuple evaluate_zbl(const std::vector<std::string>& elements, double inner, double outer,
                        const PackedStructure& structure) {
   const Zbl zbl(elements, inner, outer);
+  require_species(structure.neighbourhood(), static_cast<int>(elements.size()));
   const py::ssize_t n = structure.n_atoms();
   auto energies = zeros({n}), forces = zeros({n, 3});
   double virial[6] = {};

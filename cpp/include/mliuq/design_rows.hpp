@@ -47,7 +47,7 @@ struct DescriptorDerivatives {
   std::vector<double> dB;   ///< [n_pairs][3][K]
 };
 
-void compute_descriptors(const Kernel& kernel, int n_components, const PackedStructure& structure, std::span<double> B,
-                         DescriptorDerivatives* derivatives);
+void compute_descriptors(const Kernel& kernel, const SnapParams& params, const PackedStructure& structure,
+                         std::span<double> B, DescriptorDerivatives* derivatives);
 
 }  // namespace mliuq

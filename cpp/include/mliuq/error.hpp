@@ -5,10 +5,11 @@
 
 namespace mliuq {
 
-/// The one exception of the core. The message says what was wrong, where, what was expected and what was found.
+/// The one exception of the core. The message says what was wrong, where, what was expected and what was found; it is
+/// one line of printable text whatever a file held.
 class Error : public std::runtime_error {
  public:
-  explicit Error(const std::string& message) : std::runtime_error(message) {}
+  explicit Error(const std::string& message);
 };
 
 }  // namespace mliuq

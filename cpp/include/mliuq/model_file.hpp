@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mliuq/snap_params.hpp"
+#include "mliuq/zbl.hpp"
 
 namespace mliuq {
 
@@ -16,11 +17,6 @@ struct ErrorScale {
   double noise_energy = 0.0;  ///< eV/atom
   double noise_force = 0.0;   ///< eV/Å
   double noise_stress = 0.0;  ///< eV/Å³
-};
-
-struct ZblRange {
-  double inner;  ///< Å
-  double outer;  ///< Å
 };
 
 /// Everything the core needs of a NAME.mliuq file (docs/reference/model-file.md).

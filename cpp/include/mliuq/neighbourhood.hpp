@@ -17,4 +17,7 @@ struct Neighbourhood {
   int species(int atom) const { return species_of_type[types[atom]]; }
 };
 
+/// Throws Error naming the first atom whose species is not below `n_elements`: a structure made for another model.
+void require_species(const Neighbourhood& atoms, int n_elements);
+
 }  // namespace mliuq

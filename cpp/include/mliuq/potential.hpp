@@ -61,6 +61,9 @@ class Potential {
   std::unique_ptr<State> state_;
 };
 
+/// Throws Error naming `of` unless std, min and max are finite, std is not negative and min ≤ max.
+void require_spread(const Spread& spread, const std::string& of);
+
 /// Predicted error of a cell's energy, eV: sqrt((alpha std)² + (n_atoms noise)²).
 double energy_error(const ErrorScale& scale, double std, double n_atoms);
 

@@ -21,6 +21,11 @@ class ParameterError : public Error {
 /// Largest 2J the core accepts; beyond it factorials in the Clebsch-Gordan sums lose digits.
 inline constexpr int kMaxTwojmax = 24;
 
+/// Cutoffs the core takes, Å. Within 50 Å lie some 30,000 neighbours in a metal: beyond is a slip of units or a damaged
+/// file, and a list that fills the memory.
+inline constexpr double kShortestCutoff = 0.1;
+inline constexpr double kLongestCutoff = 50.0;
+
 /// What makes a bispectrum descriptor: the keys of a LAMMPS .snapparam file and the element lines of a .snapcoeff file.
 struct SnapParams {
   int twojmax = 8;               ///< 2J: twice the largest angular momentum

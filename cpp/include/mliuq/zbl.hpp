@@ -9,11 +9,19 @@
 
 namespace mliuq {
 
+struct ZblRange {
+  double inner;  ///< Å
+  double outer;  ///< Å
+
+  /// Throws Error unless 0 < inner < outer within the cutoffs the core takes.
+  void validate() const;
+};
+
 /// Screened nuclear repulsion (Ziegler, Biersack, Littmark 1985) with the switching of LAMMPS's `pair_style zbl`:
 /// a cubic-quartic polynomial from `inner` to `outer` takes energy, force and curvature to zero.
 class Zbl {
  public:
-  /// Distances in Å, 0 < inner < outer; elements as chemical symbols. Throws Error otherwise.
+  /// Distances in Å as ZblRange takes them; elements as chemical symbols. Throws Error otherwise.
   Zbl(std::span<const std::string> elements, double inner, double outer);
 
   double inner() const { return inner_; }
