@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kFormatVersion = 1;
 constexpr std::uint64_t kMaxHeader = 100'000'000;
+constexpr std::size_t kMaxDimensions = 16;
 
 /// The arrays of a safetensors file. Construction checks the whole container: types, shapes, arrays that lie end to end
 /// and end where the file ends, finite numbers, and the checksum where there is one.
@@ -116,8 +117,12 @@ class TensorFile {
     Entry entry{name, {}, 0, 0};
     if (const auto& dtype = json.at("dtype").as_string(); dtype != "F64")
       throw Error(path_ + ": array \"" + name + "\" has type " + dtype + ", expected F64");
+    const auto& shape = json.at("shape").as_array();
+    if (shape.size() > kMaxDimensions)
+      throw Error(path_ + ": array \"" + name + "\" has " + std::to_string(shape.size()) +
+                  " dimensions, expected at most " + std::to_string(kMaxDimensions));
     std::uint64_t count = 1;
-    for (const Json& extent : json.at("shape").as_array()) {
+    for (const Json& extent : shape) {
       entry.shape.push_back(extent.as_integer());
       const auto n = static_cast<std::uint64_t>(entry.shape.back());
       if (entry.shape.back() < 0 || (n > 0 && count > size_ / n))

@@ -12,6 +12,7 @@ namespace mliuq {
 namespace {
 
 std::string number(double value) {
+  if (value == 0.0 || (std::abs(value) >= 1e-4 && std::abs(value) < 1e6)) return std::to_string(value);
   char text[40];
   std::snprintf(text, sizeof text, "%.6g", value);
   return text;

@@ -173,8 +173,9 @@ TEST(files, model_file_metadata) {
   CHECK_THROWS(read_model_file(with("[0.5,0.4]", "[0.5]")), "radii has 1 values, expected one per element (2)");
   CHECK_THROWS(read_model_file(with("\"inner\":1.0", "\"inner\":2.0")), "expected 0 < inner < outer");
   CHECK_THROWS(read_model_file(with("\"outer\":2.0", "\"outer\":65535")), "at most 50 (Å)");
-  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":450")), "is 450 Å, expected 0.1 to 50 Å");
-  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":1e-9")), "is 1e-09 Å, expected 0.1 to 50 Å");
+  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":450")),
+               "is 450.000000 Å, expected 0.100000 to 50.000000 Å");
+  CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":1e-9")), "is 1e-09 Å, expected 0.100000 to");
   CHECK_THROWS(read_model_file(with("\"data\":{}", "\"data\":5")), "data is a number, expected an object");
   CHECK_THROWS(read_model_file(with("\"data\":{}", "\"seed\":\"x\"")), "seed is a string, expected a number");
   CHECK_THROWS(read_model_file(with("\"energy\":0.01", "\"energy\":-0.01")), "noise.energy is negative");

@@ -79,6 +79,9 @@ void register_rows(py::module_& module) {
   py::class_<Descriptor>(module, "Descriptor")
       .def(py::init<const SnapParams&, const std::string&>(), py::arg("params"), py::arg("kernel") = "")
       .def("compute", &Descriptor::compute, py::arg("structure"), py::arg("derivatives") = false);
+  module.def(
+      "validate_zbl", [](double inner, double outer) { ZblRange{inner, outer}.validate(); }, py::arg("inner"),
+      py::arg("outer"));
   module.def("evaluate_zbl", &evaluate_zbl, py::arg("elements"), py::arg("inner"), py::arg("outer"),
              py::arg("structure"));
 }

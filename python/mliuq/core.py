@@ -14,6 +14,7 @@ try:
         evaluate_zbl,
         read_model_file,
         read_snap_files,
+        validate_zbl,
         write_snap_files,
     )
     from mliuq._core import SnapParams as CoreParams
@@ -39,5 +40,6 @@ __all__ = [
     "evaluate_zbl",
     "read_model_file",
     "read_snap_files",
+    "validate_zbl",
     "write_snap_files",
 ]

@@ -3,11 +3,25 @@
 import math
 
 
+def printable(text: str) -> str:
+    r"""Text fit for one line of a terminal: what does not print becomes ``\x1b`` or ``\u202e``, all else stays.
+
+    Control characters, marks that turn the direction of writing, invisible spaces, halves of surrogate pairs: nothing
+    that a file holds reaches a terminal as a command to it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class MliuqError(ValueError):
     """Bad input. The message says what was wrong, where, what was expected and what was found.
 
-    The C++ core raises this same class.
+    The C++ core raises this same class. As text it is one line that prints, whatever a file held.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 def in_range(key: str, value: float, low: float, high: float, *, open_top: bool = False) -> None:

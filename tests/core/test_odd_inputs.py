@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from mliuq import MLIUQCalculator, MliuqError, Model, SnapParams, descriptors
+from mliuq.core import Descriptor, RowBuilder, available_kernels, evaluate_zbl
 from mliuq.descriptor.bispectrum import design_rows
+from mliuq.descriptor.neighbours import pack
 from systems import PARAMS, random_model, structure
 
 
@@ -233,3 +237,46 @@ def test_nuclear_repulsion_needs_elements_of_the_periodic_table() -> None:
     params = SnapParams(("Aa",), twojmax=0)
     with pytest.raises(MliuqError, match="'Aa' is not a chemical symbol"):
         Model(params, np.zeros((1, 2)), zbl=(1.0, 2.0)).potential()
+
+
+def test_structures_of_another_model_are_refused(model: Model) -> None:
+    two = SnapParams(("W", "Be"), twojmax=2)
+    structure = pack(Atoms("WBe", positions=[[0, 0, 0], [0, 0, 2.5]]), two)
+    one = random_model(SnapParams(("W",), twojmax=2), members=2)
+    refused = pytest.raises(MliuqError, match="packed for another model")
+    for kernel in available_kernels():
+        with refused:
+            one.potential(kernel=kernel).evaluate(structure)
+        with refused:
+            RowBuilder(one.params.core, kernel).build([structure])
+        with refused:
+            Descriptor(one.params.core, kernel).compute(structure)
+    with refused:
+        evaluate_zbl(["W"], 1.0, 2.0, structure)
+    with pytest.raises(MliuqError, match="found None"):
+        RowBuilder(one.params.core).build([None])  # type: ignore[list-item]
+
+
+def test_threads_without_bound_are_refused(model: Model) -> None:
+    structure = pack(Atoms("W", positions=[[0, 0, 0]]), model.params)
+    with pytest.raises(MliuqError, match="threads is 100000, expected at most"):
+        model.potential().evaluate(structure, threads=100_000)
+
+
+def test_spreads_of_a_damaged_member_are_an_error() -> None:
+    """One flipped bit of an exponent: 1e154 squared is beyond the largest number."""
+    made = random_model(SnapParams(("W",), twojmax=2), members=4)
+    members = made.members.copy()
+    members[2, 0, 2] = 1e155
+    atoms = Atoms("W2", positions=[[0, 0, 0], [0, 0, 2.5]])
+    atoms.calc = MLIUQCalculator(replace(made, members=members))
+    with pytest.raises(MliuqError, match=r"spread of the energy of atom 1 over the members is std (inf|-?nan)"):
+        atoms.get_potential_energy()
+
+
+def test_messages_are_one_line_that_prints() -> None:
+    hostile = "a\x1b[2J\n\x7f\x9b\u202e\ud800 Å é €"
+    assert str(MliuqError(hostile)) == r"a\x1b[2J\n\x7f\x9b\u202e\ud800 Å é €"
+    with pytest.raises(MliuqError) as caught:
+        SnapParams(("W",), **{"rcutfac": "\x1b]0;title\x07"})
+    assert str(caught.value).isprintable()

@@ -17,7 +17,7 @@ import pytest
 from mliuq import MLIUQCalculator, MliuqError, Model
 from mliuq.core import Potential, read_model_file
 from mliuq.descriptor.neighbours import pack
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from safetensors_parts import join, split
 from systems import PARAMS, random_model, structure
 
@@ -122,6 +122,19 @@ METADATA: dict[str, tuple[Callable[[dict[str, Any]], Any], str | None]] = {
     "noise is a list": (lambda m: m.update(noise=[1, 2, 3]), "noise is"),
     "alpha is negative": (lambda m: m["calibration"].update(alpha_force=-1), "alpha"),
     "calibration is a word": (lambda m: m.update(calibration="good"), "calibration is"),
+    "posterior is a number": (lambda m: m.update(posterior=5), "posterior is"),
+    "fit is a list": (lambda m: m.update(fit=[]), "fit is"),
+    "seed is a word": (lambda m: m.update(seed="7"), "seed is"),
+    "version is a real number": (lambda m: m.update(format_version=1.0), "format_version"),
+    "twojmax is a real number": (lambda m: m["snap"].update(twojmax=float(m["snap"]["twojmax"])), "twojmax is"),
+    "rcutfac is true": (lambda m: m["snap"].update(rcutfac=True), "rcutfac is"),
+    "a radius is true": (lambda m: m["snap"].update(radii=[True, 0.5]), "radii"),
+    "radii are empty": (lambda m: m["snap"].update(radii=[]), "radii has 0 values, expected one per element"),
+    "weights are empty": (lambda m: m["snap"].update(weights=[]), "weights has 0 values, expected one per element"),
+    "rcutfac is enormous": (lambda m: m["snap"].update(rcutfac=1e10), "expected 0.1"),
+    "rcutfac is tiny": (lambda m: m["snap"].update(rcutfac=1e-10), "expected 0.1"),
+    "zbl is enormous": (lambda m: m["zbl"].update(outer=65535.0), "at most 50"),
+    "alpha is true": (lambda m: m["calibration"].update(alpha_force=True), "alpha"),
 }  # fmt: skip
 
 
@@ -132,6 +145,11 @@ TEXTS: dict[str, Callable[[str], str]] = {
     "cut": lambda text: text[:-1],
     "followed by more": lambda text: text + "{}",
     "not a number": lambda text: text.replace('"seed": 7', '"seed": NaN'),
+    "half a surrogate pair": lambda text: text.replace('"seed"', r'"s\ud800"'),
+    "half a surrogate pair in a value": lambda text: text.replace('"seed": 7', r'"seed": 7, "x": ["\udc00"]'),
+    "vanishing": lambda text: text.replace('"seed": 7', '"seed": 1e-400'),
+    "a huge whole number": lambda text: text.replace('"seed": 7', '"seed": ' + "9" * 310),
+    "nested 66 deep": lambda text: text.replace('"seed": 7', '"x": ' + "[" * 65 + "]" * 65),
     "infinite": lambda text: text.replace('"seed": 7', '"seed": -Infinity'),
     "overflowing": lambda text: text.replace('"seed": 7', '"seed": 1e999'),
     "endless digits": lambda text: text.replace('"seed": 7', '"seed": ' + "9" * 100_000),
@@ -193,12 +211,15 @@ class TestRoundTrip:
 
     def test_the_metadata_are_one_canonical_json_text(self, saved: Path) -> None:
         header, _ = split(saved.read_bytes())
-        assert list(header["__metadata__"]) == ["mliuq"]
+        assert list(header["__metadata__"]) == ["checksum", "mliuq"]
         text = header["__metadata__"]["mliuq"]
         assert text == json.dumps(json.loads(text), sort_keys=True)
         assert json.loads(text)["format_version"] == 1
 
     def test_other_programs_read_it(self, model: Model, saved: Path) -> None:
+        theirs = load_file(saved)
+        assert theirs.keys() == {"theta", "members", *model.arrays}
+        np.testing.assert_array_equal(theirs["members"], model.members)
         header, data = split(saved.read_bytes())
         begin, end = header["theta"]["data_offsets"]
         assert header["theta"]["dtype"] == "F64"
@@ -216,8 +237,40 @@ class TestRoundTrip:
             assert getattr(file.error_scale, key) == getattr(model.error_scale, key)
         assert MLIUQCalculator(saved).model.params == model.params
 
+    def test_files_of_old_have_no_checksum(self, model: Model, saved: Path, damaged: Callable) -> None:
+        path = damaged(lambda header, data: None)
+        assert "checksum" not in split(path.read_bytes())[0]["__metadata__"]
+        assert Model.load(path).theta.tobytes() == model.theta.tobytes()
+        assert read_model_file(str(path)).params.twojmax == model.params.twojmax
+
+    @pytest.mark.parametrize("depth", [63, 64])
+    def test_what_is_nested_and_still_read(self, damaged: Callable, depth: int) -> None:
+        def change(header: dict[str, Any], data: bytearray) -> None:
+            text = json.dumps(header["__metadata__"]["mliuq"])
+            header["__metadata__"]["mliuq"] = f'{{"x": {"[" * depth}{"]" * depth}, {text[1:]}'
+
+        path = damaged(change)
+        for read in READERS.values():
+            read(path)
+
 
 class TestWriting:
+    def test_names_that_are_no_text_are_kept_as_escapes(self, model: Model, tmp_path: Path) -> None:
+        name = os.fsdecode(b"data-\xff.xyz")  # as the file system hands it over
+        path = tmp_path / "m.mliuq"
+        Model(model.params, model.theta, metadata={"fit": {"files": [name], name: 1}}).save(path)
+        assert Model.load(path).metadata["fit"] == {"files": [r"data-\udcff.xyz"], r"data-\udcff.xyz": 1}
+        read_model_file(str(path))
+
+    @pytest.mark.parametrize("value", [10**310, {"a": 1, 1: 2}, [[]] * 1_000_001, "deep"])
+    def test_what_the_readers_would_refuse_is_not_written(self, model: Model, tmp_path: Path, value: Any) -> None:
+        if value == "deep":
+            for _ in range(70):
+                value = [value]
+        with pytest.raises(MliuqError, match="metadata cannot be stored"):
+            Model(model.params, model.theta, metadata={"fit": {"x": value}}).save(tmp_path / "m.mliuq")
+        assert os.listdir(tmp_path) == []
+
     def test_writing_replaces_and_leaves_no_litter(self, model: Model, saved: Path) -> None:
         model.save(saved)
         assert os.listdir(saved.parent) == [saved.name]
@@ -292,6 +345,46 @@ class TestDamage:
             saved.write_bytes(content[:cut])
             refuse(saved)
 
+    def test_a_flipped_bit_anywhere(self, saved: Path) -> None:
+        """Some of them: the C++ tests flip every bit of a small file."""
+        content = saved.read_bytes()
+        header = 8 + int.from_bytes(content[:8], "little")
+        rng = np.random.default_rng(3)
+        for trial in range(200):
+            at = int(rng.integers(header if trial % 2 else 0, len(content) if trial % 2 else header))
+            flipped = bytearray(content)
+            flipped[at] ^= 1 << int(rng.integers(8))
+            saved.write_bytes(flipped)
+            refuse(saved)
+
+    @pytest.mark.parametrize("checksum", ["", "crc32:", "crc32:0000000", "md5:00000000ab", "crc32:FFFFFFFF"])
+    def test_a_checksum_of_another_form(self, saved: Path, checksum: str) -> None:
+        header, data = split(saved.read_bytes())
+        header["__metadata__"]["checksum"] = checksum
+        saved.write_bytes(join(header, data))
+        refuse(saved, "checksum")
+
+    def test_arrays_that_overlap_or_leave_a_gap(self, damaged: Callable) -> None:
+        def overlap(header: dict[str, Any], data: bytearray) -> None:
+            header["twin"] = dict(header["theta"])
+
+        refuse(damaged(overlap), "where the one before it ends")
+
+    def test_a_gap_between_arrays(self, damaged: Callable) -> None:
+        def gap(header: dict[str, Any], data: bytearray) -> None:
+            for entry in header.values():
+                if "data_offsets" in entry:
+                    entry["data_offsets"] = [offset + 8 for offset in entry["data_offsets"]]
+            data[:0] = bytes(8)
+
+        refuse(damaged(gap), "where the one before it ends")
+
+    def test_unknown_texts(self, saved: Path) -> None:
+        header, data = split(saved.read_bytes())
+        header["__metadata__"]["chdcksum"] = header["__metadata__"].pop("checksum")
+        saved.write_bytes(join(header, data))
+        refuse(saved, "chdcksum")
+
     def test_something_after_the_end(self, saved: Path) -> None:
         saved.write_bytes(saved.read_bytes() + b"\x00" * 8)
         refuse(saved)
@@ -365,6 +458,7 @@ class TestDamage:
     def test_many_small_values_take_no_unbounded_memory(self, saved: Path) -> None:
         """A path is kept for each value: a long key above many values would multiply."""
         header, data = split(saved.read_bytes())
+        del header["__metadata__"]["checksum"]
         header["__metadata__"]["mliuq"] = '{"' + "k" * 10**6 + '": [' + "0," * 900_000 + "0]}"
         saved.write_bytes(join(header, data))
         refuse(saved, "format_version")

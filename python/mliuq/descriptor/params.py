@@ -163,6 +163,13 @@ class SnapParams:
             ):
                 kind = "symbols" if key == "elements" else "numbers"
                 raise MliuqError(f"{key} is {values!r}, expected a list of {kind}")
+        for key in ("radii", "weights"):
+            if len(snap[key]) != len(elements):
+                raise MliuqError(f"{key} has {len(snap[key])} values, expected one per element ({len(elements)})")
+        for key in ("twojmax", "rcutfac", "rfac0", "rmin0"):
+            value = snap.get(key, 0)
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise MliuqError(f"{key} is {value!r}, expected a number")
         return cls(elements=tuple(elements), **snap)
 
     @classmethod

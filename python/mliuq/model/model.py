@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, write_snap_files
+from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, validate_zbl, write_snap_files
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.model import model_file
@@ -79,8 +79,7 @@ class Model:
                 raise MliuqError(f'array "{name}" holds values that are not finite')
         if self.zbl is not None:
             inner, outer = (float(r) for r in self.zbl)
-            if not 0.0 < inner < outer < np.inf:
-                raise MliuqError(f"zbl is {self.zbl}, expected (inner, outer) with 0 < inner < outer, Å")
+            validate_zbl(inner, outer)
             object.__setattr__(self, "zbl", (inner, outer))
         factor = self.arrays.get("extrapolation.factor")
         total = shape[0] * shape[1]
@@ -161,9 +160,6 @@ class Model:
         arrays, metadata = model_file.read(path)
         if "theta" not in arrays:
             raise MliuqError(f'{path}: array "theta" is missing')
-        for key in ("snap", "zbl", "noise", "calibration"):
-            if not isinstance(metadata.get(key), dict | None):
-                raise MliuqError(f"{path}: {key} is {metadata[key]!r}, expected an object")
         zbl: dict[str, Any] | None = metadata.get("zbl")
         if zbl is not None:
             for key in ("inner", "outer"):
