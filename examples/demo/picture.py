@@ -14,18 +14,27 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from mliuq.report import predict, reference_rows
 
-BLUE, ORANGE, GREY = "#1f6fb4", "#c4551b", "#8a939b"
+BLUE, ORANGE, GREY = "#1f6fb4", "#c4551b", "#5b646c"
 
 
 def draw(out: Path, threshold: float, target: Path) -> None:
-    """Write the PNG from what the demonstration left in `out`."""
+    """Write PNG and SVG from what the demonstration left in `out`."""
     plt.rcParams.update(
-        {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
+        {
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "svg.hashsalt": "mliuq",
+        }
     )
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.4), layout="constrained")
     draw_run(left, out, threshold)
     draw_errors(right, out)
+    for axes, letter in ((left, "(a)"), (right, "(b)")):
+        axes.set_title(f"{letter} {axes.get_title(loc='left')}", loc="left", fontsize=10)
     figure.savefig(target, dpi=160)
+    figure.savefig(target.with_suffix(".svg"), metadata={"Date": None})
     plt.close(figure)
 
 
@@ -36,18 +45,22 @@ def draw_run(axes: Axes, out: Path, threshold: float) -> None:
     squeeze = axes.twinx()
     squeeze.plot(time, volume, color=GREY, linewidth=1.2)
     squeeze.axhline(smallest, color=GREY, linestyle=":", linewidth=1.2)
-    squeeze.text(0.0, smallest, " smallest volume in the training data", color=GREY, va="top", fontsize=8.5)
+    squeeze.annotate("smallest volume in the training data", (0.0, smallest), (4, -3), textcoords="offset points",
+                     color=GREY, va="top", fontsize=8.5)  # fmt: skip
     squeeze.set_ylabel("volume (Å³/atom)", color=GREY)
     squeeze.tick_params(axis="y", colors=GREY)
     squeeze.spines["right"].set(visible=True, color=GREY)
     squeeze.set_ylim(0.9 * volume.min(), volume.max() + 0.6 * (volume.max() - volume.min()))
     axes.set_zorder(squeeze.get_zorder() + 1)
     axes.patch.set_visible(False)
-    axes.plot(time, worst, color=BLUE, linewidth=1.6, label="largest per-atom energy_std")
-    axes.axhline(threshold, color=ORANGE, linestyle="--", label="threshold")
+    axes.plot(time, worst, color=BLUE, linewidth=1.6, label="largest energy_std of an atom")
+    axes.axhline(threshold, color=ORANGE, linestyle="--", label=f"threshold, {threshold:.2f} eV")
     axes.plot(time[-1], worst[-1], "o", color=ORANGE, markersize=7, label="LAMMPS halts")
     axes.set(
-        xlabel="time (ps)", ylabel="uncertainty (eV)", ylim=(0, 1.45 * max(threshold, worst.max())), xlim=(0, None)
+        xlabel="time (ps)",
+        ylabel="uncertainty (eV, one atom)",
+        ylim=(0, 1.45 * max(threshold, worst.max())),
+        xlim=(0, None),
     )
     axes.set_title("bcc tungsten, compressed until the model no longer knows", loc="left", fontsize=10)
     axes.legend(loc="upper left", fontsize=8.5)
@@ -60,7 +73,7 @@ def draw_errors(axes: Axes, out: Path) -> None:
     for p, colour, name in zip(
         reversed(predict(model, reference_rows(model, read(out / "test.xyz", ":")))),
         (BLUE, ORANGE),
-        ("force components (eV/Å)", "energies per atom (eV)"),
+        ("force components (eV/Å)", "energies (eV/atom)"),
         strict=True,
     ):
         inside = np.mean(np.abs(p.error) <= p.best)
@@ -71,6 +84,6 @@ def draw_errors(axes: Axes, out: Path) -> None:
     axes.plot(line, line, color="black", linewidth=1.0, label="|error| = σ")
     axes.plot(line, 2 * line, color="black", linewidth=1.0, linestyle="--", label="|error| = 2σ")
     axes.set(xscale="log", yscale="log", xlim=line, ylim=(1e-3, 30 * highest))
-    axes.set(xlabel="stated error bar σ", ylabel="|error| on held-out data")
-    axes.set_title("predicted against actual error", loc="left", fontsize=10)
+    axes.set(xlabel="stated error bar σ (eV/Å; eV/atom)", ylabel="|error| on held-out data (eV/Å; eV/atom)")
+    axes.set_title("Predicted against actual error", loc="left", fontsize=10)
     axes.legend(loc="upper left", fontsize=8.5)

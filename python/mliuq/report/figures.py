@@ -102,7 +102,7 @@ def error_histogram(p: Predictions) -> Figure:
     floor = 0.4 / (len(p.y) * width)
     axes.set(ylim=(floor, None), xlim=(-reach, reach))
     axes.set(xlabel=f"reference − predicted {p.kind} ({p.unit})", ylabel=f"density (1/({p.unit}))")
-    figure.legend(loc="outside upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
+    _legend(figure)
     return figure
 
 
@@ -121,7 +121,7 @@ def predicted_against_actual(p: Predictions) -> Figure:
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(floor * 0.8, max(float(y.max()), 2 * high) * 1.2))
     _log_axes(axes.xaxis, axes.yaxis)
     axes.set(xlabel=f"stated error bar σ ({p.unit})", ylabel=f"|error| ({p.unit})")
-    axes.legend(loc="lower right")
+    _legend(figure)
     return figure
 
 
@@ -135,13 +135,14 @@ def reliability_diagram(p: Predictions) -> Figure:
         axes.errorbar(
             predicted, actual, yerr=scatter, fmt=marker, color=colour, markersize=5, elinewidth=1.0, label=label
         )
-        ends += [*predicted, *actual]
-    low, high = min(ends) * 0.85, max(ends) * 1.15
+        ends += [*predicted, *(actual - scatter), *(actual + scatter)]
+    least = min(end for end in ends if end > 0.0)
+    low, high = least * 0.85, max(ends) * 1.15
     axes.plot([low, high], [low, high], color=INK, linewidth=1.0)
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     _log_axes(axes.xaxis, axes.yaxis)
     axes.set(xlabel=f"stated error bar, rms of bin ({p.unit})", ylabel=f"actual error, rms of bin ({p.unit})")
-    axes.legend(loc="upper left")
+    _legend(figure)
     return figure
 
 
@@ -158,7 +159,7 @@ def pit_histogram(p: Predictions) -> Figure:
         axes.stairs(counts / expected, edges, color=colour, linewidth=1.8, label=label)
     axes.axhline(1.0, color=INK, linewidth=0.9)
     axes.set(xlim=(0, 1), ylim=(0, None), xlabel="probability integral transform", ylabel="rows, relative to flat")
-    axes.legend(loc="upper center", ncols=2)
+    _legend(figure)
     return figure
 
 
@@ -173,8 +174,13 @@ def coverage_curve(p: Predictions) -> Figure:
         axes.axvline(level, color=MUTED, linewidth=0.8, linestyle=":")
         axes.text(level - 0.012, 0.03, f"±{k}σ", rotation=90, ha="right", va="bottom", color=MUTED, fontsize=8.5)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="fraction promised", ylabel="fraction inside")
-    axes.legend(loc="upper left")
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Above the axes: inside them a legend lies over points sooner or later."""
+    figure.legend(loc="outside upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
 
 
 #: Name of the picture, its title and its one-line reading.
