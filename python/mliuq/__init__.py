@@ -18,6 +18,7 @@ from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
+    from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt
     from mliuq.descriptor.bispectrum import descriptors
     from mliuq.descriptor.params import SnapParams
     from mliuq.fitting.fit import fit
@@ -31,6 +32,8 @@ _HOME = {
     "MLIUQCalculator": "mliuq.ase.calculator",
     "Model": "mliuq.model.model",
     "SnapParams": "mliuq.descriptor.params",
+    "UncertaintyGuard": "mliuq.ase.guard",
+    "UncertaintyHalt": "mliuq.ase.guard",
     "compare": "mliuq.propagation.combination",
     "descriptors": "mliuq.descriptor.bispectrum",
     "fit": "mliuq.fitting.fit",
@@ -42,6 +45,8 @@ __all__ = [
     "MliuqError",
     "Model",
     "SnapParams",
+    "UncertaintyGuard",
+    "UncertaintyHalt",
     "__version__",
     "compare",
     "descriptors",
