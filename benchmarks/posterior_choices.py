@@ -42,7 +42,14 @@ from mliuq.posterior.calibration import (
     cross_fitted,
     folds_of,
 )
-from mliuq.posterior.gaussian import PRIOR_ROWS, TAIL, GaussianSettings, draw_gaussian, fit_gaussian
+from mliuq.posterior.gaussian import (
+    PRIOR_ROWS,
+    TAIL,
+    GaussianPosterior,
+    GaussianSettings,
+    draw_gaussian,
+    fit_gaussian,
+)
 from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, RowSource, SubsetRows
@@ -67,6 +74,7 @@ DEFAULT: Pick = {
     "alpha": "1σ and 2σ",
     "source": "5 folds",
 }
+OF_POSTERIOR = ("prior", "metric", "rows")  # choices that a posterior depends on; the others act on its predictions
 CANDIDATES: dict[str, tuple[float | str, ...]] = {
     "prior": (0.1, 0.25, 0.6, 1.5, 4.0, 10.0),  # rows in each direction
     "metric": (0.1, 1.0, 3.0, 10.0, 100.0),  # parts of the metric of the fit
@@ -86,6 +94,8 @@ class Split:
     y: Floats
     w: Floats
     kind: Ints
+    parts: dict[int, list[Split]] = field(default_factory=dict)
+    posteriors: dict[tuple[float | str, ...], GaussianPosterior] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: RowSource, out: np.ndarray) -> Split:
@@ -96,6 +106,19 @@ class Split:
     def fit(self):
         solution = solve(self.fitted)
         return solution, examine(self.fitted, solution)
+
+    def folds(self, n: int) -> list[Split]:
+        """The configurations fitted, without each of n folds; every one is fitted once, whatever asks for it."""
+        if n not in self.parts:
+            fold = folds_of(self.fitted.table.config, n, SEED)
+            self.parts[n] = [Split.of(self.fitted, fold == k) for k in range(n)]
+        return self.parts[n]
+
+    def posterior(self, pick: Pick) -> GaussianPosterior:
+        key = tuple(pick[name] for name in OF_POSTERIOR)
+        if key not in self.posteriors:
+            self.posteriors[key] = fit_gaussian(*self.left_out(pick))
+        return self.posteriors[key]
 
     def left_out(self, pick: Pick) -> tuple[LeftOutRows, GaussianSettings]:
         """What the posterior of a pick is fitted to, and how."""
@@ -108,14 +131,12 @@ class Split:
         source = str(pick["source"])
         if source == LEFT_OUT:
             return cross_fitted(*self.left_out(pick), seed=SEED)
-        folds = int(source.split()[0])
-        fold = folds_of(self.fitted.table.config, folds, SEED)
-        return HeldOut.joined([Split.of(self.fitted, fold == k).predict(pick)[0] for k in range(folds)], source)
+        return HeldOut.joined([split.predict(pick)[0] for split in self.folds(int(source.split()[0]))], source)
 
     def predict(self, pick: Pick, tails: Sequence[float] = ()) -> tuple[HeldOut, dict[float, np.ndarray]]:
         """Errors, spreads and floors of the rows held out, and which lie outside members of each tail."""
         solution, statistics = self.fit
-        posterior = fit_gaussian(*self.left_out(pick))
+        posterior = self.posterior(pick)
         z = self.x @ solution.whitener
         live = self.w * np.sum(z**2, axis=1) > 1e-4 * statistics.leverage.mean()
         error, kind = (self.y - self.x @ solution.theta)[live], self.kind[live]
@@ -139,13 +160,12 @@ class Outer:
     def whole(self) -> Split:
         return Split.of(self.rows, folds_of(self.rows.table.config, self.folds, SEED) == self.k)
 
-    @cached_property
+    @property
     def inner(self) -> list[Split]:
-        fold = folds_of(self.whole.fitted.table.config, self.folds, SEED)
-        return [Split.of(self.whole.fitted, fold == j) for j in range(self.folds)]
+        return self.whole.folds(self.folds)
 
     def refits(self, pick: Pick) -> list[HeldOut]:
-        key = tuple(pick[name] for name in ("prior", "metric", "rows"))
+        key = tuple(pick[name] for name in OF_POSTERIOR)
         if key not in self.seen:
             self.seen[key] = [split.predict(pick)[0] for split in self.inner]
         return self.seen[key]
@@ -270,6 +290,7 @@ def main() -> None:
     options = parser.parse_args()
     grid = {choice: CANDIDATES[choice] for choice in options.choices}
     sets: dict[str, ArrayRows] = {}
+    outers: dict[str, list[Outer]] = {}
     scores: dict[str, dict[str, Floats]] = {}
     predicted: dict[str, dict[str, list[Predicted]]] = {}
     for path, extra in options.data:
@@ -277,8 +298,8 @@ def main() -> None:
         name = path.name.split(".")[0]
         sets[name] = rows_of(path, extra, options.twojmax, quadratic=options.quadratic)
         found, predicted[name] = [], {"default": [], "nested": [], "other sets": []}
-        for k in range(options.folds):
-            outer = Outer(sets[name], options.folds, k)
+        outers[name] = [Outer(sets[name], options.folds, k) for k in range(options.folds)]
+        for k, outer in enumerate(outers[name]):
             found.append({c: np.array([outer.scores(c, v) for v in values]) for c, values in grid.items()})
             pick = best(found[-1])
             predicted[name]["default"].append(outer.predict(DEFAULT))
@@ -312,10 +333,8 @@ def main() -> None:
         print(f"| {choice} | {DEFAULT[choice]} | {' | '.join(cells)} |")
     columns = "rms z | calibrated | ±1σ, ±2σ % | envelope % | ENCE | CRPS %"
     print(f"\n| set | choices | energies: {columns} | forces: {columns} |\n|---|---|" + "---|" * 12)
-    for name, rows in sets.items():
-        predicted[name]["other sets"] = [
-            Outer(rows, options.folds, k).predict(elsewhere[name]) for k in range(options.folds)
-        ]
+    for name in sets:
+        predicted[name]["other sets"] = [outer.predict(elsewhere[name]) for outer in outers[name]]
         for how, folds in predicted[name].items():
             print(outer_line(name, how, folds, predicted[name]["default"]), flush=True)
 
