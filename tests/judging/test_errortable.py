@@ -1,0 +1,67 @@
+"""The error table against a computation of a few lines: every number, raw and calibrated, of every kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mliuq.judging.errortable import error_lines, predicted_error
+from mliuq.posterior.predict import Predictions
+from mliuq.regression.rows import KINDS
+
+NOISE = {"energy": 0.02, "force": 0.3, "stress": 0.001}
+ALPHA = {"alpha_energy": 1.7, "alpha_force": 0.6, "alpha_stress": 2.5}
+
+
+def predictions(n: int = 240) -> Predictions:
+    rng = np.random.default_rng(0)
+    kind = (np.arange(n) % 3).astype(np.int8)
+    std = rng.lognormal(-2, 0.6, n)
+    std[::9] *= 0.03  # squared: under a thousandth of the mean, but above a ten-thousandth
+    std[1::8] *= 1e-4  # zero by symmetry but for rounding
+    y = rng.normal(size=n)
+    mean = y + std * rng.normal(size=n)
+    return Predictions(y, mean, std, mean - std, mean + 0.8 * std, kind, np.arange(n) // 12)
+
+
+def test_predicted_error_is_calibrated_spread_and_floor() -> None:
+    p = predictions()
+    found, bare = predicted_error(p, NOISE, ALPHA), predicted_error(p, {}, None)
+    for kind, name in enumerate(KINDS):
+        at = p.kind == kind
+        expected = np.sqrt((ALPHA[f"alpha_{name}"] * p.std[at]) ** 2 + NOISE[name] ** 2)
+        np.testing.assert_allclose(found[at], expected, rtol=1e-14)
+        np.testing.assert_array_equal(bare[at], p.std[at])
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_every_number_of_a_line(left_out: bool) -> None:
+    p = predictions()
+    bars = predicted_error(p, NOISE, ALPHA)
+    error = p.y - p.mean
+    if left_out:
+        error = 1.5 * error
+        error[5] = np.nan
+    groups = ["a" if config % 2 else "b" for config in range(20)]
+    lines = {
+        (line.kind, line.group): line
+        for line in error_lines("set", p, bars, error=error if left_out else None, groups=groups)
+    }
+    assert set(lines) == {(kind, group) for kind in KINDS for group in ("all", "a", "b")}
+    for (kind, group), line in lines.items():
+        at = (p.kind == KINDS.index(kind)) & np.isfinite(error)
+        if group != "all":
+            at &= np.array(groups)[p.config] == group
+        e, std, bar = error[at], p.std[at], bars[at]
+        assert line.of == "set"
+        assert line.rows == at.sum()
+        assert line.mae == pytest.approx(np.mean(np.abs(e)), rel=1e-12)
+        assert line.rmse == pytest.approx(np.sqrt(np.mean(e**2)), rel=1e-12)
+        live = std**2 > 1e-4 * np.mean(std**2)
+        assert line.mean_z == pytest.approx(np.mean(np.abs(e[live]) / std[live]), rel=1e-12)
+        assert line.rms_z == pytest.approx(np.sqrt(np.mean((e[live] / bar[live]) ** 2)), rel=1e-12)
+        if left_out:
+            assert line.outside is None
+        else:
+            outside = (p.y[at] < p.low[at]) | (p.y[at] > p.high[at])
+            assert line.outside == pytest.approx(outside[live].mean(), rel=1e-12)
+            assert 0.0 < line.outside < 0.5
