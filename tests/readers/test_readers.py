@@ -118,3 +118,13 @@ def test_bad_files_are_named(tmp_path, name, content, message):
 def test_no_files():
     with pytest.raises(MliuqError, match="no data files"):
         read_structures([])
+
+
+@pytest.mark.parametrize(("style", "factor"), [("bar", 1e-4), ("kB", 0.1), ("kbar", 0.1), ("GPa", 1.0)])
+def test_pressure_units_of_fitsnap(tmp_path, style, factor):
+    pressure = np.array([[1.0, 0.4, 0.5], [0.4, 2.0, 0.6], [0.5, 0.6, 3.0]])
+    data = {"AtomTypes": ["W"], "Positions": [[0, 0, 0]], "Lattice": (3 * np.eye(3)).tolist(), "Energy": -1.0,
+            "Forces": [[0, 0, 0]], "Stress": pressure.tolist()}  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps({"Dataset": {"PressureStyle": style, "Data": [data]}}))
+    found = read_structures(tmp_path)[0].get_stress()
+    np.testing.assert_allclose(found, -factor * GPa * np.array([1.0, 2.0, 3.0, 0.6, 0.5, 0.4]), rtol=1e-12)

@@ -14,8 +14,10 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
+from mliuq.model import Model
 from mliuq.readers import read_structures
 from mliuq.report import describe_structures, predict, reference_rows, write_report
+from mliuq.report.numbers import worst
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -186,3 +188,24 @@ def test_forces_are_judged_by_element_too(tmp_path: Path) -> None:
     assert sum(group["count"] for group in facts["force"]["by_element"].values()) == facts["force"]["rows"]
     assert facts["force"]["by_element"]["Be"]["mae"] > 50 * facts["force"]["by_element"]["W"]["mae"]
     assert "By element" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+def test_worst_configurations_and_the_bars_they_were_promised(small_model: Path, held_out: Path) -> None:
+    """Against the calculator: the largest error of each configuration, and the calibrated bar of that row."""
+    model = Model.load(small_model)
+    model = dataclasses.replace(model, calibration={**model.calibration, "alpha_energy": 4.0, "alpha_force": 3.0})
+    structures = read_structures(held_out)
+    judged = describe_structures(structures, "held out")
+    energies = next(p for p in predict(model, reference_rows(model, structures)) if p.kind == "energy")
+    found = worst(energies, judged)
+    errors, bars = [], []
+    for atoms in structures:
+        reference = atoms.get_potential_energy()
+        atoms.calc = mliuq.MLIUQCalculator(model)
+        errors.append(abs(reference - atoms.get_potential_energy()) / len(atoms))
+        bars.append(atoms.calc.results["energy_err"] / len(atoms))
+    order = np.argsort(errors)[::-1][: len(found)]
+    assert [w.index for w in found] == list(order)
+    np.testing.assert_allclose([w.error for w in found], np.array(errors)[order], rtol=1e-7)
+    np.testing.assert_allclose([w.stated for w in found], np.array(bars)[order], rtol=1e-7)
+    assert [w.n_atoms for w in found] == [len(structures[i]) for i in order]
