@@ -11,6 +11,7 @@ from pathlib import Path
 import mliuq
 import numpy as np
 import pytest
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 from mliuq.cli import main
 from mliuq.readers import read_structures
@@ -224,3 +225,30 @@ def test_calibrate_changes_error_bars_only(
     again = run_json(capsys, "report", str(target), str(held_out), "-o", str(tmp_path / "report"))
     for kind in ("energy", "force"):
         assert again["quantities"][kind]["calibrated"]["rms_z"] == pytest.approx(1.0, abs=0.35)  # type: ignore[index]
+
+
+def test_calibrate_keeps_what_it_has_no_references_for(
+    small_model: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_energies = []
+    for atoms in read_structures(held_out):
+        energy = atoms.get_potential_energy()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+        only_energies.append(atoms)
+    write(tmp_path / "energies.xyz", only_energies)
+    target = tmp_path / "calibrated.mliuq"
+    run_json(capsys, "calibrate", str(small_model), str(tmp_path / "energies.xyz"), "-o", str(target))
+    before, after = (mliuq.Model.load(path).calibration for path in (small_model, target))
+    assert before is not None
+    assert after is not None
+    for part in ("conformal", "rows"):
+        assert after[part]["force"] == before[part]["force"]
+        assert after[part]["energy"] != before[part]["energy"]
+    assert after["alpha_force"] == before["alpha_force"]
+
+
+def test_info_keeps_quantiles_to_a_line(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(small_model)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "conformal" in line]
+    assert len(lines) == 2
+    assert all(" 0.9:" in line for line in lines)

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
+from mliuq.ase.intervals import interval
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.errors import MliuqError
 from mliuq.model import Model
@@ -91,6 +92,34 @@ class MLIUQCalculator(Calculator):
             self.implemented_properties += [*_SPREADS, "energy_comm"]
             if self._potential.has_extrapolation:
                 self.implemented_properties.append("extrapolation")
+
+    def interval(self, quantity: str, level: float = 0.9, atoms: Atoms | None = None) -> tuple[Any, Any]:
+        """Ends of the interval that holds the reference value with probability `level`.
+
+        Best fit ± q·err, with the predicted error err and the conformal quantile q of |error|/err that the model's
+        calibration found at this level; it supposes structures like those calibrated on, not a shape of the errors.
+
+        Parameters
+        ----------
+        quantity : {"energy", "forces", "stress"}
+        level : float
+            Above 0 and below 1: the share of single values (a component of one force, one energy) to be held.
+        atoms : Atoms, optional
+            Default: those of the last evaluation.
+
+        Returns
+        -------
+        low, high : floats, or ndarrays of the quantity's shape
+
+        Raises
+        ------
+        MliuqError
+            For a model that is not calibrated for `quantity`, or not up to `level`.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise MliuqError("nothing has been evaluated yet, expected atoms=")
+        return interval(self, self.model, quantity, level, atoms)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what C++ holds: copies and other processes make their own."""

@@ -36,7 +36,7 @@ def run(
     """Find the calibration factors and conformal quantiles of energies and forces and store them in the model.
 
     Weights, members and raw spreads (*_std) stay as they are; calibrated error bars (*_err) change. Kinds of quantity
-    without references in the structures keep their calibration.
+    without references in the structures keep theirs.
     """
     from mliuq import Model
     from mliuq.posterior.calibration import calibrate
@@ -49,9 +49,13 @@ def run(
         held_out = errors_on(loaded, batch, structures.name, stress=stress, progress=bar)
     found = calibrate(held_out).to_mapping()
     old = dict(loaded.calibration or {})
+    new = list(found["rows"])
     for kind in KINDS:
-        if kind not in found["rows"]:
+        if kind not in new:
             found[f"alpha_{kind}"] = old.get(f"alpha_{kind}", 1.0)
+            for part in ("conformal", "rows"):
+                if kind in old.get(part, {}):
+                    found[part][kind] = old[part][kind]
     target = output or model
     replace(loaded, calibration=found).save(target)
     if json:
@@ -62,12 +66,12 @@ def run(
         [
             (
                 kind,
-                count,
+                found["rows"][kind],
                 old.get(f"alpha_{kind}"),
                 found[f"alpha_{kind}"],
                 *(found["conformal"].get(kind, {}).get(p) for p in ("0.6827", "0.9545")),
             )
-            for kind, count in found["rows"].items()
+            for kind in new
         ],
     )
     say(f"wrote {target}")

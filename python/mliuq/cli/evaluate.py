@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -17,11 +17,16 @@ from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.structures import structure_writer
 from mliuq.errors import MliuqError
 
+if TYPE_CHECKING:
+    from mliuq.ase.calculator import MLIUQCalculator
+
 EXAMPLE = "Example: mliuq eval W.mliuq structures.xyz -o evaluated.xyz"
 
 #: Error bars by ASE result key: written to `info` or, per atom, to `arrays`.
 GLOBAL_KEYS = ("energy_std", "energy_min", "energy_max", "energy_err")
 ATOM_KEYS = ("energies_std", "energies_min", "energies_max", "energies_err")
+#: Ends of intervals, and their level, where --level asks for them.
+INTERVAL_KEYS = ("level", "energy_low", "energy_high", "forces_low", "forces_high", "stress_low", "stress_high")
 
 
 @dataclass
@@ -76,6 +81,10 @@ def run(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write structures with results here (extended XYZ or .db).")
     ] = None,
+    level: Annotated[
+        float | None,
+        typer.Option(help="Add intervals that hold the reference with this probability: *_low and *_high."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,
@@ -100,6 +109,8 @@ def run(
         for index, atoms in enumerate(batch):
             try:
                 evaluated = evaluate(atoms, calculator)
+                if level is not None:
+                    add_intervals(evaluated, calculator, level)
             except MliuqError as error:
                 raise MliuqError(f"{structures}: configuration {index}: {error}") from error
             _note(summary, atoms, evaluated)
@@ -146,6 +157,15 @@ def evaluate(atoms: Atoms, calculator: Calculator) -> Atoms:
     return frozen
 
 
+def add_intervals(evaluated: Atoms, calculator: MLIUQCalculator, level: float) -> None:
+    """Put the intervals of the structure evaluated last into `info` and `arrays`."""
+    from mliuq.ase.intervals import intervals_of
+
+    evaluated.info["level"] = level
+    for name, ends in intervals_of(calculator, level).items():
+        (evaluated.arrays if name.startswith("forces") else evaluated.info)[name] = ends
+
+
 def _note(summary: Summary, reference: Atoms, evaluated: Atoms) -> None:
     n = len(evaluated)
     summary.n_atoms.append(n)
@@ -164,8 +184,8 @@ def _note(summary: Summary, reference: Atoms, evaluated: Atoms) -> None:
 
 def _as_json(evaluated: Atoms) -> dict[str, Any]:
     record: dict[str, Any] = {"n_atoms": len(evaluated), **evaluated.calc.results}
-    record |= {key: evaluated.info[key] for key in GLOBAL_KEYS if key in evaluated.info}
-    record |= {key: evaluated.arrays[key] for key in ATOM_KEYS if key in evaluated.arrays}
+    record |= {key: evaluated.info[key] for key in (*GLOBAL_KEYS, *INTERVAL_KEYS) if key in evaluated.info}
+    record |= {key: evaluated.arrays[key] for key in (*ATOM_KEYS, *INTERVAL_KEYS) if key in evaluated.arrays}
     return record
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mliuq.cli.console import print_json, say
+from mliuq.cli.console import number, print_json, say
 
 EXAMPLE = "Example: mliuq info W.mliuq"
 
@@ -85,10 +85,20 @@ def _flat(group: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, value in group.items():
         if value is None:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value and all(_is_number(name) for name in value):
+            rows.append((prefix + key, " ".join(f"{name}:{number(item)}" for name, item in value.items())))
+        elif isinstance(value, dict):
             rows += _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
             rows.append((prefix + key, " ".join(map(str, value))))
         else:
             rows.append((prefix + key, str(value)))
     return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
