@@ -5,8 +5,11 @@
     python benchmarks/posteriors.py Ta.xyz.gz --zbl 4.0 4.8 --rcut 4.676
     python benchmarks/posteriors.py Mo.xyz.gz --twojmax 6 --quadratic --folds 3 --methods constant gaussian
 
+    python benchmarks/posteriors.py W.xyz.gz --energy-weight auto       # the balance that `mliuq fit` chooses
+
 Nested cross-validation: configurations are split into folds; for each fold the weights, the posterior and its
-calibration come from the other folds alone, and the fold's own rows are predicted.  Held-out rows of all folds are then
+calibration (with `--energy-weight auto` the balance too) come from the other folds alone, and the fold's own rows are
+predicted.  Held-out rows of all folds are then
 judged together, rows of negligible leverage (zero by symmetry) left out.  All methods see the same weights, rows and
 splits.
 
@@ -41,6 +44,7 @@ from mliuq.posterior.refits import refitted
 from mliuq.posterior.selection import Selection
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.readers import read_structures
+from mliuq.regression.balance import choose_balance
 from mliuq.regression.loco import RowStatistics, examine
 from mliuq.regression.problem import build_rows
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats
@@ -180,8 +184,10 @@ class Judged:
     label: NDArray[np.str_]
 
 
-def cross_validate(rows: ArrayRows, labels: Sequence[str], names: Sequence[str], folds: int) -> dict[str, Judged]:
-    """Run every method on every fold."""
+def cross_validate(
+    rows: ArrayRows, labels: Sequence[str], names: Sequence[str], folds: int, *, balance: bool = False
+) -> dict[str, Judged]:
+    """Run every method on every fold; `balance`: choose the constant of energies anew for each."""
     table = rows.table
     x = np.concatenate([block.x for block in rows.blocks()])
     configs, index = np.unique(table.config, return_inverse=True)
@@ -191,27 +197,34 @@ def cross_validate(rows: ArrayRows, labels: Sequence[str], names: Sequence[str],
     for k in range(folds):
         train, test = fold_of != k, fold_of == k
         fit = ArrayRows(x[train], table.y[train], table.w[train], table.kind[train], table.config[train])
+        w = table.w
+        if balance:
+            constants = np.where(table.kind == ENERGY, np.nan, 1.0)
+            found = choose_balance(fit, constants[train], seed=SEED)
+            w = found.applied(table, np.isnan(constants))
+            fit = ArrayRows(x[train], table.y[train], w[train], table.kind[train], table.config[train])
+            print(f"  fold {k + 1}/{folds} energy weight {found.constants['energy']:g}", flush=True)
         solution = solve(fit)
         statistics = examine(fit, solution)
         chosen = Selection().mask(fit.table, statistics) & np.isfinite(statistics.loco)
-        leverage = table.w[test] * np.sum((x[test] @ solution.whitener) ** 2, axis=1)
+        leverage = w[test] * np.sum((x[test] @ solution.whitener) ** 2, axis=1)
         test = np.flatnonzero(test)[leverage > 1e-4 * statistics.leverage.mean()]
         fold = Fold(fit, solution, statistics, chosen, x[test], table.kind[test])
         error = table.y[test] - x[test] @ solution.theta
         for name in names:
             start = time.perf_counter()
             bars = METHODS[name](fold)
-            found = calibrate(bars.calibrate_on)
+            calibration = calibrate(bars.calibrate_on)
             stds = {
                 "raw": np.hypot(bars.spread, bars.floor),
-                "calibrated": found.error_bars(bars.spread, bars.floor, fold.kind),
+                "calibrated": calibration.error_bars(bars.spread, bars.floor, fold.kind),
             }
             if name == "constant":  # conformal: the half-width that held 68.27 % of the training errors
                 stds["calibrated"] = (
                     stds["raw"]
                     * np.array(
                         [
-                            found.conformal[kind]["0.6827"] * getattr(found, f"alpha_{kind}")
+                            calibration.conformal[kind]["0.6827"] * getattr(calibration, f"alpha_{kind}")
                             for kind in ("energy", "force")
                         ]
                     )[fold.kind]
@@ -264,12 +277,13 @@ def table_of(results: dict[str, Judged], kind: int) -> list[str]:
 
 
 def load(
-    path: Path, snap: SnapSettings, *, every: int = 1, zbl: Sequence[float] = (), energy_weight: float = 0.0
+    path: Path, snap: SnapSettings, *, every: int = 1, zbl: Sequence[float] = (), energy_weight: float | str = 0.0
 ) -> tuple[ArrayRows, list[str]]:
-    """Rows of a data set and the config_type of every configuration; energy weight 0: equal sums of both kinds."""
+    """Rows of a data set and the config_type of every configuration; energy weight 0: equal sums."""
     structures = read_structures(path)[::every]
     forces = sum(3 * len(atoms) for atoms in structures)
-    weights = WeightSettings(energy=energy_weight or forces / len(structures))
+    constant = "auto" if energy_weight == "auto" else float(energy_weight) or forces / len(structures)
+    weights = WeightSettings(energy=constant)
     repulsion = (zbl[0], zbl[1]) if zbl else None
     computed = build_rows(structures, snap.params(structures), zbl=repulsion, weights=weights)
     table = computed.table
@@ -285,7 +299,7 @@ def main() -> None:
     parser.add_argument("--rcut", type=float, default=4.7, help="Å")
     parser.add_argument("--quadratic", action="store_true")
     parser.add_argument("--zbl", type=float, nargs=2, default=(), metavar=("INNER", "OUTER"))
-    parser.add_argument("--energy-weight", type=float, default=0.0, help="0: equal sums of energy and force weights")
+    parser.add_argument("--energy-weight", default=0.0, help="0: equal sums of energy and force weights; auto: chosen")
     parser.add_argument("--every", type=int, default=1, help="take every n-th configuration")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
@@ -295,7 +309,7 @@ def main() -> None:
         rows, labels = load(path, snap, every=options.every, zbl=options.zbl, energy_weight=options.energy_weight)
         title = f"{path.name}: {len(labels)} configurations, {len(rows.table)} rows, {rows.n_weights} weights"
         print(title, flush=True)
-        results = cross_validate(rows, labels, options.methods, options.folds)
+        results = cross_validate(rows, labels, options.methods, options.folds, balance=options.energy_weight == "auto")
         for kind, name in ((ENERGY, "energies"), (FORCE, "forces")):
             print(f"\n### {name}, {title}\n")
             print("\n".join(table_of(results, kind)), flush=True)

@@ -233,3 +233,44 @@ def test_few_configurations_are_not_refitted(tungsten):
     few = {"snap.twojmax": 2, "posterior.members": 20, "data.test_fraction": 0.0}
     assert mliuq.fit(tungsten[:19], settings=few).calibration is None
     assert "refits" in mliuq.fit(tungsten[:20], settings=few).calibration["source"]
+
+
+def test_the_balance_is_chosen_stored_and_can_be_overridden(tungsten, tmp_path):
+    settings = {**SMALL, "seed": 3}
+    chosen = run_fit(tungsten, settings=settings)
+    weight = chosen.balance.constants["energy"]
+    assert weight != 1.0
+    stored = chosen.model.metadata["fit"]
+    assert stored["settings"]["weights"]["energy"] == "auto"
+    assert stored["balance"]["constants"] == {"energy": weight}
+    left = {line.kind: line.rmse for line in chosen.errors if line.of == "left out" and line.group == "all"}
+    assert chosen.balance.left_out == pytest.approx(left, rel=1e-6)
+    given = mliuq.fit(tungsten, settings={**settings, "weights.energy": weight})
+    np.testing.assert_array_equal(given.theta, chosen.model.theta)
+    np.testing.assert_array_equal(given.members, chosen.model.members)
+    assert given.metadata["fit"]["balance"]["constants"] == {}
+    for other in (weight / 30.0, weight * 30.0):
+        worse = run_fit(tungsten, settings={**settings, "weights.energy": other}).errors
+        rmse = [line.rmse for line in worse if line.of == "left out" and line.group == "all"]
+        assert np.prod(rmse) > np.prod(list(left.values()))
+
+
+@pytest.mark.parametrize(
+    ("weights", "constants"),
+    [
+        ({"weights.force": "auto"}, {"energy", "force"}),
+        ({"weights.energy": 10.0, "weights.force": "auto"}, {"force"}),
+        ({"weights.stress": "auto"}, {"energy", "stress"}),
+        ({"weights.near_equilibrium": {}}, set()),
+        ({"weights.force": 0.0}, {"energy"}),
+    ],
+)
+def test_which_constants_are_chosen(tungsten, weights, constants):
+    result = run_fit(tungsten, settings={**SMALL, "posterior.kind": "ensemble", **weights})
+    assert set(result.balance.constants) == constants
+
+
+def test_given_one_body_energies_are_met_under_the_chosen_balance(tungsten):
+    result = run_fit(tungsten, settings={**SMALL, "solver.one_body": {"W": -4.1}})
+    assert result.balance.constants["energy"] > 1.0
+    assert result.model.theta[0, 0] == pytest.approx(-4.1, abs=1e-8)

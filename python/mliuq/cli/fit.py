@@ -43,11 +43,16 @@ def run(
         typer.Option(metavar="INNER OUTER", help="Nuclear repulsion between these radii (Å)."),
     ] = None,
     energy_weight: Annotated[
-        float | None, typer.Option(help="Weight of squared energy residuals.  [default: 100]")
+        str | None,
+        typer.Option(
+            metavar="W|auto", help="Weight of squared energy residuals; auto: by left-out errors.  [default: auto]"
+        ),
     ] = None,
-    force_weight: Annotated[float | None, typer.Option(help="Weight of squared force residuals.  [default: 1]")] = None,
+    force_weight: Annotated[
+        str | None, typer.Option(metavar="W|auto", help="Weight of squared force residuals.  [default: 1]")
+    ] = None,
     stress_weight: Annotated[
-        float | None, typer.Option(help="Weight of squared stress residuals.  [default: 0]")
+        str | None, typer.Option(metavar="W|auto", help="Weight of squared stress residuals.  [default: 0]")
     ] = None,
     posterior: Annotated[str | None, typer.Option(help="gaussian, hypercube (the published POPS) or ensemble.")] = None,
     members: Annotated[int | None, typer.Option(help="Weight vectors kept in the model.  [default: 500]")] = None,
@@ -79,9 +84,9 @@ def run(
         "snap.rcut": rcut,
         "snap.quadratic": quadratic,
         "snap.zbl": zbl,
-        "weights.energy": energy_weight,
-        "weights.force": force_weight,
-        "weights.stress": stress_weight,
+        "weights.energy": _number_or_text(energy_weight),
+        "weights.force": _number_or_text(force_weight),
+        "weights.stress": _number_or_text(stress_weight),
         "posterior.kind": posterior,
         "posterior.members": members,
         "seed": seed,
@@ -97,6 +102,14 @@ def run(
     if output is None:
         raise typer.BadParameter("no model file to write: expected -o NAME.mliuq")
     _fit(settings, output, json=json)
+
+
+def _number_or_text(value: str | None) -> float | str | None:
+    """`--energy-weight 100` and `--energy-weight auto`; what is wrong with another text the settings say."""
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value
 
 
 def _parse_settings(items: list[str]) -> dict[str, Any]:
@@ -148,6 +161,12 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
                 (e.of, f"{e.kind} {unit}", e.rows, factor * e.mae, factor * e.rmse, e.outside, e.mean_z, e.rms_z)
             )
     show_table(("set", "quantity", "rows", "MAE", "RMSE", "outside", "|e|/std", "rms z"), lines)
+    if result.balance.left_out:
+        constants = ", ".join(f"{name} {constant:g}" for name, constant in result.balance.constants.items())
+        errors = ", ".join(
+            f"{name} {SHOWN[name][1] * rmse:.4g} {SHOWN[name][0]}" for name, rmse in result.balance.left_out.items()
+        )
+        say(f"weights chosen by left-out errors: {constants} (RMSE {errors})")
     model = result.model
     kind = model.metadata.get("posterior", {}).get("kind")
     posterior = f"{model.n_members} members of the {kind} posterior" if model.n_members else "no ensemble"

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.fitting.settings import FitSettings
 from mliuq.regression.computed import ComputedRows
 from mliuq.regression.problem import build_rows, isolated_atom_energies, split
-from mliuq.regression.weights import WeightSettings
+from mliuq.regression.rows import Floats, RowTable
+from mliuq.regression.weights import WeightSettings, row_constants
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,17 @@ def choose_data(
         return FitData(structures, held_out, one_body)
     train, held_out = split(structures, settings.data.test_fraction, settings.seed)
     return FitData(train, held_out, one_body)
+
+
+def training_constants(data: FitData, rows: RowTable, settings: FitSettings) -> Floats:
+    """Return the constant in the weight of each training row (n,), NaN where it is to be chosen.
+
+    Given one-body energies go along with the other energies.
+    """
+    of_config = row_constants(data.train, settings.weights, settings.data.keys)
+    given = int(rows.config.max(initial=-1)) + 1 - len(of_config)
+    rest = np.full((max(given, 0), of_config.shape[1]), np.nan if settings.weights.energy == "auto" else 1.0)
+    return np.asarray(np.concatenate([of_config, rest])[rows.config, rows.kind])
 
 
 def training_rows(

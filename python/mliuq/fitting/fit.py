@@ -8,13 +8,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.calibrating import calibration_of, refit_errors
-from mliuq.fitting.data import choose_data, held_out_rows, training_rows
+from mliuq.fitting.data import choose_data, held_out_rows, training_constants, training_rows
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
@@ -22,10 +23,11 @@ from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
 from mliuq.posterior.predict import Predictions, predict
+from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
 from mliuq.regression.problem import kept_rows
-from mliuq.regression.rows import Floats
+from mliuq.regression.rows import Floats, ReweightedRows
 from mliuq.regression.solver import Solution, solve
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class FitResult:
     Attributes
     ----------
     model : the model
+    balance : constants of the weights that were chosen
     solution, statistics : best fit and per-row residuals, leverages, left-out residuals of the training rows
     train, test : predictions; test is None when nothing was held out
     train_structures, test_structures : the configurations that the rows' `config` counts
@@ -47,6 +50,7 @@ class FitResult:
     """
 
     model: Model
+    balance: Balance
     solution: Solution
     statistics: RowStatistics
     train: Predictions
@@ -139,7 +143,12 @@ def _fit(
     zbl = zbl or settings.snap.repulsion
     data = choose_data(structures, held_out, params, settings)
     n, solver = len(data.train), settings.solver
-    with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as rows:
+    with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as unweighted:
+        constants = training_constants(data, unweighted.table, settings)
+        balance = choose_balance(
+            unweighted, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress
+        )
+        rows = ReweightedRows(unweighted, balance.applied(unweighted.table, np.isnan(constants)))
         solution = solve(rows, ridge=solver.ridge, rcond=solver.rcond or None, team=team, progress=progress)
         statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, n)
         posterior = build_posterior(
@@ -164,9 +173,9 @@ def _fit(
         noise=dict(posterior.noise) or None,
         calibration=calibration,
         arrays={**posterior.arrays, **extrapolation_arrays(data.train, params, solution, settings, progress)},
-        metadata=provenance(settings, solution, rows, posterior, data, table),
+        metadata=provenance(settings, balance, solution, rows, posterior, data, table),
     )
-    return FitResult(model, solution, statistics, trained, tested, data.train, data.held_out, table)
+    return FitResult(model, balance, solution, statistics, trained, tested, data.train, data.held_out, table)
 
 
 def _by_element(weights: Floats, params: SnapParams) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import metadata as installed
 from typing import Any
 
@@ -14,6 +15,7 @@ from mliuq.fitting.data import FitData
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.errortable import ErrorLine
 from mliuq.posterior.build import Posterior
+from mliuq.regression.balance import Balance
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.rows import KINDS, RowSource
 from mliuq.regression.solver import Solution
@@ -21,6 +23,7 @@ from mliuq.regression.solver import Solution
 
 def provenance(
     settings: FitSettings,
+    balance: Balance,
     solution: Solution,
     rows: RowSource,
     posterior: Posterior,
@@ -34,6 +37,7 @@ def provenance(
     return {
         "fit": {
             "settings": settings.to_mapping(),
+            "balance": asdict(balance),
             "rows": {name: int(n) for name, n in zip(KINDS, kinds, strict=True)},
             "weights": rows.n_weights,
             "rank": solution.rank,

@@ -6,22 +6,8 @@ import numpy as np
 
 from mliuq.errors import MliuqError
 from mliuq.regression.loco import RowStatistics
-from mliuq.regression.rows import Floats, RowSource, RowTable
+from mliuq.regression.rows import Floats, ReweightedRows, RowSource
 from mliuq.regression.solver import Solution, solve
-
-
-class ReweightedRows(RowSource):
-    """The rows of another source with weights of their own."""
-
-    def __init__(self, source: RowSource, w: Floats) -> None:
-        table = source.table
-        self._source, self.n_weights = source, source.n_weights
-        self.table = RowTable(table.y, w, table.kind, table.config, table.starts)
-        self.table.validate()
-
-    def design(self, index: int) -> Floats:
-        """See `RowSource.design`."""
-        return self._source.design(index)
 
 
 def draw_bayesian_ridge(solution: Solution, n: int, seed: int) -> Floats:

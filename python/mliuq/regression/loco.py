@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from mliuq.regression.distributed import Progress, Team
-from mliuq.regression.rows import Floats, RowBlock, RowSource, RowTable
+from mliuq.regression.rows import Floats, Ints, RowBlock, RowSource, RowTable
 from mliuq.regression.solver import Solution
 
 _CERTAIN = 1e-10  # 1 − leverage of a combination of rows that no other configuration determines
@@ -68,10 +68,24 @@ def without_given(statistics: RowStatistics, table: RowTable, n: int) -> RowStat
 
 def _examine_block(block: RowBlock, solution: Solution) -> Floats:
     residual = block.y - block.x @ solution.theta
-    z = block.x @ solution.whitener
-    leverage = block.w * np.einsum("rp,rp->r", z, z)
+    return np.column_stack(
+        [residual, *left_out_residuals(block.x @ solution.whitener, residual, block.w, block.config)]
+    )
+
+
+def left_out_residuals(z: Floats, residual: Floats, w: Floats, config: Ints) -> tuple[Floats, Floats]:
+    """Return leverages and leave-one-configuration-out residuals of whole configurations.
+
+    Parameters
+    ----------
+    z : (n, rank) whitened rows
+    residual, w, config : (n,) residuals of the fit, weights, and configurations, each in one piece
+    """
+    leverage = w * np.einsum("rp,rp->r", z, z)
     loco = np.empty_like(residual)
-    cuts = np.flatnonzero(np.diff(block.config)) + 1
+    if not len(loco):
+        return leverage, loco
+    cuts = np.flatnonzero(np.diff(config)) + 1
     sizes = np.diff(cuts, prepend=0, append=len(residual))
     first = np.concatenate([[0], cuts])
     alone = first[sizes == 1]
@@ -80,8 +94,8 @@ def _examine_block(block: RowBlock, solution: Solution) -> Floats:
     loco[alone] = np.where(1.0 - leverage[alone] > _CERTAIN, single, np.nan)
     for start, size in zip(first[sizes > 1], sizes[sizes > 1], strict=True):
         at = slice(start, start + size)
-        loco[at] = residual[at] + z[at] @ _shift(z[at], residual[at], np.sqrt(block.w[at]))
-    return np.column_stack([residual, leverage, loco])
+        loco[at] = residual[at] + z[at] @ _shift(z[at], residual[at], np.sqrt(w[at]))
+    return leverage, loco
 
 
 def _shift(z: Floats, residual: Floats, root: Floats) -> Floats:

@@ -174,6 +174,20 @@ class ArrayRows(RowSource):
         return self._x[self.span(index)]
 
 
+class ReweightedRows(RowSource):
+    """The rows of another source with weights of their own."""
+
+    def __init__(self, source: RowSource, w: Floats) -> None:
+        table = source.table
+        self._source, self.n_weights = source, source.n_weights
+        self.table = RowTable(table.y, w, table.kind, table.config, table.starts)
+        self.table.validate()
+
+    def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
+        return self._source.design(index)
+
+
 class SubsetRows(RowSource):
     """Some rows of another source, in its blocks, so that every rank still works on those it holds.
 

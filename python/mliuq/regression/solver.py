@@ -14,7 +14,7 @@ spans the combinations of weights that the data determine and A⁻¹ stands for 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,7 +24,7 @@ from scipy.linalg import lapack, qr, solve_triangular, svd
 from mliuq.errors import MliuqError
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.evidence import Evidence, maximise_evidence
-from mliuq.regression.rows import Floats, RowSource
+from mliuq.regression.rows import Floats, RowSource, RowTable
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,23 @@ def solve(
     if ridge != "evidence" and not (np.isfinite(ridge) and ridge >= 0.0):
         raise MliuqError(f"ridge is {ridge}, expected a number not below zero or 'evidence'")
     triangle = triangularise(rows, team or Team(), progress)
-    p = rows.n_weights
+    return solve_triangle(triangle, rows.table, ridge=ridge, evidence=evidence, rcond=rcond)
+
+
+def solve_triangle(
+    triangle: Floats,
+    table: RowTable,
+    *,
+    ridge: float | Literal["evidence"] = 0.0,
+    evidence: Evidence | None = None,
+    rcond: float | None = None,
+) -> Solution:
+    """Do what `solve` does from the triangular factor (P + 1, P + 1) of the weighted rows, and their table."""
+    p = len(triangle) - 1
     factor, qty, chi2_floor = triangle[:p, :p], triangle[:p, p], float(triangle[p, p] ** 2)
     noise = None
     if ridge == "evidence":
-        ridge, noise = maximise_evidence(factor, qty, chi2_floor, rows.table.y, rows.table.w, evidence or Evidence())
+        ridge, noise = maximise_evidence(factor, qty, chi2_floor, table.y, table.w, evidence or Evidence())
     if ridge > 0.0:
         stacked = np.zeros((2 * p, p + 1))
         stacked[:p, :p], stacked[:p, p] = factor, qty
@@ -103,10 +115,10 @@ def solve(
         reduced: Floats = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:p]
     else:
         reduced = np.column_stack([factor, qty])
-    return _from_triangle(reduced[:, :p], reduced[:, p], triangle, float(ridge), noise, rcond, rows)
+    return _from_triangle(reduced[:, :p], reduced[:, p], triangle, float(ridge), noise, rcond, table)
 
 
-def triangularise(rows: RowSource, team: Team, progress: Progress | None = None) -> Floats:
+def triangularise(rows: RowSource, team: Team, progress: Progress | None = None, stage: str = "solve") -> Floats:
     """Return the upper triangular factor of √w [x y], shape (P + 1, P + 1)."""
     share = team.share(rows.n_blocks)
 
@@ -115,12 +127,18 @@ def triangularise(rows: RowSource, team: Team, progress: Progress | None = None)
             block = rows.block(index)
             yield _fold(np.zeros((block.x.shape[1] + 1,) * 2, order="F"), _weighted(block.x, block.y, block.w), 0)
             if progress:
-                progress("solve", done, len(share))
+                progress(stage, done, len(share))
 
     triangle = team.reduce(share.start, leaves(), lambda a, b: _fold(a, b, a.shape[0]))
     if triangle is None:
         raise MliuqError("no rows to fit")
     return np.triu(triangle)
+
+
+def stacked(parts: Sequence[tuple[float, Floats]]) -> Floats:
+    """Return the triangular factor of rows given by (constant of their weights, triangular factor)."""
+    rows = np.concatenate([np.sqrt(constant) * triangle for constant, triangle in parts])
+    return np.asarray(qr(rows, mode="r", overwrite_a=True, check_finite=False)[0][: rows.shape[1]])
 
 
 def _weighted(x: Floats, y: Floats, w: Floats) -> Floats:
@@ -142,7 +160,7 @@ def _fold(triangle: Floats, block: Floats, height: int) -> Floats:
 
 
 def _from_triangle(
-    r: Floats, qty: Floats, data: Floats, ridge: float, noise: float | None, rcond: float | None, rows: RowSource
+    r: Floats, qty: Floats, data: Floats, ridge: float, noise: float | None, rcond: float | None, table: RowTable
 ) -> Solution:
     p = r.shape[1]
     scale = np.linalg.norm(r, axis=0)
@@ -170,7 +188,7 @@ def _from_triangle(
     residual = data[:p, :p] @ theta - data[:p, p]
     chi2 = float(residual @ residual + data[p, p] ** 2)
     effective = rank - ridge * float(np.sum(whitener**2))
-    freedom = float(np.count_nonzero(rows.table.w)) - effective
+    freedom = float(np.count_nonzero(table.w)) - effective
     if noise is None:
         noise = chi2 / freedom if freedom > 0.5 else 0.0
     return Solution(

@@ -4,13 +4,15 @@ The weight of a row starts from the constant of its kind, or from the near-equil
 the constants of energies and forces.  The table entry of its configuration's group replaces the constant (and
 multiplies the factor); the configuration's own column multiplies.  FitSNAP's weights multiply rows, so theirs are the
 square roots of ours.
+
+A constant may be left to the data ("auto"): it is 1 in the weights made here, and `mliuq.regression.balance` finds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -19,6 +21,8 @@ from mliuq.errors import MliuqError
 from mliuq.readers.keys import Keys
 from mliuq.regression.rows import ENERGY, FORCE, KINDS, STRESS, Floats
 from mliuq.regression.targets import Targets, describe
+
+Constant = float | Literal["auto"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,17 @@ class WeightSettings:
 
     Attributes
     ----------
-    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made.  By
-        default an energy error of 10 meV/atom counts as much as a force error of 0.1 eV/Å
+    energy, force, stress : constants, per squared eV/atom, eV/Å and eV/Å^3; rows of weight zero are not made.  "auto":
+        chosen by left-out errors (not under the near-equilibrium weighting, which has a balance of its own)
     groups : weights by group (`config_type`)
     columns : info keys holding weights of a configuration, by kind (``{"energy": "fitsnap_eweight"}``)
     columns_multiply_rows : the columns hold FitSNAP's weights, which multiply rows and are squared here
     near_equilibrium : the paper's weighting
     """
 
-    energy: float = 100.0
-    force: float = 1.0
-    stress: float = 0.0
+    energy: Constant = "auto"
+    force: Constant = 1.0
+    stress: Constant = 0.0
     groups: Mapping[str, GroupWeights] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     columns_multiply_rows: bool = False
@@ -94,7 +98,14 @@ class WeightSettings:
     def _constant(self, group: str | None, kind: int) -> float:
         name = KINDS[kind]
         own = getattr(self.groups.get(group or ""), name, None) if group is not None else None
-        return float(getattr(self, name) if own is None else own)
+        value = getattr(self, name) if own is None else own
+        return 1.0 if value == "auto" else float(value)
+
+    def _is_free(self, group: str | None, kind: int) -> bool:
+        """Whether the data are to choose the constant of a kind of rows in a group."""
+        own = None if group is None else getattr(self.groups.get(group), KINDS[kind], None)
+        balanced = self.near_equilibrium is not None and kind != STRESS
+        return own is None and getattr(self, KINDS[kind]) == "auto" and not balanced
 
     def _factor(self, group: str | None, kind: int) -> float:
         """Return the constant, or what multiplies the near-equilibrium factor in its place."""
@@ -127,6 +138,16 @@ def row_weights(
         )
         weights.append((e * energy[index], f * force[index], s))
     return weights
+
+
+def row_constants(structures: Sequence[Atoms], settings: WeightSettings, keys: Keys) -> Floats:
+    """Return the constants in the weights of every configuration's energy, forces and stress (n, 3); NaN: auto."""
+    kinds = (ENERGY, FORCE, STRESS)
+    by_group = {
+        group: [np.nan if settings._is_free(group, kind) else settings._factor(group, kind) for kind in kinds]
+        for group in {_group(atoms, keys) for atoms in structures}
+    }
+    return np.array([by_group[_group(atoms, keys)] for atoms in structures]).reshape(-1, len(kinds))
 
 
 def _near_equilibrium(
