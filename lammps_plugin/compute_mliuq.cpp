@@ -2,8 +2,11 @@
 
 #include "compute_mliuq.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <vector>
+
+#include "fix_mliuq_recall.hpp"
 
 using LAMMPS_NS::Compute;
 using LAMMPS_NS::LAMMPS;
@@ -11,7 +14,9 @@ using LAMMPS_NS::LAMMPS;
 namespace mliuq_lammps {
 
 ComputeMliuq::ComputeMliuq(LAMMPS* lmp, int narg, char** arg) : Compute(lmp, narg, arg) {
-  if (narg != 3) error->all(FLERR, "Compute mliuq: expected no arguments, found {}", arg[3]);
+  if (take_pair_keyword(lmp, "Compute mliuq", narg, arg) != 3) {
+    error->all(FLERR, "Compute mliuq: expected no arguments but the keyword pair, found {}", arg[3]);
+  }
   if (std::strcmp(arg[1], "all") != 0) error->all(FLERR, "Compute mliuq: expected group all, found {}", arg[1]);
   scalar_flag = 1;
   extscalar = 0;
@@ -20,13 +25,14 @@ ComputeMliuq::ComputeMliuq(LAMMPS* lmp, int narg, char** arg) : Compute(lmp, nar
   size_vector = static_cast<int>(values_.size());
   vector = values_.data();
   timeflag = 1;  // LAMMPS tells in advance on which steps this compute is read
+  FixMliuqRecall::ensure(lmp);
 }
 
 ComputeMliuq::~ComputeMliuq() { vector = nullptr; }
 
 void ComputeMliuq::init() {
-  find_pair(lmp, "Compute mliuq")->require(wanted(), "Compute mliuq");
-  evaluation_ = -1;
+  pair(lmp, "Compute mliuq").require(wanted(), "Compute mliuq");
+  invoked_flag = INVOKED_NONE;  // commands that change atoms between runs initialise first
 }
 
 double ComputeMliuq::compute_scalar() {
@@ -41,12 +47,13 @@ void ComputeMliuq::compute_vector() {
 }
 
 void ComputeMliuq::update_values() {
-  PairMliuq& pair = *find_pair(lmp, "Compute mliuq");
-  if (evaluation_ == pair.evaluation()) return;
-  pair.ensure(wanted());
-  update_cell(pair);
-  update_worst_atom(pair);
-  evaluation_ = pair.evaluation();
+  PairMliuq& source = pair(lmp, "Compute mliuq");
+  habit_.read(update->ntimestep);
+  source.ensure(wanted());
+  if (evaluation_ == source.evaluation()) return;
+  update_cell(source);
+  update_worst_atom(source);
+  evaluation_ = source.evaluation();
 }
 
 /// The energy is linear in the weights: its spread follows from the features summed over all atoms of all ranks.
@@ -58,6 +65,11 @@ void ComputeMliuq::update_cell(PairMliuq& pair) {
   MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
 
   const mliuq::Spread spread = potential.cell_spread(features, sums[0]);
+  if (!(std::isfinite(spread.std) && std::isfinite(spread.min) && std::isfinite(spread.max))) {
+    error->all(FLERR,
+               "Compute mliuq: step {}: energy_std of the cell is {}, between {} and {} eV: expected finite numbers",
+               update->ntimestep, spread.std, spread.min, spread.max);
+  }
   scalar = spread.std;
   values_[0] = spread.min;
   values_[1] = spread.max;

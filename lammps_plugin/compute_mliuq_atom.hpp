@@ -4,11 +4,12 @@
 #include <vector>
 
 #include "pair_mliuq.hpp"
+#include "spread_reader.hpp"
 
 namespace mliuq_lammps {
 
-/// `compute ID group mliuq/atom QUANTITY ...`: energy_std, energy_min, energy_max, energy_err (eV), extrapolation, one
-/// column each in the order asked. Zero for atoms outside the group.
+/// `compute ID group mliuq/atom QUANTITY ... [pair K]`: energy_std, energy_min, energy_max, energy_err (eV),
+/// extrapolation, one column each in the order asked. Zero for atoms outside the group.
 class ComputeMliuqAtom : public LAMMPS_NS::Compute, public SpreadReader {
  public:
   ComputeMliuqAtom(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
@@ -19,9 +20,12 @@ class ComputeMliuqAtom : public LAMMPS_NS::Compute, public SpreadReader {
   double memory_usage() override;
   unsigned wanted() const override;
 
- private:
-  void grow();
+  /// Makes the values as long as LAMMPS's arrays of atoms; new ones are 0.
+  void make_room();
+  bool expects(LAMMPS_NS::bigint step) override { return matchstep(step) && habit_.expects(step); }
 
+ private:
+  ReadingHabit habit_;
   std::vector<AtomQuantity> columns_;
   int n_max_ = 0;
 };

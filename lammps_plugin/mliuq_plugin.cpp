@@ -4,6 +4,7 @@
 
 #include "compute_mliuq.hpp"
 #include "compute_mliuq_atom.hpp"
+#include "fix_mliuq_recall.hpp"
 #include "lammps_headers.hpp"
 #include "lammpsplugin_api.hpp"
 #include "pair_mliuq.hpp"
@@ -20,6 +21,11 @@ void* create_pair(void* lammps) {
 template <class Style>
 void* create_compute(void* lammps, int narg, char** arg) {
   return static_cast<LAMMPS_NS::Compute*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
+}
+
+template <class Style>
+void* create_fix(void* lammps, int narg, char** arg) {
+  return static_cast<LAMMPS_NS::Fix*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
 }
 
 void* guard_not_available(void* lammps, int, char**) {
@@ -54,6 +60,11 @@ void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
   register_style(&plugin, lammps);
 
   plugin.style = "fix";
+  plugin.name = "mliuq/recall";
+  plugin.info = "uncertainties asked anew after a run";
+  plugin.creator.v2 = &create_fix<mliuq_lammps::FixMliuqRecall>;
+  register_style(&plugin, lammps);
+
   plugin.name = "mliuq/guard";
   plugin.info = "not available yet";
   plugin.creator.v2 = &guard_not_available;

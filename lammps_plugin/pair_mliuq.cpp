@@ -3,16 +3,19 @@
 #include "pair_mliuq.hpp"
 
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
+#include <atomic>
+#include <cmath>
 #include <cstring>
+#include <exception>
+#include <limits>
 #include <new>
-#include <thread>
 #include <utility>
 
 #include "mliuq/error.hpp"
 #include "mliuq/model_file.hpp"
+#include "spread_reader.hpp"
 
+using LAMMPS_NS::bigint;
 using LAMMPS_NS::LAMMPS;
 using LAMMPS_NS::Pair;
 namespace NeighConst = LAMMPS_NS::NeighConst;
@@ -123,18 +126,10 @@ void PairMliuq::read_model(const std::string& path) {
   } catch (const std::bad_alloc&) {
     problem = path + ": not enough memory to read it";
   }
-  const int mine = problem.empty() ? comm->nprocs : comm->me;
-  int first_failed = 0;
-  MPI_Allreduce(&mine, &first_failed, 1, MPI_INT, MPI_MIN, world);
-  if (first_failed < comm->nprocs) {
-    int length = static_cast<int>(problem.size());
-    MPI_Bcast(&length, 1, MPI_INT, first_failed, world);
-    problem.resize(length);
-    MPI_Bcast(problem.data(), length, MPI_CHAR, first_failed, world);
-    error->all(FLERR, "Pair style mliuq: " + problem);
-  }
+  fail_together(problem, comm->me);
   file_ = path;
-  fresh_ = 0;
+  evaluated_at_.forget();
+  listed_.forget();
   log_model();
 }
 
@@ -161,6 +156,9 @@ void PairMliuq::init_style() {
   if (!force->newton_pair) error->all(FLERR, "Pair style mliuq: expected newton pair on, found off");
   if (!atom->tag_enable) error->all(FLERR, "Pair style mliuq: expected atom IDs, found atom_modify id no");
   neighbor->add_request(this, NeighConst::REQ_FULL);
+  if (update->whichflag == 2 && fix_pair_reads_ && !modify->get_fix_by_style("^pair$").empty()) {
+    warn_fix_pair("fix pair does not follow a minimisation: its uncertainties are those of the last run");
+  }
   flags_.fill(0);
 }
 
@@ -175,26 +173,54 @@ double PairMliuq::init_one(int i, int j) {
 
 // --- evaluation -----------------------------------------------------------------------------------------------------
 
+void PairMliuq::init_list(int id, LAMMPS_NS::NeighList* list) {
+  Pair::init_list(id, list);
+  listed_.forget();
+}
+
+/// Between the lists and the forces of a new run; the forces may be switched off by `pair_modify compute no`.
+void PairMliuq::setup() {
+  listed_.take(*atom, *domain);
+  list_build_ = {neighbor->lastcall, neighbor->ncalls};
+  evaluated_at_.forget();
+}
+
+/// Whether this rank's neighbour list, as far as is known, describes the present atoms at the present positions.
+bool PairMliuq::listed_covers() const {
+  return listed_.same_atoms(*atom) && 2.0 * listed_.largest_move(*atom) <= neighbor->skin;
+}
+
+/// The present positions are what results belong to from here on.
+void PairMliuq::begin_evaluation() {
+  static std::atomic<long> last{0};
+  evaluation_ = ++last;
+  evaluated_at_.take(*atom, *domain);
+  fresh_ = 0;
+}
+
 void PairMliuq::compute(int eflag, int vflag) {
   ev_init(eflag, vflag);
-  ++evaluation_;
-  step_ = update->ntimestep;
-  n_atoms_ = atom->nlocal + atom->nghost;
-  fresh_ = 0;
+  begin_evaluation();
+  // Forces are only ever asked where the list is good: it was built here unless it already described these atoms.
+  if (neighbor->ago == 0 && (list_build_ != std::pair(neighbor->lastcall, neighbor->ncalls) || !listed_covers())) {
+    listed_ = evaluated_at_;
+    list_build_ = {neighbor->lastcall, neighbor->ncalls};
+  }
+  check_fix_pair();
 
   mliuq::PotentialOutput out;
   double energy = 0.0;
-  if (n_atoms_ > 0) out.forces = atom->f[0];
+  if (atom->nlocal + atom->nghost > 0) out.forces = atom->f[0];
   if (eflag_global) out.energy = &energy;
   if (eflag_atom) out.atom_energies = eatom;
   if (vflag_global && !vflag_fdotr) out.virial = virial;
-  if (vflag_atom && n_atoms_ > 0) out.atom_virials = vatom[0];
+  if (vflag_atom && out.forces) out.atom_virials = vatom[0];
   energy = evaluate(out, wanted_now());
 
   if (eflag_global) eng_vdwl += energy;
   if (out.virial) swap_voigt(virial);
   if (out.atom_virials) {
-    for (int i = 0; i < n_atoms_; ++i) swap_voigt(vatom[i]);
+    for (int i = 0; i < atom->nlocal + atom->nghost; ++i) swap_voigt(vatom[i]);
   }
   if (vflag_fdotr) virial_fdotr_compute();
 }
@@ -211,34 +237,86 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     features_.assign(potential_->model().theta().size(), 0.0);
     out.features = features_.data();
   }
+  std::string problem;
+  bigint culprit = 0;
   if (list->inum > 0) {
     mliuq::Neighbourhood atoms;
     atoms.positions = atom->x[0];
     atoms.types = atom->type;
     atoms.species_of_type = species_of_type_.data();
-    atoms.n_atoms = n_atoms_;
+    atoms.n_atoms = atom->nlocal + atom->nghost;
     atoms.n_neighbours = list->numneigh;
     atoms.neighbours = list->firstneigh;
     atoms.index_mask = NEIGHMASK;
     try {
       potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, out, comm->nthreads);
-    } catch (const mliuq::Error& e) {
-      fail_here("Pair style mliuq: step " + std::to_string(step_) + ": " + e.what());
+      problem = find_unsound(wanted, culprit);
+    } catch (const std::exception& e) {
+      problem = find_culprit(atoms, culprit);
+      if (problem.empty()) problem = e.what();
     }
   }
+  if (!problem.empty()) problem = "step " + std::to_string(update->ntimestep) + ": " + problem;
+  fail_together(problem, culprit);
   if (wanted & kCell) local_energy_ = energy;
   fresh_ |= wanted;
   return energy;
 }
 
-void PairMliuq::fail_here(const std::string& message) const {
-  try {
-    error->one(FLERR, message);
-  } catch (...) {
-    std::fflush(nullptr);
-    if (comm->nprocs > 1) std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    throw;
+/// After a failed evaluation: the atom of the smallest ID that has no energy, and why. The same on any number of ranks.
+std::string PairMliuq::find_culprit(mliuq::Neighbourhood atoms, bigint& id) {
+  const std::vector<long long> ids(atom->tag, atom->tag + atoms.n_atoms);
+  atoms.ids = ids.data();
+  std::string problem;
+  for (int k = 0; k < list->inum; ++k) {
+    const int i = list->ilist[k];
+    if (!problem.empty() && atom->tag[i] > id) continue;
+    try {
+      potential_->evaluate(atoms, {&i, 1}, {}, 1);
+    } catch (const std::exception& e) {
+      problem = e.what();
+      id = atom->tag[i];
+    }
   }
+  return problem;
+}
+
+/// A spread that is no number, or out of order, must never pass for a small one: no threshold would see it.
+std::string PairMliuq::find_unsound(unsigned wanted, bigint& id) const {
+  std::string problem;
+  const auto check = [&](bool sound, const char* name, int i, double value) {
+    if (sound || (!problem.empty() && atom->tag[i] > id)) return;
+    id = atom->tag[i];
+    problem = std::string(name) + " of atom " + std::to_string(id) + " is " + std::to_string(value) +
+              ", expected a finite number" + " in order: the members of " + file_ + " are damaged or overflow";
+  };
+  for (int q = 0; q < kNumQuantities; ++q) {
+    if (!(wanted & (1u << q))) continue;
+    const std::vector<double>& values = atom_values_[q];
+    for (int k = 0; k < list->inum; ++k) {
+      const int i = list->ilist[k];
+      const bool signless = q == kMin || q == kMax || values[i] >= 0.0;
+      check(std::isfinite(values[i]) && signless, kQuantityNames[q], i, values[i]);
+      if (q == kMax && (wanted & bit(kMin))) check(atom_values_[kMin][i] <= values[i], "energy_max", i, values[i]);
+    }
+  }
+  return problem;
+}
+
+void PairMliuq::fail_together(const std::string& problem, bigint order) const {
+  constexpr bigint kNone = std::numeric_limits<bigint>::max();
+  struct {
+    double order;
+    int rank;
+  } mine = {problem.empty() ? static_cast<double>(kNone) : static_cast<double>(order), comm->me}, first = {};
+  MPI_Allreduce(&mine, &first, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
+  if (first.order == static_cast<double>(kNone)) return;
+  std::string message = problem;
+  int length = static_cast<int>(message.size());
+  MPI_Bcast(&length, 1, MPI_INT, first.rank, world);
+  message.resize(length);
+  MPI_Bcast(message.data(), length, MPI_CHAR, first.rank, world);
+  error->all(FLERR, "Pair style mliuq: " + message);
 }
 
 double* PairMliuq::cleared(AtomQuantity quantity) {
@@ -260,30 +338,47 @@ void PairMliuq::require(unsigned wanted, const std::string& who) const {
 
 unsigned PairMliuq::wanted_now() const {
   unsigned wanted = 0;
-  for (int i = 0; i < modify->ncompute; ++i) {
-    const auto* const reader = dynamic_cast<SpreadReader*>(modify->compute[i]);
-    if (reader && modify->compute[i]->matchstep(update->ntimestep)) wanted |= reader->wanted();
-  }
   for (int q = 0; q < kNumQuantities; ++q) {
     if (flags_[q]) wanted |= bit(static_cast<AtomQuantity>(q));
   }
+  // A minimiser evaluates the forces of a step several times; only the last positions are ever read.
+  if (update->whichflag != 1) return evaluated(wanted);
+  const auto add = [&](SpreadReader* reader) {
+    if (reader && reader->reads(lmp, *this) && reader->expects(update->ntimestep)) wanted |= reader->wanted();
+  };
+  for (LAMMPS_NS::Compute* const compute : modify->get_compute_list()) add(dynamic_cast<SpreadReader*>(compute));
+  for (LAMMPS_NS::Fix* const fix : modify->get_fix_list()) add(dynamic_cast<SpreadReader*>(fix));
   return evaluated(wanted);
 }
 
 void PairMliuq::ensure(unsigned wanted) {
-  const unsigned missing = evaluated(wanted) & ~fresh_;
-  if (missing == 0) return;
-  if (step_ != update->ntimestep || n_atoms_ != atom->nlocal + atom->nghost) {
-    fail_here("Pair style mliuq: uncertainties asked for positions that no forces were computed for; use run 0 first");
+  enum { kPresent, kMoved, kForeign };
+  int state = kPresent;
+  if (!list || !listed_.same_atoms(*atom)) {
+    state = kForeign;
+  } else if (!evaluated_at_.same_atoms(*atom) || !evaluated_at_.same_place(*atom, *domain)) {
+    state = kMoved;
   }
-  evaluate({}, missing);
+  MPI_Allreduce(MPI_IN_PLACE, &state, 1, MPI_INT, MPI_MAX, world);
+  if (state == kMoved) {
+    comm->forward_comm();  // images follow their atoms
+    if (!listed_covers()) state = kForeign;
+    MPI_Allreduce(MPI_IN_PLACE, &state, 1, MPI_INT, MPI_MAX, world);
+  }
+  if (state == kForeign) {
+    error->all(
+        FLERR,
+        "Pair style mliuq: uncertainties asked for atoms and positions that the neighbour list does not describe:"
+        " atoms were added, deleted, changed or moved since the last run; use run 0 first");
+  }
+  if (state == kMoved) begin_evaluation();
+  const unsigned missing = evaluated(wanted) & ~fresh_;
+  if (missing != 0) evaluate({}, missing);
 }
 
 const double* PairMliuq::atom_values(AtomQuantity quantity) {
-  if (quantity != kErr) {
-    ensure(bit(quantity));
-  } else if (!(fresh_ & bit(kErr))) {
-    ensure(bit(kStd));
+  ensure(bit(quantity));
+  if (quantity == kErr && !(fresh_ & bit(kErr))) {
     double* const errors = cleared(kErr);
     const double* const std = atom_values_[kStd].data();
     for (int k = 0; k < list->inum; ++k) {
@@ -319,20 +414,35 @@ void* PairMliuq::extract_peratom(const char* name, int& columns) {
   if (quantity == kNumQuantities) return nullptr;
   require(bit(quantity), "Pair style mliuq");
   // `fix pair` asks once while the input is read: there may be nothing to evaluate yet.
-  if (update->whichflag == 0 && !(fresh_ & bit(quantity))) return cleared(quantity);
-  return const_cast<double*>(atom_values(quantity));
+  fix_pair_reads_ = true;
+  if (update->whichflag == 0) return cleared(quantity);
+  const double* const values = atom_values(quantity);
+  fix_pair_read_ = evaluated_at_;
+  fix_pair_step_ = update->ntimestep;
+  return const_cast<double*>(values);
+}
+
+/// `fix pair` keeps what it was given first on a step, however often the forces of that step are computed.
+void PairMliuq::check_fix_pair() {
+  if (fix_pair_warned_ || fix_pair_step_ != update->ntimestep) return;
+  int changed = !fix_pair_read_.same_atoms(*atom) || !fix_pair_read_.same_place(*atom, *domain);
+  MPI_Allreduce(MPI_IN_PLACE, &changed, 1, MPI_INT, MPI_MAX, world);
+  if (changed)
+    warn_fix_pair("this step is evaluated again at other positions: fix pair keeps the uncertainties of the first");
+}
+
+void PairMliuq::warn_fix_pair(const char* why) {
+  if (comm->me == 0 && !fix_pair_warned_) {
+    error->warning(FLERR, "Pair style mliuq: step {}: {}. Read them by compute mliuq/atom instead", update->ntimestep,
+                   why);
+  }
+  fix_pair_warned_ = true;
 }
 
 double PairMliuq::memory_usage() {
   std::size_t numbers = features_.capacity();
   for (const std::vector<double>& values : atom_values_) numbers += values.capacity();
   return Pair::memory_usage() + static_cast<double>(numbers * sizeof(double));
-}
-
-PairMliuq* find_pair(LAMMPS* lmp, const std::string& who) {
-  auto* const pair = dynamic_cast<PairMliuq*>(lmp->force->pair_match("mliuq", 1));
-  if (!pair) lmp->error->all(FLERR, who + ": expected one pair_style mliuq in the input, found none or several");
-  return pair;
 }
 
 }  // namespace mliuq_lammps

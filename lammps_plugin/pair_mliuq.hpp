@@ -5,10 +5,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lammps_headers.hpp"
 #include "mliuq/potential.hpp"
+#include "snapshot.hpp"
 
 namespace mliuq_lammps {
 
@@ -24,13 +26,6 @@ AtomQuantity quantity_of(const std::string& name);
 constexpr unsigned bit(AtomQuantity quantity) { return 1u << quantity; }
 inline constexpr unsigned kCell = 1u << kNumQuantities;  ///< energy and summed features of this rank's atoms
 
-/// Reads uncertainties of the pair style: what for, it says before the forces of a step are computed.
-class SpreadReader {
- public:
-  virtual ~SpreadReader() noexcept(false) = default;  // as that of LAMMPS_NS::Pointers, their other base
-  virtual unsigned wanted() const = 0;
-};
-
 /// `pair_style mliuq [precision single|double]`, `pair_coeff * * FILE ELEMENT ...`.
 ///
 /// Hands LAMMPS's own full neighbour list to the core and takes forces, energies and virials back in place. Spreads are
@@ -44,6 +39,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   void settings(int narg, char** arg) override;
   void coeff(int narg, char** arg) override;
   void init_style() override;
+  void init_list(int id, LAMMPS_NS::NeighList* list) override;
+  void setup() override;
   double init_one(int i, int j) override;
   void compute(int eflag, int vflag) override;
   void* extract(const char* name, int& dim) override;
@@ -53,7 +50,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Throws LAMMPS's error unless the model has what is wanted; `who` begins the message.
   void require(unsigned wanted, const std::string& who) const;
 
-  /// Evaluates what is wanted at the present positions and not known yet, all of it at once.
+  /// Evaluates what is wanted at the present positions and not known yet, all of it at once. Throws LAMMPS's error when
+  /// the neighbour list does not describe the present atoms. Called by all ranks together.
   void ensure(unsigned wanted);
 
   /// Values of this rank's atoms at the present positions, [nlocal]; zero for atoms the pair style does not cover.
@@ -66,21 +64,27 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Atoms of this rank that the pair style covers.
   int n_centres() const { return list ? list->inum : 0; }
 
-  /// Changes with every new set of positions: who caches results compares it.
+  /// Changes with every new set of positions and never repeats, not in another pair style either: who caches results
+  /// compares it after `ensure`.
   long evaluation() const { return evaluation_; }
 
   const mliuq::Potential& potential() const { return *potential_; }
 
  private:
-  /// Ends the run with an error of this rank alone. LAMMPS prints it and aborts at once, and the launcher may be gone
-  /// before it has passed the message on (seen in one of fifteen runs): it gets a moment.
-  [[noreturn]] void fail_here(const std::string& message) const;
+  /// Ends the run on every rank when any of them has a problem (empty: none). `order` says whose is told: the smallest.
+  void fail_together(const std::string& problem, LAMMPS_NS::bigint order) const;
   void allocate();
   void read_model(const std::string& path);
   void log_model() const;
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;
+  bool listed_covers() const;
+  void begin_evaluation();
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
+  std::string find_culprit(mliuq::Neighbourhood atoms, LAMMPS_NS::bigint& id);
+  std::string find_unsound(unsigned wanted, LAMMPS_NS::bigint& id) const;
+  void check_fix_pair();
+  void warn_fix_pair(const char* why);
   double* cleared(AtomQuantity quantity);
 
   mliuq::Precision precision_ = mliuq::Precision::double_precision;
@@ -98,13 +102,15 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::vector<double> features_;
   double local_energy_ = 0.0;
 
-  // Where and when the present positions were seen.
+  // What the results were made for, whom the neighbour list describes, and what `fix pair` was given last.
   long evaluation_ = 0;
-  LAMMPS_NS::bigint step_ = -1;
-  int n_atoms_ = -1;
+  Snapshot evaluated_at_;
+  Snapshot listed_;
+  std::pair<LAMMPS_NS::bigint, LAMMPS_NS::bigint> list_build_{-1, -1};  // step, and how many in its run
+  bool fix_pair_reads_ = false;
+  Snapshot fix_pair_read_;
+  LAMMPS_NS::bigint fix_pair_step_ = -1;
+  bool fix_pair_warned_ = false;
 };
-
-/// The pair style of an input, alone or within hybrid. Throws LAMMPS's error when there is none, or more than one.
-PairMliuq* find_pair(LAMMPS_NS::LAMMPS* lmp, const std::string& who);
 
 }  // namespace mliuq_lammps

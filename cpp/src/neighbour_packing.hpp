@@ -43,8 +43,8 @@ inline void for_each_neighbour(const Neighbourhood& atoms, int centre, const dou
     if (r2 > kClosest)
       visit(j, species, d, r2);
     else if (j != centre)  // a list may hold the centre itself
-      throw Error("atoms " + std::to_string(centre + 1) + " and " + std::to_string(j + 1) + " are " +
-                  std::to_string(std::sqrt(r2)) + " Å apart, expected more than 0.001 Å");
+      throw Error("atoms " + atoms.name(centre) + " and " + atoms.name(j) + " are " + std::to_string(std::sqrt(r2)) +
+                  " Å apart, expected more than 0.001 Å");
   }
 }
 

@@ -89,8 +89,7 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
   const bool wants_B = out.B || out.features || out.spreads.any();
   for (int i : centres) {
     const double* r = atoms.positions + 3 * static_cast<std::size_t>(i);
-    if (!std::isfinite(r[0] + r[1] + r[2]))
-      throw Error("the position of atom " + std::to_string(i + 1) + " is not finite");
+    if (!std::isfinite(r[0] + r[1] + r[2])) throw Error("the position of atom " + atoms.name(i) + " is not finite");
   }
   KernelOutput k = sums;
   thread.energies.assign(centres.size(), 0.0);
@@ -108,7 +107,7 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
   for (std::size_t c = 0; c < centres.size(); ++c) {
     const double energy = thread.energies[c] + thread.repulsion[c];
     if (!std::isfinite(energy))
-      throw Error("the energy of atom " + std::to_string(centres[c] + 1) +
+      throw Error("the energy of atom " + atoms.name(centres[c]) +
                   " is not a finite number: a position is not finite, or atoms sit on top of each other");
     thread.energy += energy;
     if (out.atom_energies) out.atom_energies[centres[c]] = energy;

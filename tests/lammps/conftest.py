@@ -61,12 +61,22 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Writes the model file of a published potential, with invented members on request: a path."""
     folder = tmp_path_factory.mktemp("models")
 
-    def make(name: str, members: int = 0, *, file: str | None = None, factor: bool = False, **metadata: Any) -> Path:
+    def make(
+        name: str,
+        members: int = 0,
+        *,
+        file: str | None = None,
+        factor: bool = False,
+        overflow: bool = False,
+        **metadata: Any,
+    ) -> Path:
         base, theta = read_published(name)
         arrays = {"theta": theta}
         if members:
             rng = np.random.default_rng(members)
             arrays["members"] = theta + 1e-3 * rng.normal(size=(members, *theta.shape))
+            if overflow:
+                arrays["members"][0, 0, 1:] = 1e306
         if factor:
             arrays["extrapolation.factor"] = np.triu(np.random.default_rng(7).normal(size=(theta.size,) * 2)) + (
                 10.0 * np.eye(theta.size)

@@ -80,7 +80,7 @@ def run(
     ranks: int = 1,
     threads: int | None = None,
     kernel: str | None = None,
-    timeout: float = 300,
+    timeout: float = 120,
 ) -> Output:
     """Run an input script in a folder; never raises for a LAMMPS that fails."""
     folder.mkdir(exist_ok=True, parents=True)

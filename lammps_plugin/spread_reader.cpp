@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+#include "spread_reader.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "pair_mliuq.hpp"
+
+using LAMMPS_NS::bigint;
+using LAMMPS_NS::LAMMPS;
+namespace utils = LAMMPS_NS::utils;
+
+namespace mliuq_lammps {
+
+namespace {
+
+/// Every pair style mliuq of the input, in the order of `pair_style hybrid`.
+std::vector<PairMliuq*> all_pairs(LAMMPS* lmp) {
+  std::vector<PairMliuq*> found;
+  for (int k = 1;; ++k) {
+    auto* const pair = dynamic_cast<PairMliuq*>(lmp->force->pair_match("mliuq", 1, k));
+    if (!pair || std::find(found.begin(), found.end(), pair) != found.end()) return found;
+    found.push_back(pair);
+  }
+}
+
+}  // namespace
+
+PairMliuq& SpreadReader::pair(LAMMPS* lmp, const std::string& who) const {
+  const std::vector<PairMliuq*> pairs = all_pairs(lmp);
+  const int n = static_cast<int>(pairs.size());
+  if (number_ == 0 && n == 1) return *pairs[0];
+  if (number_ > 0 && number_ <= n) return *pairs[number_ - 1];
+  if (number_ > 0) lmp->error->all(FLERR, "{}: pair {}: expected one of {} pair styles mliuq", who, number_, n);
+  if (n == 0) lmp->error->all(FLERR, "{}: expected a pair_style mliuq in the input, found none", who);
+  lmp->error->all(FLERR, "{}: expected the keyword pair with a number from 1 to {}, found {} pair styles mliuq", who, n,
+                  n);
+}
+
+bool SpreadReader::reads(LAMMPS* lmp, const PairMliuq& pair) const {
+  const std::vector<PairMliuq*> pairs = all_pairs(lmp);
+  const std::size_t index = number_ > 0 ? number_ - 1 : 0;
+  return index < pairs.size() && pairs[index] == &pair;
+}
+
+int SpreadReader::take_pair_keyword(LAMMPS* lmp, const std::string& who, int narg, char** arg) {
+  for (int i = 3; i < narg; ++i) {
+    if (std::strcmp(arg[i], "pair") != 0) continue;
+    if (i + 2 != narg) lmp->error->all(FLERR, "{}: expected the keyword pair and a number at the end of the line", who);
+    number_ = utils::inumeric(FLERR, arg[i + 1], false, lmp);
+    if (number_ < 1) lmp->error->all(FLERR, "{}: pair: expected a number of at least 1, found {}", who, arg[i + 1]);
+    return i;
+  }
+  return narg;
+}
+
+bool ReadingHabit::expects(bigint step) {
+  if (prepared_ >= 0 && prepared_ != step) reads_ = false;
+  if (reads_) prepared_ = step;
+  return reads_;
+}
+
+void ReadingHabit::read(bigint step) {
+  reads_ = true;
+  if (prepared_ <= step) prepared_ = -1;
+}
+
+}  // namespace mliuq_lammps
