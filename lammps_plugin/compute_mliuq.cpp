@@ -2,11 +2,11 @@
 
 #include "compute_mliuq.hpp"
 
-#include <cmath>
 #include <cstring>
 #include <vector>
 
 #include "fix_mliuq_recall.hpp"
+#include "mliuq/error.hpp"
 
 using LAMMPS_NS::Compute;
 using LAMMPS_NS::LAMMPS;
@@ -64,11 +64,11 @@ void ComputeMliuq::update_cell(PairMliuq& pair) {
   double sums[2] = {pair.local_energy(), static_cast<double>(pair.n_centres())};
   MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
 
-  const mliuq::Spread spread = potential.cell_spread(features, sums[0]);
-  if (!(std::isfinite(spread.std) && std::isfinite(spread.min) && std::isfinite(spread.max))) {
-    error->all(FLERR,
-               "Compute mliuq: step {}: energy_std of the cell is {}, between {} and {} eV: expected finite numbers",
-               update->ntimestep, spread.std, spread.min, spread.max);
+  mliuq::Spread spread;
+  try {
+    spread = potential.cell_spread(features, sums[0]);
+  } catch (const mliuq::Error& e) {  // on every rank alike
+    error->all(FLERR, "Compute mliuq: step {}: {}", update->ntimestep, e.what());
   }
   scalar = spread.std;
   values_[0] = spread.min;

@@ -196,6 +196,7 @@ void PairMliuq::begin_evaluation() {
   evaluation_ = ++last;
   evaluated_at_.take(*atom, *domain);
   fresh_ = 0;
+  spread_problem_.clear();
 }
 
 void PairMliuq::compute(int eflag, int vflag) {
@@ -248,31 +249,53 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     atoms.n_neighbours = list->numneigh;
     atoms.neighbours = list->firstneigh;
     atoms.index_mask = NEIGHMASK;
-    try {
-      potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, out, comm->nthreads);
-      problem = find_unsound(wanted, culprit);
-    } catch (const std::exception& e) {
-      problem = find_culprit(atoms, culprit);
-      if (problem.empty()) problem = e.what();
+    const auto fails = [&](const mliuq::PotentialOutput& into) {
+      try {
+        potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, into, comm->nthreads);
+        return false;
+      } catch (const std::exception& e) {
+        problem = e.what();
+        return true;
+      }
+    };
+    const std::size_t n = atoms.n_atoms;
+    if (out.spreads.any() && out.forces) forces_before_.assign(out.forces, out.forces + 3 * n);
+    if (fails(out) && out.spreads.any()) {
+      // Energies and forces may still be sound: only who reads the spreads is refused, and a guard may halt softly.
+      mliuq::PotentialOutput plain = out;
+      plain.spreads = {};
+      if (out.forces) std::copy(forces_before_.begin(), forces_before_.end(), out.forces);
+      if (out.virial) std::fill_n(out.virial, 6, 0.0);
+      if (out.atom_virials) std::fill_n(out.atom_virials, 6 * n, 0.0);
+      if (!fails(plain)) {
+        spread_problem_ = find_culprit(atoms, out.spreads, spread_culprit_);
+        if (spread_problem_.empty()) spread_problem_ = problem;
+        problem.clear();
+      }
+    }
+    if (!problem.empty()) {
+      if (const std::string found = find_culprit(atoms, {}, culprit); !found.empty()) problem = found;
     }
   }
-  if (!problem.empty()) problem = "step " + std::to_string(update->ntimestep) + ": " + problem;
-  fail_together(problem, culprit);
+  fail_together(at_step(problem), culprit);
   if (wanted & kCell) local_energy_ = energy;
   fresh_ |= wanted;
   return energy;
 }
 
-/// After a failed evaluation: the atom of the smallest ID that has no energy, and why. The same on any number of ranks.
-std::string PairMliuq::find_culprit(mliuq::Neighbourhood atoms, bigint& id) {
+/// After a failed evaluation: the atom of the smallest ID that has no energy or no spread, and why. The same on any
+/// number of ranks.
+std::string PairMliuq::find_culprit(mliuq::Neighbourhood atoms, const mliuq::AtomSpreads& spreads, bigint& id) {
   const std::vector<long long> ids(atom->tag, atom->tag + atoms.n_atoms);
   atoms.ids = ids.data();
+  mliuq::PotentialOutput out;
+  out.spreads = spreads;
   std::string problem;
   for (int k = 0; k < list->inum; ++k) {
     const int i = list->ilist[k];
     if (!problem.empty() && atom->tag[i] > id) continue;
     try {
-      potential_->evaluate(atoms, {&i, 1}, {}, 1);
+      potential_->evaluate(atoms, {&i, 1}, out, 1);
     } catch (const std::exception& e) {
       problem = e.what();
       id = atom->tag[i];
@@ -281,26 +304,8 @@ std::string PairMliuq::find_culprit(mliuq::Neighbourhood atoms, bigint& id) {
   return problem;
 }
 
-/// A spread that is no number, or out of order, must never pass for a small one: no threshold would see it.
-std::string PairMliuq::find_unsound(unsigned wanted, bigint& id) const {
-  std::string problem;
-  const auto check = [&](bool sound, const char* name, int i, double value) {
-    if (sound || (!problem.empty() && atom->tag[i] > id)) return;
-    id = atom->tag[i];
-    problem = std::string(name) + " of atom " + std::to_string(id) + " is " + std::to_string(value) +
-              ", expected a finite number" + " in order: the members of " + file_ + " are damaged or overflow";
-  };
-  for (int q = 0; q < kNumQuantities; ++q) {
-    if (!(wanted & (1u << q))) continue;
-    const std::vector<double>& values = atom_values_[q];
-    for (int k = 0; k < list->inum; ++k) {
-      const int i = list->ilist[k];
-      const bool signless = q == kMin || q == kMax || values[i] >= 0.0;
-      check(std::isfinite(values[i]) && signless, kQuantityNames[q], i, values[i]);
-      if (q == kMax && (wanted & bit(kMin))) check(atom_values_[kMin][i] <= values[i], "energy_max", i, values[i]);
-    }
-  }
-  return problem;
+std::string PairMliuq::at_step(const std::string& problem) const {
+  return problem.empty() ? problem : "step " + std::to_string(update->ntimestep) + ": " + problem;
 }
 
 void PairMliuq::fail_together(const std::string& problem, bigint order) const {
@@ -374,6 +379,7 @@ void PairMliuq::ensure(unsigned wanted) {
   if (state == kMoved) begin_evaluation();
   const unsigned missing = evaluated(wanted) & ~fresh_;
   if (missing != 0) evaluate({}, missing);
+  fail_together(at_step(spread_problem_), spread_culprit_);
 }
 
 const double* PairMliuq::atom_values(AtomQuantity quantity) {

@@ -81,8 +81,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   bool listed_covers() const;
   void begin_evaluation();
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
-  std::string find_culprit(mliuq::Neighbourhood atoms, LAMMPS_NS::bigint& id);
-  std::string find_unsound(unsigned wanted, LAMMPS_NS::bigint& id) const;
+  std::string find_culprit(mliuq::Neighbourhood atoms, const mliuq::AtomSpreads& spreads, LAMMPS_NS::bigint& id);
+  std::string at_step(const std::string& problem) const;
   void check_fix_pair();
   void warn_fix_pair(const char* why);
   double* cleared(AtomQuantity quantity);
@@ -101,6 +101,9 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::array<std::vector<double>, kNumQuantities> atom_values_;
   std::vector<double> features_;
   double local_energy_ = 0.0;
+  std::string spread_problem_;  // why no spread of the present positions may be read
+  LAMMPS_NS::bigint spread_culprit_ = 0;
+  std::vector<double> forces_before_;  // of other styles, while spreads are evaluated
 
   // What the results were made for, whom the neighbour list describes, and what `fix pair` was given last.
   long evaluation_ = 0;

@@ -33,13 +33,12 @@ SnapParams validated(SnapParams params) {
 }
 
 /// A spread that no threshold could be compared with must not reach one: NaN is larger than nothing.
-void require_spreads(const AtomSpreads& spreads, int atom) {
+void require_spreads(const AtomSpreads& spreads, const Neighbourhood& atoms, int atom) {
   const auto value = [atom](const double* array, double absent) { return array ? array[atom] : absent; };
   const double min = value(spreads.min, value(spreads.max, 0.0));
-  require_spread({value(spreads.std, 0.0), min, value(spreads.max, min)},
-                 "the energy of atom " + std::to_string(atom + 1));
+  require_spread({value(spreads.std, 0.0), min, value(spreads.max, min)}, "the energy of atom " + atoms.name(atom));
   if (!std::isfinite(value(spreads.extrapolation, 0.0)))
-    throw Error("the extrapolation of atom " + std::to_string(atom + 1) + " is not a finite number");
+    throw Error("the extrapolation of atom " + atoms.name(atom) + " is not a finite number");
 }
 
 }  // namespace
@@ -125,7 +124,7 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
     for (std::size_t c = 0; c < centres.size(); ++c) {
       if (out.spreads.min) out.spreads.min[centres[c]] += thread.repulsion[c];
       if (out.spreads.max) out.spreads.max[centres[c]] += thread.repulsion[c];
-      require_spreads(out.spreads, centres[c]);
+      require_spreads(out.spreads, atoms, centres[c]);
     }
   }
 }
