@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, compare, evaluate, export, fit, info, report
+from mliuq.cli import calibrate, compare, evaluate, export, fit, info, propagate, report
 from mliuq.errors import MliuqError
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -33,6 +33,7 @@ app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
 app.command("export", epilog=export.EXAMPLE)(export.run)
+app.add_typer(propagate.app)
 
 
 def _print_version(wanted: bool) -> None:

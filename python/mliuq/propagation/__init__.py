@@ -1,5 +1,56 @@
-"""From the spread of the weights to the bars of what is computed with them: differences of energies."""
+"""From the spread of the weights to the bars of what is computed with them: every member of a model computes its own.
 
-from mliuq.propagation.combination import Comparison, compare
+Functions have the names of the commands: ``mliuq.propagation.eos(model, ["bcc", "fcc"])`` is
+``mliuq propagate eos W.mliuq bcc fcc``.
+"""
 
-__all__ = ["Comparison", "compare"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mliuq.propagation.combination import Comparison, compare
+    from mliuq.propagation.driver import Property, propagate
+    from mliuq.propagation.functions import elastic, eos, path, phases
+    from mliuq.propagation.results import Curve, Estimate, Failure, Line, Measurement, Noise, PropertyResult, Value
+    from mliuq.propagation.settings import PropagationSettings
+    from mliuq.propagation.write import read_result, write_result
+
+_HOME = {
+    "combination": ("Comparison", "compare"),
+    "driver": ("Property", "propagate"),
+    "functions": ("elastic", "eos", "path", "phases"),
+    "results": ("Curve", "Estimate", "Failure", "Line", "Measurement", "Noise", "PropertyResult", "Value"),
+    "settings": ("PropagationSettings",),
+    "write": ("read_result", "write_result"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Comparison",
+    "Curve",
+    "Estimate",
+    "Failure",
+    "Line",
+    "Measurement",
+    "Noise",
+    "PropagationSettings",
+    "Property",
+    "PropertyResult",
+    "Value",
+    "compare",
+    "elastic",
+    "eos",
+    "path",
+    "phases",
+    "propagate",
+    "read_result",
+    "write_result",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'mliuq.propagation' has no attribute {name!r}")
+    value = getattr(import_module(f"mliuq.propagation.{_MODULE[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,270 @@
+"""Runs a property with the best fit and with every member: in this process, in others, or on a cluster."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.calculators.calculator import Calculator
+from scipy.stats import spearmanr
+
+from mliuq.errors import MliuqError
+from mliuq.model import Model
+from mliuq.propagation.calculator import WeightsCalculator, weights_of
+from mliuq.propagation.results import Curve, Estimate, Failure, Line, Measurement, Noise, PropertyResult, Value
+from mliuq.propagation.settings import PropagationSettings
+
+Progress = Callable[[str, int, int | None], None]
+
+BEST_FIT = -1
+
+
+class Property(ABC):
+    """A property: a small class that measures it with one calculator.
+
+    `measure` relaxes and computes; ``start`` is what the best fit's `measure` returned, None for the best fit itself.
+    What fails for one object (a phase, a surface) goes to ``failures``; an exception is taken as failure of all.
+    """
+
+    name: str
+
+    @abstractmethod
+    def measure(self, calculator: Calculator, settings: PropagationSettings, start: Measurement | None) -> Measurement:
+        """The property by one weight vector."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Settings of the property as plain data; equal descriptions are the same calculation."""
+
+    def compare(self, estimates: Sequence[Estimate]) -> dict[str, Any]:
+        """What follows from the members' values of several objects together."""
+        return {"spearman": rank_correlations(estimates)}
+
+
+def fingerprint(model: Model) -> str:
+    """SHA-256 over the weights of best fit and members, and what they multiply."""
+    digest = hashlib.sha256(json.dumps(model.params.to_metadata(), sort_keys=True).encode())
+    digest.update(json.dumps([*model.params.elements, model.zbl]).encode())
+    digest.update(model.theta.tobytes())
+    if model.members is not None:
+        digest.update(model.members.tobytes())
+    return digest.hexdigest()
+
+
+def propagate(
+    prop: Property,
+    model: Model,
+    settings: PropagationSettings | None = None,
+    *,
+    executor: Executor | None = None,
+    threads: int | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> PropertyResult:
+    """Compute a property with error bars.
+
+    Parameters
+    ----------
+    prop : Property
+        What to compute.
+    model : Model
+        With members.
+    settings : PropagationSettings, optional
+        Members, relaxation, failures.
+    executor : concurrent.futures.Executor, optional
+        Runs members side by side (``ProcessPoolExecutor``, ``mpi4py.futures.MPIPoolExecutor``, dask's
+        ``client.get_executor()``); without one they run here, one after another.
+    threads : int, optional
+        OpenMP threads of each evaluation; default: what OpenMP would take, one under an executor.
+    checkpoint : path, optional
+        A file that finished members are added to. When it holds members of this very calculation they are not
+        computed again; one of another calculation is an error.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)``.
+
+    Raises
+    ------
+    MliuqError
+        When the model has no members, or the best fit itself fails for every object.
+    """
+    settings = settings or PropagationSettings()
+    chosen = settings.choose(model.n_members)
+    if progress:
+        progress(f"{prop.name}: best fit", 0, None)
+    best = prop.measure(WeightsCalculator(weights_of(model), threads=threads), settings, None)
+    if not best.values:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in best.failures.items())
+        raise MliuqError(f"{prop.name}: the best fit itself failed ({reasons})")
+    described = {"property": prop.describe(), "propagation": settings.of_one_member(), "model": fingerprint(model)}
+    found = _read_checkpoint(checkpoint, described) if checkpoint else {}
+    missing = [m for m in chosen if m not in found]
+    stream = _open_checkpoint(checkpoint, described) if checkpoint else None
+    try:
+        for member, measured in _run(prop, model, settings, best, missing, executor, threads):
+            found[member] = measured
+            if stream:
+                stream.write(json.dumps({"member": member, **_to_plain(measured)}) + "\n")
+                stream.flush()
+            if progress:
+                progress(prop.name, len(found), len(chosen))
+    finally:
+        if stream:
+            stream.close()
+    result = assemble(prop, model, settings, best, {m: found[m] for m in chosen})
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def measure_member(
+    prop: Property, weights: Model, settings: PropagationSettings, start: Measurement, threads: int | None
+) -> Measurement:
+    """The property by one member; failures are part of the answer."""
+    try:
+        measured = prop.measure(WeightsCalculator(weights, threads=threads), settings, start)
+    except (MliuqError, np.linalg.LinAlgError, FloatingPointError) as error:
+        objects = {name for name, _ in start.values}
+        return Measurement(failures={name: str(error) for name in sorted(objects)})
+    return Measurement(measured.values, measured.lines, failures=measured.failures)
+
+
+def _run(
+    prop: Property,
+    model: Model,
+    settings: PropagationSettings,
+    best: Measurement,
+    members: Sequence[int],
+    executor: Executor | None,
+    threads: int | None,
+) -> Iterator[tuple[int, Measurement]]:
+    """Members as they finish."""
+    if executor is None:
+        for member in members:
+            yield member, measure_member(prop, weights_of(model, member), settings, best, threads)
+        return
+    waiting = {
+        executor.submit(measure_member, prop, weights_of(model, member), settings, best, threads or 1): member
+        for member in members
+    }
+    for future in as_completed(waiting):
+        yield waiting[future], future.result()
+
+
+def assemble(
+    prop: Property,
+    model: Model,
+    settings: PropagationSettings,
+    best: Measurement,
+    members: dict[int, Measurement],
+) -> PropertyResult:
+    """Best fit and members as estimates, curves, failures and comparisons."""
+    scale = model.error_scale
+    estimates = []
+    for (name, quantity), value in best.values.items():
+        numbers = np.array(
+            [m.values[name, quantity].number if (name, quantity) in m.values else np.nan for m in members.values()]
+        )
+        reason = _reason(numbers, settings)
+        alpha = float(getattr(scale, f"alpha_{value.kind}"))
+        floor = value.noise.floor(scale)
+        estimates.append(Estimate(name, quantity, value.unit, value.number, numbers, alpha, floor, reason))
+    curves = []
+    for name, line in best.lines.items():
+        missing = np.full_like(line.y, np.nan)
+        stack = np.array([m.lines[name].y if name in m.lines else missing for m in members.values()])
+        curves.append(Curve(name, line.x, line.y, stack, line.x_label, line.y_label, line.ticks))
+    failures = [Failure(BEST_FIT, name, reason) for name, reason in best.failures.items()]
+    failures += [Failure(m, name, reason) for m, found in members.items() for name, reason in found.failures.items()]
+    return PropertyResult(
+        prop.name,
+        estimates,
+        curves,
+        failures,
+        prop.compare(estimates),
+        {**prop.describe(), **settings.to_mapping()},
+        {
+            "fingerprint": fingerprint(model),
+            "elements": list(model.params.elements),
+            "members": model.n_members,
+            "seed": model.metadata.get("seed", (model.metadata.get("fit") or {}).get("seed")),
+        },
+        list(members),
+    )
+
+
+def _reason(numbers: np.ndarray, settings: PropagationSettings) -> str:
+    failed = int(np.isnan(numbers).sum())
+    if failed > settings.max_failed * len(numbers):
+        return f"{failed} of {len(numbers)} members failed, more than the {settings.max_failed:.0%} allowed"
+    return ""
+
+
+def rank_correlations(estimates: Sequence[Estimate]) -> dict[str, Any]:
+    """Spearman's ρ over objects between best fit and each member, of quantities that three objects or more have."""
+    found: dict[str, Any] = {}
+    for quantity in dict.fromkeys(e.quantity for e in estimates):
+        group = [e for e in estimates if e.quantity == quantity and not e.reason]
+        best = np.array([e.best for e in group])
+        if len(group) < 3 or np.ptp(best) == 0:
+            continue
+        table = np.array([e.members for e in group]).T
+        rho = [float(spearmanr(best, row).statistic) for row in table if np.isfinite(row).all() and np.ptp(row) > 0]
+        if rho:
+            found[quantity] = {"mean": float(np.mean(rho)), "lowest": float(np.min(rho)), "members": rho}
+    return found
+
+
+def _to_plain(measured: Measurement) -> dict[str, Any]:
+    return {
+        "values": [
+            [*key, v.number, v.unit, v.noise.energy, v.noise.stress, v.kind] for key, v in measured.values.items()
+        ],
+        "lines": [
+            [name, line.x.tolist(), line.y.tolist(), line.x_label, line.y_label]
+            for name, line in measured.lines.items()
+        ],
+        "failures": dict(measured.failures),
+    }
+
+
+def _from_plain(found: dict[str, Any]) -> Measurement:
+    return Measurement(
+        {(o, q): Value(number, unit, Noise(e, s), kind) for o, q, number, unit, e, s, kind in found["values"]},
+        {name: Line(np.array(x), np.array(y), xl, yl) for name, x, y, xl, yl in found["lines"]},
+        failures=found["failures"],
+    )
+
+
+def _read_checkpoint(path: Path, described: dict[str, Any]) -> dict[int, Measurement]:
+    """Members that an interrupted run finished; a last line that was cut short is left out."""
+    if not path.exists():
+        return {}
+    head, *lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        same = json.loads(head) == json.loads(json.dumps(described))
+    except json.JSONDecodeError:
+        same = False
+    if not same:
+        raise MliuqError(
+            f"{path} holds members of another calculation (model or settings differ): remove it to start anew"
+        )
+    found = {}
+    for line in lines[:-1]:  # what follows the last line end is empty or half a line
+        record = json.loads(line)
+        found[int(record["member"])] = _from_plain(record)
+    return found
+
+
+def _open_checkpoint(path: Path, described: dict[str, Any]) -> Any:
+    if not path.exists():
+        path.write_text(json.dumps(described) + "\n", encoding="utf-8")
+    else:  # drop half a line, lest the next one be glued to it
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text[: text.rindex("\n") + 1], encoding="utf-8")
+    return path.open("a", encoding="utf-8")
