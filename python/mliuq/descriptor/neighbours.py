@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from mliuq.core import PackedStructure
+from mliuq.descriptor.geometry import CLOSEST, Floats, Integers, list_cutoff, listable
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 
-_CLOSEST = 1e-3  # Å; nearer than this two atoms are one atom given twice
 _THINNEST = 0.1  # Å; a periodic cell thinner than this puts every atom on top of its own image
 _FARTHEST = 1e9  # Å; here neighbouring doubles are 1e-7 Å apart
 
@@ -45,15 +45,13 @@ class Neighbours:
         self._pbc = atoms.pbc.copy()
         self._positions = atoms.positions.copy()
         self._skin = skin
-        i, j, shifts, distances = NeighborList(cutoff=cutoff + skin, full_list=True, sorted=True, n_threads=1).compute(
-            self._positions, self._cell, self._pbc, "ijSd"
-        )
-        if len(distances) and distances.min() < _CLOSEST:
+        i, j, shifts, distances = _list(self._positions, self._cell, self._pbc, cutoff + skin)
+        if len(distances) and distances.min() < CLOSEST:
             pair = int(distances.argmin())
             raise MliuqError(
-                f"atoms {i[pair]} and {j[pair]} are {distances[pair]:.2e} Å apart, expected more than {_CLOSEST} Å"
+                f"atoms {i[pair]} and {j[pair]} are {distances[pair]:.2e} Å apart, expected more than {CLOSEST} Å"
             )
-        self._pack(i.astype(np.int64), j.astype(np.int64), shifts.astype(np.int64), params.n_elements)
+        self._pack(i, j, shifts, params.n_elements)
 
     def _pack(self, i: NDArray[np.int64], j: NDArray[np.int64], shifts: NDArray[np.int64], n_elements: int) -> None:
         n = len(self._positions)
@@ -103,6 +101,22 @@ class Neighbours:
 def pack(atoms: Atoms, params: SnapParams, cutoff: float | None = None) -> PackedStructure:
     """One structure for one evaluation, no skin; ``cutoff`` in Å, the descriptor's when not given."""
     return Neighbours(atoms, params, params.cutoff if cutoff is None else cutoff).structure
+
+
+def _list(
+    positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float
+) -> tuple[Integers, Integers, Integers, Floats]:
+    """Full list of pairs within reach, sorted by i: i, j, shifts (in cells), distances (Å)."""
+    listed = listable(positions, cell, pbc, reach)
+    cutoff = list_cutoff(listed, pbc, reach)
+    i, j, shifts, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1).compute(
+        listed.positions, listed.cell, pbc, "ijSd"
+    )
+    if cutoff > reach:
+        inside = distances < reach
+        i, j, shifts, distances = i[inside], j[inside], shifts[inside], distances[inside]
+    i, j = i.astype(np.int64), j.astype(np.int64)
+    return i, j, listed.shifts(i, j, shifts.astype(np.int64)), distances
 
 
 def _check(atoms: Atoms) -> None:
