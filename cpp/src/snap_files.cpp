@@ -2,12 +2,11 @@
 
 #include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <map>
 #include <sstream>
 
+#include "kernels/equal_components.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/error.hpp"
 
@@ -152,20 +151,6 @@ std::string shortest(double value) {
   return {text, end};
 }
 
-void write_atomically(const std::string& path, const std::string& content) {
-  const std::string temporary = path + ".tmp";
-  std::ofstream stream(temporary, std::ios::binary);
-  stream << content;
-  stream.close();
-  std::error_code failure;
-  if (stream) std::filesystem::rename(temporary, path, failure);
-  if (!stream || failure) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw Error(path + ": cannot be written" + (failure ? ": " + failure.message() : ""));
-  }
-}
-
 }  // namespace
 
 SnapPotential read_snap_files(const std::string& coeff_path, const std::string& param_path) {
@@ -190,18 +175,18 @@ SnapPotential read_snap_files(const std::string& coeff_path, const std::string& 
   return potential;
 }
 
-void write_snap_files(const SnapPotential& potential, const std::string& coeff_path, const std::string& param_path) {
+SnapTexts snap_texts(const SnapPotential& potential) {
   const SnapParams& p = potential.params;
   p.validate();
   const std::size_t n_weights = p.n_weights();
-  if (potential.theta.size() != p.elements.size() * n_weights)
-    throw Error(coeff_path + ": " + std::to_string(potential.theta.size()) + " weights to write, expected " +
-                std::to_string(p.elements.size() * n_weights));
+  const EnergyModel own(p.n_elements(), p.n_components(), p.quadraticflag, potential.theta);
+  const auto equal = with_equal_weights(p, own);
+  const auto theta = (equal ? *equal : own).theta();
   std::ostringstream coeff;
   coeff << "# SNAP coefficients, written by mliuq\n\n" << p.elements.size() << ' ' << n_weights << '\n';
   for (std::size_t e = 0; e < p.elements.size(); ++e) {
     coeff << p.elements[e] << ' ' << shortest(p.radii[e]) << ' ' << shortest(p.weights[e]) << '\n';
-    for (std::size_t k = 0; k < n_weights; ++k) coeff << shortest(potential.theta[e * n_weights + k]) << '\n';
+    for (std::size_t k = 0; k < n_weights; ++k) coeff << shortest(theta[e * n_weights + k]) << '\n';
   }
   std::ostringstream param;
   param << "# SNAP parameters, written by mliuq\n\nrcutfac " << shortest(p.rcutfac) << "\ntwojmax " << p.twojmax
@@ -218,8 +203,7 @@ void write_snap_files(const SnapPotential& potential, const std::string& coeff_p
     list("sinner", p.sinner);
     list("dinner", p.dinner);
   }
-  write_atomically(coeff_path, coeff.str());
-  write_atomically(param_path, param.str());
+  return {coeff.str(), param.str()};
 }
 
 }  // namespace mliuq

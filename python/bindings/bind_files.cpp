@@ -12,9 +12,9 @@ void register_files(py::module_& module) {
     std::copy(potential.theta.begin(), potential.theta.end(), theta.mutable_data());
     return py::make_tuple(potential.params, theta);
   });
-  module.def("write_snap_files", [](const SnapParams& params, const Array<double>& theta, const std::string& coeff_path,
-                                    const std::string& param_path) {
-    write_snap_files({params, to_vector(theta)}, coeff_path, param_path);
+  module.def("snap_texts", [](const SnapParams& params, const Array<double>& theta) {
+    const SnapTexts texts = snap_texts({params, to_vector(theta)});
+    return py::make_tuple(texts.coeff, texts.param);
   });
   py::class_<ErrorScale>(module, "ErrorScale")
       .def(py::init<>())

@@ -14,8 +14,8 @@ try:
         evaluate_zbl,
         read_model_file,
         read_snap_files,
+        snap_texts,
         validate_zbl,
-        write_snap_files,
     )
     from mliuq._core import SnapParams as CoreParams
 except ModuleNotFoundError as error:
@@ -40,6 +40,6 @@ __all__ = [
     "evaluate_zbl",
     "read_model_file",
     "read_snap_files",
+    "snap_texts",
     "validate_zbl",
-    "write_snap_files",
 ]

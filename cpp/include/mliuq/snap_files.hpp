@@ -17,7 +17,14 @@ struct SnapPotential {
 /// out-of-range keys, too few or too many coefficients, and numbers that are not finite.
 SnapPotential read_snap_files(const std::string& coeff_path, const std::string& param_path);
 
-/// Writes the two files so that stock LAMMPS reads back the same doubles. Each goes to a temporary name first.
-void write_snap_files(const SnapPotential& potential, const std::string& coeff_path, const std::string& param_path);
+/// Contents of the two files.
+struct SnapTexts {
+  std::string coeff;
+  std::string param;
+};
+
+/// The files from which stock LAMMPS reads back the same doubles. With chemflag, components that are equal by symmetry
+/// carry equal weights, without which its forces would not be the gradient of its energy.
+SnapTexts snap_texts(const SnapPotential& potential);
 
 }  // namespace mliuq

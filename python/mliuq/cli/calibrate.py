@@ -39,10 +39,13 @@ def run(
     without references in the structures keep theirs.
     """
     from mliuq import Model
+    from mliuq.model.model_file import check_model
     from mliuq.posterior.calibration import calibrate
     from mliuq.readers import read_structures
     from mliuq.regression.rows import KINDS
 
+    target = output or model
+    check_model(target, [structures] if target == model else [model, structures])
     loaded = Model.load(model)
     batch = read_structures(structures)
     with progress_bar(quiet=json) as bar:
@@ -56,7 +59,6 @@ def run(
             for part in ("conformal", "rows"):
                 if kind in old.get(part, {}):
                     found[part][kind] = old[part][kind]
-    target = output or model
     replace(loaded, calibration=found).save(target)
     if json:
         print_json({"model": str(target), "calibration": found, "before": old or None})

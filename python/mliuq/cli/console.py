@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -15,8 +17,43 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_PLAIN = str.maketrans(
+    {"Å": "A", "α": "alpha", "σ": "sigma", "²": "^2", "³": "^3", "×": "x", "±": "+-", "–": "-", "…": "...", "→": "->"}
+)
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("mliuq", _spell)
+
+
+@contextmanager
+def printable(*streams: TextIO) -> Iterator[None]:
+    """Spell out, while the block runs, what streams cannot encode: any locale, and names that are no text."""
+    texts = [stream for stream in streams if isinstance(stream, TextIOWrapper)]
+    before = [(stream, stream.errors) for stream in texts]
+    for stream in texts:
+        stream.reconfigure(errors="mliuq")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            stream.reconfigure(errors=errors)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Pass the error on to `main`, which knows what to do; rich would leave with status 1."""
+        raise BrokenPipeError
+
+
+out = _Console(highlight=False, soft_wrap=True)
+err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(message: str) -> None:
@@ -28,8 +65,13 @@ def say(message: str) -> None:
 SHOWN = {"energy": ("meV/atom", 1e3), "force": ("eV/Å", 1.0), "stress": ("eV/Å³", 1.0)}
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table: first column left, the rest right; numbers to four significant digits."""
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, *, aside: bool = False
+) -> None:
+    """Print a table: first column left, the rest right; numbers to four significant digits.
+
+    `aside` prints it to standard error, where standard output carries the result itself.
+    """
     table = Table(
         title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
@@ -38,7 +80,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: 
     for row in rows:
         table.add_row(*(number(cell) for cell in row))
     # Tables are made for 80 columns; in less they wrap rather than lose digits to an ellipsis.
-    Console(highlight=False, width=250, file=out.file).print(table, crop=False)
+    _Console(highlight=False, width=250, file=(err if aside else out).file).print(table, crop=False)
 
 
 def number(value: object) -> str:
@@ -52,12 +94,12 @@ def number(value: object) -> str:
 
 def print_json(data: Any) -> None:
     """Print plain JSON; what is not finite becomes null, for no parser agrees on NaN."""
-    sys.stdout.write(to_json(data) + "\n")
+    sys.stdout.write(to_json(data, ascii_only=not sys.stdout.encoding.lower().startswith("utf")) + "\n")
 
 
-def to_json(data: Any) -> str:
+def to_json(data: Any, *, ascii_only: bool = False) -> str:
     """Return canonical, indented JSON of dicts, sequences, numpy values and dataclass-free plain data."""
-    return json.dumps(_plain(data), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return json.dumps(_plain(data), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=ascii_only)
 
 
 def _plain(value: Any) -> Any:

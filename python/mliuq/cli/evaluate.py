@@ -14,8 +14,9 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
-from mliuq.cli.structures import structure_writer
+from mliuq.cli.structures import check_structures, structure_writer
 from mliuq.errors import MliuqError
+from mliuq.outputs import is_stream
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
@@ -79,7 +80,12 @@ def run(
         Path, typer.Argument(help="Structures: extended XYZ (.gz too), ASE db, …", show_default=False)
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write structures with results here (extended XYZ or .db).")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .xyz, .extxyz, .xyz.gz, .traj, .db or .json; - for stdout.",
+        ),
     ] = None,
     level: Annotated[
         float | None,
@@ -99,6 +105,10 @@ def run(
     from mliuq import MLIUQCalculator, Model
     from mliuq.readers import read_structures
 
+    if output is not None:
+        check_structures(output, [model, structures])
+        if json and is_stream(output):
+            raise MliuqError(f"{output}: --json goes to standard output, expected a file for the structures")
     calculator = MLIUQCalculator(Model.load(model), threads=threads)
     batch = read_structures(structures)
     summary = Summary()
@@ -125,8 +135,11 @@ def run(
         print_json({"summary": facts, "structures": results, "output": None if output is None else str(output)})
         return
     shown = ((SHOWN_FACTS[key], value) for key, value in facts.items())
-    show_table(("", "value", "unit"), [(name, factor * value, unit) for (name, unit, factor), value in shown])
-    if output is not None:
+    to_stream = output is not None and is_stream(output)
+    show_table(
+        ("", "value", "unit"), [(name, factor * value, unit) for (name, unit, factor), value in shown], aside=to_stream
+    )
+    if output is not None and not to_stream:
         say(f"wrote {output}")
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
-from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
     from mliuq.fitting.fit import FitResult
@@ -128,13 +127,11 @@ def _parse_settings(items: list[str]) -> dict[str, Any]:
 
 def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
     from mliuq.fitting.fit import run_fit
+    from mliuq.model.model_file import check_model
     from mliuq.readers import read_structures
     from mliuq.regression.distributed import world
 
-    if output.suffix != ".mliuq":
-        raise MliuqError(f"{output}: expected a name that ends in .mliuq")
-    if not output.parent.is_dir():
-        raise MliuqError(f"{output}: folder {output.parent} does not exist")
+    check_model(output, [*settings.data.train, *settings.data.test])
     structures = read_structures(settings.data.train)
     held_out = read_structures(settings.data.test) if settings.data.test else None
     started = time.perf_counter()

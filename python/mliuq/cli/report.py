@@ -33,8 +33,9 @@ def run(
     """
     from mliuq import Model
     from mliuq.readers import read_structures
-    from mliuq.report import describe_structures, reference_rows, write_report
+    from mliuq.report import check_report, describe_structures, reference_rows, write_report
 
+    check_report(output, [model, structures])
     loaded = Model.load(model)
     batch = read_structures(structures)
     test = describe_structures(batch, structures.name)

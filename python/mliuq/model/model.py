@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, validate_zbl, write_snap_files
+from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, validate_zbl
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.model import model_file
+from mliuq.model.snap_export import write_snap
 
 Array = NDArray[np.float64]
 
@@ -193,8 +194,10 @@ class Model:
         core, theta = read_snap_files(str(coeff_path), str(param_path))
         return cls(SnapParams.from_core(core), theta)
 
-    def to_snap(self, stem: str | os.PathLike[str], *, member: int | None = None) -> tuple[Path, Path]:
-        """Write STEM.snapcoeff and STEM.snapparam for stock LAMMPS.
+    def to_snap(
+        self, stem: str | os.PathLike[str], *, member: int | None = None, force: bool = False
+    ) -> tuple[Path, Path]:
+        """Write STEM.snapcoeff, STEM.snapparam and STEM.snap for stock LAMMPS.
 
         Parameters
         ----------
@@ -202,17 +205,26 @@ class Model:
             Name without ending.
         member : int, optional
             Posterior member to write instead of the best fit, 0 to M − 1.
+        force : bool
+            Replace files of these names that mliuq did not write.
 
         Returns
         -------
         tuple of Path
-            The two files. Nuclear repulsion is not part of them: add `pair_style zbl` by hybrid/overlay.
+            Coefficients and parameters. Nuclear repulsion is not part of them but of STEM.snap, the lines to include
+            in an input: `pair_style snap`, or `hybrid/overlay zbl … snap`.
+
+        Raises
+        ------
+        MliuqError
+            For a member that is not there, files from elsewhere without `force`, or a place that cannot be written.
         """
         theta = self.theta
         if member is not None:
-            if self.members is None or not 0 <= member < self.n_members:
+            if self.members is None:
+                raise MliuqError(f"member is {member}, but the model has no ensemble: only the best fit can be written")
+            if not 0 <= member < self.n_members:
                 raise MliuqError(f"member is {member}, expected 0 to {self.n_members - 1} ({self.n_members} members)")
             theta = self.members[member]
-        coeff, param = Path(f"{stem}.snapcoeff"), Path(f"{stem}.snapparam")
-        write_snap_files(self.params.core, theta, str(coeff), str(param))
-        return coeff, param
+        what = "best fit" if member is None else f"member {member}"
+        return write_snap(Path(stem), self.params, theta, self.zbl, what=what, force=force)[:2]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,34 @@ from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
 from mliuq.model import container, strict_json
+from mliuq.outputs import STANDARD_OUTPUT, Kind, check_output, is_stream, write_files
 
 FORMAT_VERSION = 1
 METADATA_KEY = "mliuq"
 #: What must be an object, or null, where it is there.
 SECTIONS = ("snap", "zbl", "noise", "calibration", "units", "fit", "posterior", "data", "software")
 
+MODEL_FILE = Kind("a model file", lambda head: head[8:9] == b"{" and METADATA_KEY.encode() in head)
+"""What an existing file has to be for a model to replace it."""
+
 Array = NDArray[np.float64]
 
 
+def check_model(path: Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse a model file that must not or cannot be written, before any work is done.
+
+    Raises
+    ------
+    MliuqError
+        for a name that does not end in .mliuq, and whatever `check_output` refuses.
+    """
+    if path.suffix != ".mliuq" and (path == STANDARD_OUTPUT or not is_stream(path)):
+        raise MliuqError(f"{path}: expected a name that ends in .mliuq")
+    check_output(path, inputs=inputs, kind=MODEL_FILE)
+
+
 def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
-    """Write a model file under a temporary name and rename it: a killed writer never leaves half a model.
+    """Write a model file, whole or not at all.
 
     Equal content gives equal bytes. Bytes of a file name that are no text are kept as escapes.
 
@@ -43,7 +59,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: M
         strict_json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
         raise MliuqError(f"{target}: metadata cannot be stored: {error}") from error
-    write_atomically(target, container.pack(arrays, text))
+    write_files({target: container.pack(arrays, text)})
 
 
 def _texts_whole(value: Any) -> Any:
@@ -55,28 +71,6 @@ def _texts_whole(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_texts_whole(item) for item in value]
     return value
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write bytes beside the target, flush them to disk, and rename."""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    except OSError as error:
-        raise MliuqError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise MliuqError(f"{target}: cannot be written: {error.strerror}") from error
-        raise
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -12,6 +12,9 @@ from mliuq.report.numbers import MIN_ROWS, JudgedSet, WorstConfiguration
 from mliuq.report.predictions import Predictions
 from mliuq.report.theme import css_variables
 
+GENERATOR = '<meta name="generator" content="mliuq">'
+"""What a page that may be replaced by another report is known by."""
+
 TITLES = {"energy": "Energies", "force": "Forces", "stress": "Stress"}
 ROWS_ARE = {"energy": "energies per atom", "force": "force components", "stress": "stress components"}
 
@@ -106,6 +109,7 @@ def render(
     style = STYLE % {"light": css_variables(dark=False), "dark": css_variables(dark=True)}
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{GENERATOR}\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(body)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 
+from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.outputs import Kind, check_output, write_files
 from mliuq.regression.distributed import Progress
 from mliuq.report.figures import draw
 from mliuq.report.numbers import JudgedSet, all_numbers, worst
-from mliuq.report.page import render
+from mliuq.report.page import GENERATOR, render
 from mliuq.report.predictions import Predictions, predict
 from mliuq.report.rows import ReferenceRows
 from mliuq.report.theme import to_inline_svg, to_svg_file
+
+_FILES = {
+    "metrics.json": Kind("the metrics of a report", lambda head: head[:20].split()[:2] == [b"{", b'"model":']),
+    "index.html": Kind("a report of mliuq", lambda head: GENERATOR.encode() in head),
+}
+"""What a report consists of, and what files of these names must be to be replaced."""
 
 
 def write_report(
@@ -44,15 +52,41 @@ def write_report(
     dict
         What metrics.json holds.
     """
+    check_report(output)
     predictions = predict(model, reference, progress=progress)
     numbers = all_numbers(predictions, test, {"name": name, **model_summary(model)})
     html = page(predictions, test, numbers, name, facts or describe(model))
-    output.mkdir(parents=True, exist_ok=True)
-    _replace(
-        output / "metrics.json", json.dumps(_finite(numbers), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    )
-    _replace(output / "index.html", html)
+    text = json.dumps(_finite(numbers), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    existed = output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_files({output / "metrics.json": text.encode(), output / "index.html": html.encode()})
+    except BaseException as error:
+        if not existed:
+            with suppress(OSError):
+                output.rmdir()
+        if isinstance(error, OSError):
+            raise MliuqError(f"{output}: cannot be made: {error.strerror}") from error
+        raise
     return numbers
+
+
+def check_report(output: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse a folder that a report cannot or must not be written to, before any work is done.
+
+    Raises
+    ------
+    MliuqError
+        where it is no folder, cannot be written, or holds files of these names that are inputs or no report's.
+    """
+    if not output.exists():
+        nearest = next(folder for folder in output.absolute().parents if folder.exists())
+        check_output(nearest / output.name)
+        return
+    if not output.is_dir():
+        raise MliuqError(f"{output}: is a file, expected the name of a folder")
+    for name, kind in _FILES.items():
+        check_output(output / name, inputs=inputs, kind=kind)
 
 
 def page(predictions: Sequence[Predictions], test: JudgedSet, numbers: dict[str, Any], name: str, facts: str) -> str:
@@ -114,16 +148,6 @@ def describe(model: Model) -> str:
         f"{' '.join(facts['elements'])}: {form}, 2J = {facts['twojmax']}, rcutfac {facts['rcutfac']:g} Å, "
         f"{facts['weights']} weights, {posterior}, {'calibrated' if facts['calibration'] else 'not calibrated'}."
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: a reader never sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _finite(value: Any) -> Any:
