@@ -112,7 +112,7 @@ def test_standard_output_carries_structures_alone(small_model: Path, few: Path, 
         )
     assert done.returncode == 0
     assert len(read(tmp_path / "out.xyz", ":")) == 3
-    assert "force rmse" in done.stderr, "the table goes beside"
+    assert "force RMSE" in done.stderr, "the table goes beside"
     refused = subprocess.run(
         [*PROGRAM, "eval", small_model, few, "--json", "-o", output], capture_output=True, text=True
     )
@@ -154,17 +154,17 @@ def test_fit_and_calibrate_refuse_before_they_work(
 
 
 def test_report_refuses_what_is_not_its_own(
-    small_model: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_model: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text("<html>somebody's page</html>")
-    assert main(["report", str(small_model), str(held_out), "-o", str(site)]) == 1
+    assert main(["report", str(small_model), str(few), "-o", str(site)]) == 1
     assert "index.html: exists and is not a report of mliuq" in one_line(capsys)
-    assert main(["report", str(small_model), str(held_out), "-o", str(held_out)]) == 1
+    assert main(["report", str(small_model), str(few), "-o", str(few)]) == 1
     assert "is a file, expected the name of a folder" in one_line(capsys)
     for _ in range(2):
-        assert main(["report", str(small_model), str(held_out), "-o", str(tmp_path / "deep" / "report")]) == 0
+        assert main(["report", str(small_model), str(few), "-o", str(tmp_path / "deep" / "report")]) == 0
     assert {p.name for p in (tmp_path / "deep" / "report").iterdir()} == {"index.html", "metrics.json"}
 
 

@@ -33,7 +33,7 @@ codecs.register_error("mliuq", _spell)
 
 
 @contextmanager
-def printable(*streams: TextIO) -> Iterator[None]:
+def spelled_out(*streams: TextIO) -> Iterator[None]:
     """Spell out, while the block runs, what streams cannot encode: any locale, and names that are no text."""
     texts = [stream for stream in streams if isinstance(stream, TextIOWrapper)]
     before = [(stream, stream.errors) for stream in texts]
