@@ -17,6 +17,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import GPa
 from mliuq.errors import MliuqError
 from mliuq.readers import read_structures
+from mliuq.readers.keys import Keys
+from mliuq.readers.settings import DataSettings
+from mliuq.regression.targets import read_targets
+from mliuq.toml import to_mapping
 
 
 @pytest.fixture
@@ -128,3 +132,67 @@ def test_pressure_units_of_fitsnap(tmp_path, style, factor):
     (tmp_path / "a.json").write_text(json.dumps({"Dataset": {"PressureStyle": style, "Data": [data]}}))
     found = read_structures(tmp_path)[0].get_stress()
     np.testing.assert_allclose(found, -factor * GPa * np.array([1.0, 2.0, 3.0, 0.6, 0.5, 0.4]), rtol=1e-12)
+
+
+def frame(comment: str) -> str:
+    return f"1\n{comment}\nCu 0.1 0.2 0.3 1.0 2.0 3.0\n"
+
+
+LATTICE, PROPERTIES = 'Lattice="3 0 0 0 3 0 0 0 3"', "Properties=species:S:1:pos:R:3:forces:R:3"
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a.exyz", "a.extxyz", "a@b.xyz", "a@1.xyz", "a.exyz.gz"])
+def test_names_of_extended_xyz(tmp_path, structures, name):
+    plain = tmp_path / "plain.xyz"
+    ase.io.write(plain, structures)
+    data = plain.read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert_same(read_structures(tmp_path / name), structures)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        f'{LATTICE} {PROPERTIES} energy=-1.5 PBC="0 0 1"',
+        f'lattice="3 0 0 0 3 0 0 0 3" properties={PROPERTIES[11:]} energy=-1.5 Pbc="F F T"',
+        f'LATTICE="3 0 0 0 3 0 0 0 3" PROPERTIES={PROPERTIES[11:]} energy=-1.5 pBc="F F T" note="lattice=4"',
+    ],
+)
+def test_extended_xyz_in_any_case(tmp_path, comment):
+    (tmp_path / "a.xyz").write_text(frame(comment))
+    (atoms,) = read_structures(tmp_path / "a.xyz")
+    assert atoms.pbc.tolist() == [False, False, True]
+    assert atoms.cell.array.tolist() == [[3, 0, 0], [0, 3, 0], [0, 0, 3]]
+    assert atoms.get_forces().tolist() == [[1, 2, 3]]
+    assert atoms.get_potential_energy() == -1.5
+    assert not {"PBC", "Pbc", "pBc", "lattice", "LATTICE"} & set(atoms.info)
+
+
+@pytest.mark.parametrize("key", ["stress", "virial"])
+@pytest.mark.parametrize("numbers", ["1 2 3 4 5 6", "1 6 5 6 2 4 5 4 3"])
+def test_stress_with_six_and_with_nine_numbers(tmp_path, key, numbers):
+    (tmp_path / "a.xyz").write_text(frame(f'{LATTICE} {PROPERTIES} energy=-1 {key}="{numbers}"'))
+    (target,) = read_targets(read_structures(tmp_path / "a.xyz"), Keys(), (True, True, True))
+    expected = np.arange(1.0, 7.0) if key == "stress" else -np.arange(1.0, 7.0) / 27.0
+    np.testing.assert_allclose(target.stress, expected, rtol=1e-12)
+
+
+def test_errors_name_file_and_place(tmp_path):
+    (tmp_path / "a.xyz").write_text(frame(f"{LATTICE} {PROPERTIES} energy=-1") * 2 + frame(f"{LATTICE} {PROPERTIES}"))
+    with pytest.raises(MliuqError, match=r"a.xyz: configuration 2 \(the 3rd\) has no energy under the key 'energy'"):
+        read_targets(read_structures(tmp_path / "a.xyz"), Keys())
+
+
+def test_a_model_keeps_the_names_its_fit_was_told():
+    settings = DataSettings(energy_key="E", stress_unit="GPa", stress_sign="compression", test_fraction=0.5)
+    kept = DataSettings.of_fit({"fit": {"settings": {"data": to_mapping(settings)}}})
+    assert kept.keys == settings.keys
+    assert kept.test_fraction == DataSettings().test_fraction
+    assert DataSettings.of_fit({}) == DataSettings.of_fit({"fit": None}) == DataSettings()
+    assert kept.updated({"energy_key": "F"}).keys.energy == "F"
+    with pytest.raises(MliuqError, match="stress_unit is 'Pa', expected one of 'eV/A3', 'GPa', 'kbar', 'bar'"):
+        kept.updated({"stress_unit": "Pa"})
+    with pytest.raises(MliuqError, match=r"data of the model: energy_key is 3"):
+        DataSettings.of_fit({"fit": {"settings": {"data": {"energy_key": 3}}}})
+    with pytest.raises(MliuqError, match=r"data.group_key is empty"):
+        kept.updated({"group_key": " "})

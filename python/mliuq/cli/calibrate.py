@@ -12,16 +12,19 @@ import typer
 from ase import Atoms
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_data_options
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
     from mliuq.model import Model
     from mliuq.posterior.calibration import HeldOut
+    from mliuq.readers.keys import Keys
     from mliuq.regression.distributed import Progress
 
 EXAMPLE = "Example: mliuq calibrate W.mliuq unseen.xyz -o W_calibrated.mliuq"
 
 
+@takes_data_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
     structures: Annotated[
@@ -32,6 +35,8 @@ def run(
     ] = None,
     stress: Annotated[bool, typer.Option("--stress", help="Calibrate stress too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Find the calibration factors and conformal quantiles of energies and forces and store them in the model.
 
@@ -49,7 +54,8 @@ def run(
     loaded = Model.load(model)
     batch = read_structures(structures)
     with progress_bar(quiet=json) as bar:
-        held_out = errors_on(loaded, batch, structures.name, stress=stress, progress=bar)
+        keys = reading.settings(loaded.metadata).keys
+        held_out = errors_on(loaded, batch, structures.name, keys=keys, stress=stress, progress=bar)
     found = calibrate(held_out).to_mapping()
     old = dict(loaded.calibration or {})
     new = list(found["rows"])
@@ -80,7 +86,7 @@ def run(
 
 
 def errors_on(
-    model: Model, structures: Sequence[Atoms], source: str, *, stress: bool, progress: Progress | None
+    model: Model, structures: Sequence[Atoms], source: str, *, keys: Keys, stress: bool, progress: Progress | None
 ) -> HeldOut:
     """Errors of a model on structures with references, rows that are zero by symmetry left out."""
     from mliuq.judging.metrics import informative
@@ -91,7 +97,7 @@ def errors_on(
 
     if model.members is None:
         raise MliuqError("the model has no ensemble: nothing to calibrate (fit one with --members above 0)")
-    rows = reference_rows(model, structures, stress=stress).rows
+    rows = reference_rows(model, structures, stress=stress, keys=keys).rows
     theta = model.theta.ravel()
     moves = model.members.reshape(model.n_members, -1) - theta
     p = predict(rows, theta, moves, progress=progress)

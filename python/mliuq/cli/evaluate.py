@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,16 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_data_options
 from mliuq.cli.structures import check_structures, structure_writer
 from mliuq.errors import MliuqError
 from mliuq.outputs import is_stream
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
+    from mliuq.readers.keys import Keys
+    from mliuq.regression.targets import Targets
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = "Example: mliuq eval W.mliuq structures.xyz -o evaluated.xyz"
 
@@ -74,6 +81,7 @@ SHOWN_FACTS = {
 }
 
 
+@takes_data_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
     structures: Annotated[
@@ -95,6 +103,8 @@ def run(
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every structure's numbers.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Evaluate structures: energy, forces, stress, and how far to trust them.
 
@@ -104,13 +114,16 @@ def run(
     """
     from mliuq import MLIUQCalculator, Model
     from mliuq.readers import read_structures
+    from mliuq.readers.origin import describe
 
     if output is not None:
         check_structures(output, [model, structures])
         if json and is_stream(output):
             raise MliuqError(f"{output}: --json goes to standard output, expected a file for the structures")
-    calculator = MLIUQCalculator(Model.load(model), threads=threads)
+    loaded = Model.load(model)
+    calculator = MLIUQCalculator(loaded, threads=threads)
     batch = read_structures(structures)
+    references = _references(batch, reading.settings(loaded.metadata).keys)
     summary = Summary()
     results: list[dict[str, Any]] = []
     with ExitStack() as stack:
@@ -122,8 +135,8 @@ def run(
                 if level is not None:
                     add_intervals(evaluated, calculator, level)
             except MliuqError as error:
-                raise MliuqError(f"{structures}: configuration {index}: {error}") from error
-            _note(summary, atoms, evaluated)
+                raise MliuqError(f"{describe(atoms, index)}: {error}") from error
+            _note(summary, references[index], evaluated)
             if write is not None:
                 write(evaluated)
             if json:
@@ -179,20 +192,28 @@ def add_intervals(evaluated: Atoms, calculator: MLIUQCalculator, level: float) -
         (evaluated.arrays if name.startswith("forces") else evaluated.info)[name] = ends
 
 
-def _note(summary: Summary, reference: Atoms, evaluated: Atoms) -> None:
+def _references(structures: Sequence[Atoms], keys: Keys) -> list[Targets]:
+    """What structures carry to compare with; a warning where they carry it under other names."""
+    from mliuq.regression.targets import absence, target_of
+
+    wanted = (True, True, False)
+    found = [target_of(atoms, index, keys, wanted) for index, atoms in enumerate(structures)]
+    for message in absence(structures, found, keys, wanted):
+        log.warning(message)
+    return found
+
+
+def _note(summary: Summary, reference: Targets, evaluated: Atoms) -> None:
     n = len(evaluated)
     summary.n_atoms.append(n)
     summary.energy.append(evaluated.get_potential_energy())
     if "energy_std" in evaluated.info:
         summary.energy_std.append(evaluated.info["energy_std"])
         summary.worst_atom.append(float(evaluated.arrays["energies_std"].max()))
-    if reference.calc is None:
-        return
-    try:
-        summary.energy_error.append((reference.get_potential_energy() - evaluated.get_potential_energy()) / n)
-        summary.force_errors.append((reference.get_forces() - evaluated.get_forces()).ravel())
-    except (PropertyNotImplementedError, RuntimeError):
-        pass  # energies or forces are not given for this structure
+    if reference.energy is not None:
+        summary.energy_error.append((reference.energy - evaluated.get_potential_energy()) / n)
+    if reference.forces is not None:
+        summary.force_errors.append((reference.forces - evaluated.get_forces()).ravel())
 
 
 def _as_json(evaluated: Atoms) -> dict[str, Any]:

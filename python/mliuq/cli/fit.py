@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_data_options
 
 if TYPE_CHECKING:
     from mliuq.fitting.fit import FitResult
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: mliuq fit data.xyz.gz -o W.mliuq --twojmax 8 --rcut 4.7 --seed 1"
 
 
+@takes_data_options
 def run(
     data: Annotated[
         list[Path] | None,
@@ -67,6 +69,8 @@ def run(
     ] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Print the settings as TOML and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Fit a SNAP potential with an ensemble to energies, forces and, if asked, stress.
 
@@ -89,6 +93,7 @@ def run(
         "posterior.kind": posterior,
         "posterior.members": members,
         "seed": seed,
+        **{f"data.{name}": value for name, value in reading.changes.items()},
         "solver.threads": threads,
         **_parse_settings(setting or []),
     }

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_data_options
 
 _BARS = ("rms_z", "coverage_1", "coverage_2", "envelope")
 
 EXAMPLE = "Example: mliuq report W.mliuq test.xyz -o report/     (then open report/index.html)"
 
 
+@takes_data_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
     structures: Annotated[
@@ -25,6 +27,8 @@ def run(
     ),
     stress: Annotated[bool, typer.Option("--stress", help="Judge stress too.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print metrics.json.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Write a self-contained HTML page of pictures and tables, and metrics.json.
 
@@ -38,9 +42,10 @@ def run(
     check_report(output, [model, structures])
     loaded = Model.load(model)
     batch = read_structures(structures)
-    test = describe_structures(batch, structures.name)
+    keys = reading.settings(loaded.metadata).keys
+    test = describe_structures(batch, structures.name, keys.group)
     with progress_bar(quiet=json) as bar:
-        reference = reference_rows(loaded, batch, stress=stress)
+        reference = reference_rows(loaded, batch, stress=stress, keys=keys)
         numbers = write_report(loaded, reference, test, output, name=model.name, progress=bar)
     if json:
         print_json(numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,11 @@ from mliuq.fitting.settings import FitSettings
 from mliuq.regression.computed import ComputedRows
 from mliuq.regression.problem import build_rows, isolated_atom_energies, split
 from mliuq.regression.rows import Floats, RowTable
+from mliuq.regression.stress_check import odd_stress
+from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings, row_constants
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,18 @@ def held_out_rows(
     """Return the rows that judge the fit, all of a kind alike."""
     energy, force, stress = map(float, settings.weights.wanted())
     return _rows(data.held_out, params, zbl, settings, WeightSettings(energy, force, stress), None)
+
+
+def warn_of_odd_values(
+    data: FitData, params: SnapParams, zbl: tuple[float, float] | None, settings: FitSettings
+) -> None:
+    """Warn of values that contradict each other, or a stress that contradicts energies and forces."""
+    keys, wanted = settings.data.keys, settings.weights.wanted()
+    messages = doubts([*data.train, *data.held_out], keys, wanted)
+    if wanted[2]:
+        messages.append(odd_stress(data.train, params, zbl=zbl, keys=keys))
+    for message in filter(None, messages):
+        log.warning(message)
 
 
 def _rows(

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.calibrating import calibration_of, refit_errors
-from mliuq.fitting.data import choose_data, held_out_rows, training_constants, training_rows
+from mliuq.fitting.data import choose_data, held_out_rows, training_constants, training_rows, warn_of_odd_values
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
@@ -23,6 +23,7 @@ from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
 from mliuq.posterior.predict import Predictions, predict
+from mliuq.readers.origin import numbered
 from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
@@ -116,7 +117,7 @@ def run_fit(
     settings.validate()
     team = team or world()
     try:
-        train, held_out = list(structures), list(test or ())
+        train, held_out = numbered(structures), numbered(test or ())
         if not train:
             raise MliuqError("the data set is empty: expected at least one configuration")
         params = params or settings.snap.params([*train, *held_out])
@@ -144,6 +145,8 @@ def _fit(
     data = choose_data(structures, held_out, params, settings)
     n, solver = len(data.train), settings.solver
     with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as unweighted:
+        if team.rank == 0:
+            warn_of_odd_values(data, params, zbl, settings)
         constants = training_constants(data, unweighted.table, settings)
         balance = choose_balance(
             unweighted, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from mliuq.errors import in_range
+from mliuq.errors import MliuqError, in_range
 from mliuq.readers.keys import Keys
+from mliuq.readers.units import StressSign, StressUnit
+from mliuq.toml import from_mapping, to_mapping
+
+#: What a model keeps for later commands: how values are called and written, which belongs to a family of data sets.
+_KEPT = ("energy_key", "forces_key", "stress_key", "group_key", "stress_unit", "stress_sign")
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,7 @@ class DataSettings:
     train, test : files and folders; without `test`, a fraction of the training configurations is held out
     test_fraction : share of configurations held out when `test` is empty, drawn by the seed
     energy_key, forces_key, stress_key, group_key : names of the values in the files
+    stress_unit, stress_sign : unit of the stress and what is positive, where the file's format does not say
     skip_missing : fit what there is of configurations without energy, forces or stress, instead of stopping
     """
 
@@ -27,13 +35,42 @@ class DataSettings:
     forces_key: str = "forces"
     stress_key: str = "stress"
     group_key: str = "config_type"
+    stress_unit: StressUnit = "eV/A3"
+    stress_sign: StressSign = "tension"
     skip_missing: bool = False
+
+    @classmethod
+    def of_fit(cls, metadata: Mapping[str, Any]) -> DataSettings:
+        """The names and units that the fit of a model was told, from the metadata of its file; defaults without.
+
+        Raises
+        ------
+        MliuqError
+            for a value that cannot be one.
+        """
+        table: Any = metadata
+        for key in ("fit", "settings", "data"):
+            table = table.get(key) if isinstance(table, Mapping) else None
+        if not isinstance(table, Mapping):
+            return cls()
+        return from_mapping(cls, {key: table[key] for key in _KEPT if key in table}, "fit.settings.data of the model")
+
+    def updated(self, changes: Mapping[str, Any]) -> DataSettings:
+        """A copy with some values replaced, names and types checked."""
+        settings = from_mapping(DataSettings, {**to_mapping(self), **changes}, "data")
+        settings.validate()
+        return settings
 
     @property
     def keys(self) -> Keys:
         """The names of the values."""
-        return Keys(self.energy_key, self.forces_key, self.stress_key, self.group_key)
+        return Keys(
+            self.energy_key, self.forces_key, self.stress_key, self.group_key, self.stress_unit, self.stress_sign
+        )
 
     def validate(self) -> None:
         """Refuse values out of range."""
         in_range("data.test_fraction", self.test_fraction, 0.0, 1.0, open_top=True)
+        for name in ("energy_key", "forces_key", "stress_key", "group_key"):
+            if not getattr(self, name).strip():
+                raise MliuqError(f"data.{name} is empty, expected a name")

@@ -14,7 +14,9 @@ import ase.io
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.extended_xyz import read_extended_xyz
 from mliuq.readers.fitsnap import read_fitsnap_folder
+from mliuq.readers.origin import Origin, origin_of, with_origin
 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -44,7 +46,11 @@ def read_structures(paths: str | Path | Iterable[str | Path]) -> list[Atoms]:
             raise MliuqError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
         if not found:
             raise MliuqError(f"{path}: holds no configurations")
-        structures += found
+        units_known = not (path.suffix == ".db" or _xyz(path))
+        structures += [
+            with_origin(atoms, origin_of(atoms) or Origin(str(path), index, units_known))
+            for index, atoms in enumerate(found)
+        ]
     if not structures:
         raise MliuqError("no data files were given")
     return structures
@@ -57,15 +63,21 @@ def _read_one(path: Path) -> list[Atoms]:
         # Decompressed as a whole: ASE seeks back and forth, which takes minutes inside a compressed stream.
         with _OPENERS[path.suffix](path, "rt", encoding="utf-8") as stream:
             text = stream.read()
-        return _as_list(ase.io.read(StringIO(text), ":", format=_format(Path(path.stem).suffix or ".xyz")))
+        if _xyz(path):
+            return read_extended_xyz(StringIO(text))
+        return _as_list(ase.io.read(StringIO(text), ":"))
+    if _xyz(path):
+        with path.open(encoding="utf-8") as stream:
+            return read_extended_xyz(stream)
     if path.suffix == ".db":
         return _read_database(path)
-    return _as_list(ase.io.read(path, ":", format=_format(path.suffix)))
+    return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True))
 
 
-def _format(suffix: str) -> str | None:
-    """Return ASE's format name where the suffix leaves a choice."""
-    return "extxyz" if suffix in (".xyz", ".extxyz") else None
+def _xyz(path: Path) -> bool:
+    """Whether the name is that of an extended XYZ file, compressed or not."""
+    stem = Path(path.stem) if path.suffix in _OPENERS else path
+    return (stem.suffix or ".xyz") in (".xyz", ".extxyz", ".exyz")
 
 
 def _as_list(found: Atoms | list[Atoms]) -> list[Atoms]:

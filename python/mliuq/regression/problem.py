@@ -16,12 +16,13 @@ from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.readers.keys import Keys
+from mliuq.readers.origin import describe
 from mliuq.regression.computed import ComputedRows, fingerprint
 from mliuq.regression.distributed import Team
 from mliuq.regression.row_cache import DiskRows, MemoryRows
 from mliuq.regression.rows import RowSource
 from mliuq.regression.settings import SolverSettings
-from mliuq.regression.targets import Targets, describe, read_targets
+from mliuq.regression.targets import Targets, read_targets
 from mliuq.regression.weights import WeightSettings, row_weights
 
 #: Weight of a given one-body energy relative to all energies together: it is met to this accuracy, and costs no digits.
@@ -90,7 +91,8 @@ def isolated_atom_energies(
         symbol, energy = str(structures[i].symbols[0]), float(target.energy or 0.0)
         if abs(energies.setdefault(symbol, energy) - energy) > 1e-6:
             raise MliuqError(
-                f"isolated {symbol} atoms have energies {energies[symbol]} and {energy} eV (configuration {i})"
+                f"isolated {symbol} atoms have energies {energies[symbol]} and {energy} eV: "
+                f"{describe(structures[i], i, keys.group)}"
             )
     if missing := set(params.elements) - set(energies):
         raise MliuqError(

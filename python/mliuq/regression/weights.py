@@ -19,8 +19,9 @@ from ase import Atoms
 
 from mliuq.errors import MliuqError
 from mliuq.readers.keys import Keys
+from mliuq.readers.origin import describe
 from mliuq.regression.rows import ENERGY, FORCE, KINDS, STRESS, Floats
-from mliuq.regression.targets import Targets, describe
+from mliuq.regression.targets import Targets
 
 Constant = float | Literal["auto"]
 

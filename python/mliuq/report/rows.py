@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,10 @@ from mliuq.readers.keys import Keys
 from mliuq.regression.problem import build_rows
 from mliuq.regression.row_cache import MemoryRows
 from mliuq.regression.rows import Floats, RowSource
+from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ def reference_rows(
     weights = WeightSettings(stress=1.0 if stress else 0.0)
     options = {"keys": keys, "weights": weights, "skip_missing": True, "threads": threads}
     rows = build_rows(structures, model.params, zbl=model.zbl, **options)  # type: ignore[arg-type]
+    for message in doubts(structures, keys or Keys(), weights.wanted()):
+        log.warning(message)
     baseline = np.zeros(len(rows.table))
     if model.zbl is not None:
         whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]

@@ -109,13 +109,13 @@ def page(predictions: Sequence[Predictions], test: JudgedSet, numbers: dict[str,
     )
 
 
-def describe_structures(structures: Iterable[Atoms], source: str) -> JudgedSet:
+def describe_structures(structures: Iterable[Atoms], source: str, group_key: str = "config_type") -> JudgedSet:
     """Names, classes and sizes of structures: `name` or `id` of their info, else their number in the file."""
     names, classes, sizes, symbols = [], [], [], []
     for index, atoms in enumerate(structures):
         label = next((str(atoms.info[key]) for key in ("name", "id", "unique_id") if key in atoms.info), f"#{index}")
         names.append(label)
-        classes.append(str(atoms.info.get("config_type", "all")))
+        classes.append(str(atoms.info.get(group_key, "all")))
         sizes.append(len(atoms))
         symbols.append(atoms.get_chemical_symbols())
     return JudgedSet(source, names, classes, sizes, symbols)

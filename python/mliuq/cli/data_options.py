@@ -1,0 +1,64 @@
+"""The options of every command that reads data: what its values are called and how they are written, in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from mliuq.readers.keys import named
+from mliuq.readers.settings import DataSettings
+from mliuq.readers.units import PRESSURE
+
+_PANEL = "Data"
+
+
+def _option(help_text: str, metavar: str = "KEY") -> Any:
+    return Annotated[str | None, typer.Option(help=help_text, metavar=metavar, rich_help_panel=_PANEL)]
+
+
+#: Setting of the `[data]` table -> option; `keys` stands for three of them.
+OPTIONS: dict[str, Any] = {
+    "keys": _option("Prefix of the names: REF for REF_energy, REF_forces, REF_stress.", "PREFIX"),
+    "energy_key": _option("Name of the energies in the files."),
+    "forces_key": _option("Name of the forces in the files."),
+    "stress_key": _option("Name of the stress in the files; with 'virial' in it, it is a virial in eV."),
+    "group_key": _option("Name of the group of a configuration (config_type)."),
+    "stress_unit": _option("Unit of the stress where the format does not say.", "|".join(PRESSURE)),
+    "stress_sign": _option("What a positive stress means where the format does not say.", "tension|compression"),
+}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a user said about the data on the command line, by name of the setting."""
+
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self, metadata: Mapping[str, Any]) -> DataSettings:
+        """Settings for data beside a model: what its fit was told, and what was said now."""
+        return DataSettings.of_fit(metadata).updated(self.changes)
+
+
+def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options above; it receives them as its parameter `reading`, a `DataOptions`."""
+
+    def run(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in OPTIONS}
+        given = {name: value for name, value in given.items() if value is not None}
+        prefix = given.pop("keys", None)
+        command(**arguments, reading=DataOptions({**(named(prefix) if prefix is not None else {}), **given}))
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "reading"]
+    added = [
+        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=a) for n, a in OPTIONS.items()
+    ]
+    parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
+    run.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    run.__doc__ = command.__doc__
+    return run

@@ -1,0 +1,36 @@
+"""Extended XYZ as people write it: keys in any case, stress and virial with six or nine numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TextIO
+
+import ase.io
+from ase import Atoms
+from ase.io.extxyz import key_val_str_to_dict
+
+#: The words that ASE knows in one spelling only; another would be taken for a column of no meaning.
+_SPELLED = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
+_KEY = re.compile(r"(?<![\w.\-\"'])(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
+_SIX = re.compile(r"""(?<![\w.\-"'])(stress|virial)(\s*=\s*)(["'{\[])([^"'}\]]*)(["'}\]])""")
+
+
+def read_extended_xyz(stream: TextIO) -> list[Atoms]:
+    """Read all configurations of an open extended XYZ file."""
+    found = ase.io.read(stream, ":", format="extxyz", properties_parser=_comment_line)
+    return [found] if isinstance(found, Atoms) else list(found)
+
+
+def _comment_line(line: str) -> dict[str, Any]:
+    line = _KEY.sub(lambda match: _SPELLED[match[1].lower()], line)
+    return dict(key_val_str_to_dict(_SIX.sub(_nine, line)))
+
+
+def _nine(match: re.Match[str]) -> str:
+    """Six Voigt components xx yy zz yz xz xy as the 3 × 3 matrix that ASE expects."""
+    key, equals, left, text, right = match.groups()
+    numbers = text.replace(",", " ").split()
+    if len(numbers) != 6:
+        return match[0]
+    xx, yy, zz, yz, xz, xy = numbers
+    return f"{key}{equals}{left}{' '.join((xx, xy, xz, xy, yy, yz, xz, yz, zz))}{right}"
