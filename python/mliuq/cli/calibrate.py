@@ -52,10 +52,10 @@ def run(
     target = output or model
     check_model(target, [structures] if target == model else [model, structures])
     loaded = Model.load(model)
-    batch = read_structures(structures)
+    data = reading.settings(loaded.metadata)
+    batch = read_structures(structures, data.dialect)
     with progress_bar(quiet=json) as bar:
-        keys = reading.settings(loaded.metadata).keys
-        held_out = errors_on(loaded, batch, structures.name, keys=keys, stress=stress, progress=bar)
+        held_out = errors_on(loaded, batch, structures.name, keys=data.keys, stress=stress, progress=bar)
     found = calibrate(held_out).to_mapping()
     old = dict(loaded.calibration or {})
     new = list(found["rows"])

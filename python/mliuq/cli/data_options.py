@@ -29,6 +29,9 @@ OPTIONS: dict[str, Any] = {
     "group_key": _option("Name of the group of a configuration (config_type)."),
     "stress_unit": _option("Unit of the stress where the format does not say.", "|".join(PRESSURE)),
     "stress_sign": _option("What a positive stress means where the format does not say.", "tension|compression"),
+    "types": _option("Elements of the atom types of LAMMPS, MTP and DeePMD files, in order: W,Be.", "ELEMENTS"),
+    "length_unit": _option("Unit of length of n2p2 files.", "angstrom|bohr"),
+    "energy_unit": _option("Unit of energy of n2p2 files; the partner of the length's by default.", "eV|hartree"),
 }
 
 
@@ -50,6 +53,8 @@ def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: arguments.pop(name) for name in OPTIONS}
         given = {name: value for name, value in given.items() if value is not None}
         prefix = given.pop("keys", None)
+        if "types" in given:
+            given["types"] = [name.strip() for name in given["types"].split(",")]
         command(**arguments, reading=DataOptions({**(named(prefix) if prefix is not None else {}), **given}))
 
     signature = inspect.signature(command, eval_str=True)

@@ -84,9 +84,7 @@ SHOWN_FACTS = {
 @takes_data_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
-    structures: Annotated[
-        Path, typer.Argument(help="Structures: extended XYZ (.gz too), ASE db, …", show_default=False)
-    ],
+    structures: Annotated[Path, typer.Argument(help="Structures: XYZ, VASP, LAMMPS, ASE db, …", show_default=False)],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -122,8 +120,9 @@ def run(
             raise MliuqError(f"{output}: --json goes to standard output, expected a file for the structures")
     loaded = Model.load(model)
     calculator = MLIUQCalculator(loaded, threads=threads)
-    batch = read_structures(structures)
-    references = _references(batch, reading.settings(loaded.metadata).keys)
+    data = reading.settings(loaded.metadata)
+    batch = read_structures(structures, data.dialect)
+    references = _references(batch, data.keys)
     summary = Summary()
     results: list[dict[str, Any]] = []
     with ExitStack() as stack:

@@ -23,7 +23,7 @@ EXAMPLE = "Example: mliuq fit data.xyz.gz -o W.mliuq --twojmax 8 --rcut 4.7 --se
 def run(
     data: Annotated[
         list[Path] | None,
-        typer.Argument(help="Training data: extended XYZ (.gz too), ASE db, FitSNAP folder.", show_default=False),
+        typer.Argument(help="Training data: XYZ, VASP, FitSNAP, ASE db, …", show_default=False),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write (.mliuq).")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags beside it win.")] = None,
@@ -137,8 +137,8 @@ def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
     from mliuq.regression.distributed import world
 
     check_model(output, [*settings.data.train, *settings.data.test])
-    structures = read_structures(settings.data.train)
-    held_out = read_structures(settings.data.test) if settings.data.test else None
+    structures = read_structures(settings.data.train, settings.data.dialect)
+    held_out = read_structures(settings.data.test, settings.data.dialect) if settings.data.test else None
     started = time.perf_counter()
     team = world()
     with progress_bar(quiet=json or team.rank > 0) as bar:

@@ -41,8 +41,9 @@ def run(
 
     check_report(output, [model, structures])
     loaded = Model.load(model)
-    batch = read_structures(structures)
-    keys = reading.settings(loaded.metadata).keys
+    data = reading.settings(loaded.metadata)
+    keys = data.keys
+    batch = read_structures(structures, data.dialect)
     test = describe_structures(batch, structures.name, keys.group)
     with progress_bar(quiet=json) as bar:
         reference = reference_rows(loaded, batch, stress=stress, keys=keys)

@@ -43,7 +43,7 @@ class Neighbours:
         self._numbers = atoms.numbers.copy()
         self._cell = atoms.cell.array.copy()
         self._pbc = atoms.pbc.copy()
-        self._positions = atoms.positions.copy()
+        self._positions = np.array(atoms.positions, dtype=np.float64)  # whatever numbers the structure holds
         self._skin = skin
         i, j, shifts, distances = _list(self._positions, self._cell, self._pbc, cutoff + skin)
         if len(distances) and distances.min() < CLOSEST:
@@ -94,7 +94,7 @@ class Neighbours:
         moved = atoms.positions - self._positions
         if not np.einsum("ij,ij->i", moved, moved).max() <= (0.5 * self._skin) ** 2:
             return False  # NaN ends here too and is named when the lists are made anew
-        self.structure.set_positions(atoms.positions[self._owners] + self._shifts)
+        self.structure.set_positions(np.asarray(atoms.positions, np.float64)[self._owners] + self._shifts)
         return True
 
 
@@ -125,7 +125,7 @@ def _check(atoms: Atoms) -> None:
     if not np.all(np.isfinite(atoms.positions)):
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
         raise MliuqError(f"atom {atom} has position {atoms.positions[atom].tolist()}, expected finite numbers")
-    farthest = np.abs(atoms.positions).max(axis=1)
+    farthest = np.abs(np.asarray(atoms.positions, dtype=np.float64)).max(axis=1)
     if farthest.max() > _FARTHEST:
         raise MliuqError(
             f"atom {int(farthest.argmax())} is {farthest.max():.3g} Å from the origin, expected at most "

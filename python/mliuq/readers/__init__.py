@@ -1,4 +1,4 @@
-"""Training data from the files the field uses: extended XYZ (also compressed), ASE databases, FitSNAP JSON folders."""
+"""Training data from the files the field uses (docs/how-to/data.md lists them), and what their values are called."""
 
 from mliuq.readers.structures import read_structures
 

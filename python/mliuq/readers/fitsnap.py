@@ -2,67 +2,80 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.units import GPa
 
 from mliuq.errors import MliuqError
+from mliuq.readers.origin import Origin, with_origin
+from mliuq.readers.results import attach
+from mliuq.readers.units import PRESSURE
 
-_PRESSURE = {"bar": 1e-4 * GPa, "kB": 0.1 * GPa, "kbar": 0.1 * GPa, "GPa": GPa}
+#: FitSNAP's names of units of pressure.
+_STYLES = {**PRESSURE, "kB": PRESSURE["kbar"]}
 
 
-def read_fitsnap_folder(folder: Path) -> list[Atoms]:
-    """Read every `.json` below `folder`, in the order of their names; `config_type` is the name of the sub-folder.
+def fitsnap_files(folder: Path) -> list[Path]:
+    """All `.json` below a folder, links followed, in the order of their names (A15_2 before A15_10)."""
+    return sorted(_walk(folder, frozenset()), key=lambda path: [_natural(part) for part in path.parts])
+
+
+def read_fitsnap(data: Mapping[str, Any], path: Path, root: Path | None = None) -> list[Atoms]:
+    """Configurations of one parsed file.
+
+    Parameters
+    ----------
+    root : the folder that was asked for; groups (`config_type`) are folders below it, `strain/set1` for nested ones.
+        A file in the root itself, or asked for by name, belongs to the group of its folder's name.
 
     Raises
     ------
     MliuqError
-        for a folder without JSON files, or one that is not a FitSNAP configuration.
+        for what is not a FitSNAP configuration, or a stress in an unknown unit.
     """
-    files = sorted(folder.rglob("*.json"), key=lambda path: [_natural(part) for part in path.parts])
-    if not files:
-        raise MliuqError(f"{folder}: a folder without .json files is not a FitSNAP training set")
-    return [atoms for path in files for atoms in _read_file(path, folder)]
-
-
-def _read_file(path: Path, folder: Path) -> list[Atoms]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))  # FitSNAP writes a comment on top
+    folder = path.parent if root is None or path.parent == root else path.parent.relative_to(root)
+    group = (folder.resolve().name or None) if folder == path.parent else folder.as_posix()
     try:
-        dataset = json.loads(text)["Dataset"]
-        return [_to_atoms(data, dataset, path, folder) for data in dataset["Data"]]
-    except json.JSONDecodeError as error:
-        raise MliuqError(f"{path}: not JSON: {error}") from error
+        dataset = data["Dataset"]
+        return [
+            with_origin(_to_atoms(entry, dataset, path, group), Origin(str(path), index, units_known=True))
+            for index, entry in enumerate(dataset["Data"])
+        ]
     except KeyError as error:
         raise MliuqError(f"{path}: not a FitSNAP configuration: the key {error} is missing") from error
 
 
-def _to_atoms(data: dict[str, Any], dataset: dict[str, Any], path: Path, folder: Path) -> Atoms:
+def _to_atoms(data: Mapping[str, Any], dataset: Mapping[str, Any], path: Path, group: str | None) -> Atoms:
     atoms = Atoms(data["AtomTypes"], positions=data["Positions"], cell=np.asarray(data["Lattice"], float), pbc=True)
     atoms.info["name"] = path.stem
-    if path.parent != folder:
-        atoms.info["config_type"] = path.parent.name
-    results: dict[str, Any] = {}
-    if "Energy" in data:
-        results["energy"] = float(data["Energy"])
-    if "Forces" in data:
-        results["forces"] = np.asarray(data["Forces"], dtype=float)
+    if group is not None:
+        atoms.info["config_type"] = group
+    stress = None
     if "Stress" in data:
         style = str(dataset.get("PressureStyle", dataset.get("StressStyle", "bar")))
-        if style not in _PRESSURE:
-            raise MliuqError(f"{path}: stress is in {style!r}, expected one of {', '.join(_PRESSURE)}")
-        pressure = np.asarray(data["Stress"], dtype=float)  # positive under compression
-        results["stress"] = -_PRESSURE[style] * pressure[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
-    atoms.calc = SinglePointCalculator(atoms, **results)
-    return atoms
+        if style not in _STYLES:
+            raise MliuqError(f"{path}: stress is in {style!r}, expected one of {', '.join(_STYLES)}")
+        stress = -_STYLES[style] * np.asarray(data["Stress"], dtype=float)  # positive under compression
+    energy = float(data["Energy"]) if "Energy" in data else None
+    return attach(atoms, energy=energy, forces=data.get("Forces"), stress=stress)
 
 
-def _natural(name: str) -> list[Any]:
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    here = os.path.realpath(folder)
+    if here in above:  # a link that leads back up
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, above | {here})
+        elif entry.suffix == ".json":
+            yield entry
+
+
+def _natural(name: str) -> list[tuple[bool, int | str]]:
     """Sort key that puts A15_2 before A15_10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+    return [(True, int(part)) if part.isdigit() else (False, part) for part in re.split(r"(\d+)", name)]

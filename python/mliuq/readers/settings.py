@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mliuq.errors import MliuqError, in_range
+from mliuq.readers.dialect import Dialect, EnergyUnit, LengthUnit
 from mliuq.readers.keys import Keys
 from mliuq.readers.units import StressSign, StressUnit
 from mliuq.toml import from_mapping, to_mapping
@@ -25,6 +26,7 @@ class DataSettings:
     test_fraction : share of configurations held out when `test` is empty, drawn by the seed
     energy_key, forces_key, stress_key, group_key : names of the values in the files
     stress_unit, stress_sign : unit of the stress and what is positive, where the file's format does not say
+    types, length_unit, energy_unit : elements of atom types and units, where the format leaves them out (`Dialect`)
     skip_missing : fit what there is of configurations without energy, forces or stress, instead of stopping
     """
 
@@ -37,6 +39,9 @@ class DataSettings:
     group_key: str = "config_type"
     stress_unit: StressUnit = "eV/A3"
     stress_sign: StressSign = "tension"
+    types: tuple[str, ...] = ()
+    length_unit: LengthUnit | None = None
+    energy_unit: EnergyUnit | None = None
     skip_missing: bool = False
 
     @classmethod
@@ -68,9 +73,15 @@ class DataSettings:
             self.energy_key, self.forces_key, self.stress_key, self.group_key, self.stress_unit, self.stress_sign
         )
 
+    @property
+    def dialect(self) -> Dialect:
+        """What the files' formats leave unsaid."""
+        return Dialect(self.types, self.length_unit, self.energy_unit)
+
     def validate(self) -> None:
         """Refuse values out of range."""
         in_range("data.test_fraction", self.test_fraction, 0.0, 1.0, open_top=True)
+        self.dialect.validate()
         for name in ("energy_key", "forces_key", "stress_key", "group_key"):
             if not getattr(self, name).strip():
                 raise MliuqError(f"data.{name} is empty, expected a name")

@@ -4,93 +4,177 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
+import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ase.io
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.database import read_database
+from mliuq.readers.deepmd import deepmd_systems, read_deepmd
+from mliuq.readers.dialect import Dialect
 from mliuq.readers.extended_xyz import read_extended_xyz
-from mliuq.readers.fitsnap import read_fitsnap_folder
+from mliuq.readers.fitsnap import fitsnap_files, read_fitsnap
+from mliuq.readers.lammps_files import read_data, read_dump
+from mliuq.readers.mtp import read_mtp
+from mliuq.readers.n2p2 import read_n2p2
 from mliuq.readers.origin import Origin, origin_of, with_origin
+from mliuq.readers.pickles import refuse_pickle
+from mliuq.readers.pymatgen_json import holds_pymatgen, read_pymatgen
 
-_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+T = TypeVar("T")
+
+_OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_HEAD = 4096  # characters in which a file says what it is
+
+#: Text formats that their first lines tell, before the name has a say.
+_BY_CONTENT: tuple[tuple[re.Pattern[str], Callable[[str, Dialect], list[Atoms]]], ...] = (
+    (re.compile(r"\A(\s*#.*\n)*\s*begin\s*\n", re.IGNORECASE), read_n2p2),
+    (re.compile(r"^\s*BEGIN_CFG\s*$", re.MULTILINE), read_mtp),
+    (re.compile(r"\A\s*ITEM: (TIMESTEP|UNITS|TIME)"), read_dump),
+    (re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$.*^\s*\d+\s+atom types\s*(#.*)?$", re.MULTILINE | re.DOTALL), read_data),
+    (re.compile(r"<modeling>"), lambda text, _: _by_ase(text, "vasp-xml")),
+    (re.compile(r"\A\s*vasp\.\d"), lambda text, _: _by_ase(text, "vasp-out")),
+)
 
 
-def read_structures(paths: str | Path | Iterable[str | Path]) -> list[Atoms]:
+def read_structures(paths: str | Path | Iterable[str | Path], dialect: Dialect | None = None) -> list[Atoms]:
     """Read all configurations of one or several files or folders, in order.
 
     Parameters
     ----------
-    paths : extended XYZ (`.xyz`, `.extxyz`, also with `.gz`, `.bz2` or `.xz`), ASE database (`.db`), a folder of
-        FitSNAP JSON files (groups are sub-folders), or any other file that `ase.io.read` knows.
+    paths : what docs/how-to/data.md lists: extended XYZ, VASP, LAMMPS, n2p2, MTP, DeePMD, FitSNAP, pymatgen's JSON, ASE
+        databases, also compressed (`.gz`, `.bz2`, `.xz`), or any other file that `ase.io.read` knows
+    dialect : what formats leave unsaid
+
+    Returns
+    -------
+    list of Atoms
+        Each knows the file and its index there (`mliuq.readers.origin`).
 
     Raises
     ------
     MliuqError
-        for a missing, empty or unreadable file, with its name.
+        for a missing, empty or unreadable file, with its name, and for a file that does not say enough.
     """
+    dialect = dialect or Dialect()
+    dialect.validate()
     structures: list[Atoms] = []
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise MliuqError(f"{path}: no such file or folder")
-        try:
-            found = _read_one(path)
-        except MliuqError:
-            raise
-        except Exception as error:  # ASE's readers raise whatever the text made them stumble over
-            raise MliuqError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+        found = _read_folder(path, dialect) if path.is_dir() else _named(path, dialect)
         if not found:
             raise MliuqError(f"{path}: holds no configurations")
-        units_known = not (path.suffix == ".db" or _xyz(path))
-        structures += [
-            with_origin(atoms, origin_of(atoms) or Origin(str(path), index, units_known))
-            for index, atoms in enumerate(found)
-        ]
+        structures += found
     if not structures:
         raise MliuqError("no data files were given")
     return structures
 
 
-def _read_one(path: Path) -> list[Atoms]:
-    if path.is_dir():
-        return read_fitsnap_folder(path)
-    if path.suffix in _OPENERS:
-        # Decompressed as a whole: ASE seeks back and forth, which takes minutes inside a compressed stream.
-        with _OPENERS[path.suffix](path, "rt", encoding="utf-8") as stream:
-            text = stream.read()
-        if _xyz(path):
-            return read_extended_xyz(StringIO(text))
-        return _as_list(ase.io.read(StringIO(text), ":"))
-    if _xyz(path):
-        with path.open(encoding="utf-8") as stream:
-            return read_extended_xyz(stream)
-    if path.suffix == ".db":
-        return _read_database(path)
-    return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True))
+def _read_folder(folder: Path, dialect: Dialect) -> list[Atoms]:
+    systems = deepmd_systems(folder)
+    files = [] if systems else fitsnap_files(folder)
+    if not systems and not files:
+        raise MliuqError(f"{folder}: a folder without .json files (FitSNAP) and without type.raw (DeePMD)")
+    structures: list[Atoms] = []
+    for system in systems:
+        group = None if system == folder else system.relative_to(folder).as_posix()
+        structures += _in_words(system, partial(read_deepmd, system, dialect, group))
+    for path in files:
+        structures += _named(path, dialect, folder)
+    return structures
 
 
-def _xyz(path: Path) -> bool:
-    """Whether the name is that of an extended XYZ file, compressed or not."""
-    stem = Path(path.stem) if path.suffix in _OPENERS else path
-    return (stem.suffix or ".xyz") in (".xyz", ".extxyz", ".exyz")
+def _named(path: Path, dialect: Dialect, root: Path | None = None) -> list[Atoms]:
+    """Configurations of a file that know where they come from."""
+    found, units_known = _in_words(path, partial(_read_file, path, dialect, root))
+    return [
+        atoms if origin_of(atoms) else with_origin(atoms, Origin(str(path), index, units_known))
+        for index, atoms in enumerate(found)
+    ]
+
+
+def _in_words(path: Path, read: Callable[[], T]) -> T:
+    """Turn whatever a reader stumbles over into an error that names the file."""
+    try:
+        return read()
+    except MliuqError as error:
+        text = str(error)
+        raise MliuqError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except Exception as error:  # ASE's readers raise whatever the text made them stumble over
+        raise MliuqError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[Atoms], bool]:
+    """Configurations, and whether the format says in which units they are."""
+    refuse_pickle(path)
+    packed = path.suffix if path.suffix in _OPENERS else ""
+    suffix = Path(path.stem).suffix if packed else path.suffix
+    if suffix == ".db":
+        return read_database(path), False
+    if suffix in (".xyz", ".extxyz", ".exyz"):
+        with _OPENERS[packed](path, "rt", encoding="utf-8") as stream:
+            # Decompressed as a whole: ASE seeks back and forth, which takes minutes inside a compressed stream.
+            return read_extended_xyz(StringIO(stream.read()) if packed else stream), False
+    text = _text(path, packed)
+    if text is not None:
+        if suffix == ".json":
+            return _read_json(text, path, root)
+        head = text[:_HEAD]
+        for pattern, reader in _BY_CONTENT:
+            if pattern.search(head):
+                return reader(text, dialect), True
+        if packed:
+            return _by_ase(text, None if suffix else "extxyz"), bool(suffix)
+    return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
+
+
+def _text(path: Path, packed: str) -> str | None:
+    """The whole text of a file; None for one that is not text."""
+    try:
+        with _OPENERS[packed](path, "rt", encoding="utf-8") as stream:
+            head = stream.read(_HEAD)
+            return None if "\0" in head else head + stream.read()
+    except UnicodeDecodeError:
+        return None
+
+
+def _read_json(text: str, path: Path, root: Path | None) -> tuple[list[Atoms], bool]:
+    lines = text.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.lstrip()[:1] in ("{", "[")), 0)
+    try:  # FitSNAP's files begin with a line of any kind
+        data = json.loads("\n".join(line for line in lines[first:] if not line.lstrip().startswith("#")))
+    except json.JSONDecodeError as error:
+        raise MliuqError(f"not JSON: {error}") from error
+    if isinstance(data, dict) and "Dataset" in data:
+        return read_fitsnap(data, path, root), True
+    if isinstance(data, dict) and {"ids", "nextid"} <= set(data):
+        return read_database(path), False
+    if holds_pymatgen(data):
+        return read_pymatgen(data), True
+    raise MliuqError(
+        "JSON of an unknown kind: expected FitSNAP's (a key 'Dataset'), pymatgen's (structures with 'lattice' and "
+        "'sites') or a database of ASE"
+    )
+
+
+class _Stream(StringIO):
+    """Text with a name: some of ASE's readers ask for one."""
+
+    name = ""
+
+
+def _by_ase(text: str, format_: str | None) -> list[Atoms]:
+    return _as_list(ase.io.read(_Stream(text), ":", format=format_))
 
 
 def _as_list(found: Atoms | list[Atoms]) -> list[Atoms]:
     return [found] if isinstance(found, Atoms) else list(found)
-
-
-def _read_database(path: Path) -> list[Atoms]:
-    import ase.db
-
-    structures = []
-    with ase.db.connect(path, use_lock_file=False) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            atoms.info.update(row.key_value_pairs)
-            structures.append(atoms)
-    return structures
