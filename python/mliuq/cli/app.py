@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, compare, evaluate, export, fit, info, propagate, report
+from mliuq.cli import calibrate, compare, evaluate, export, fit, info, propagate, report, tune
 from mliuq.cli.console import spelled_out
 from mliuq.cli.signals import Stopped
 from mliuq.errors import MliuqError, printable
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("fit", epilog=fit.EXAMPLE)(fit.run)
+app.command("tune", epilog=tune.EXAMPLE)(tune.run)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
 app.command("compare", epilog=compare.EXAMPLE, cls=compare.CompareCommand)(compare.run)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)

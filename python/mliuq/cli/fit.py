@@ -95,7 +95,7 @@ def run(
         "seed": seed,
         **{f"data.{name}": value for name, value in reading.changes.items()},
         "solver.threads": threads,
-        **_parse_settings(setting or []),
+        **parse_settings(setting or []),
     }
     settings = settings.updated({key: value for key, value in changes.items() if value is not None})
     if print_config:
@@ -116,7 +116,7 @@ def _number_or_text(value: str | None) -> float | str | None:
         return value
 
 
-def _parse_settings(items: list[str]) -> dict[str, Any]:
+def parse_settings(items: list[str]) -> dict[str, Any]:
     """`key=value` pairs, values as in TOML; what is not TOML is taken as text."""
     found: dict[str, Any] = {}
     for item in items:

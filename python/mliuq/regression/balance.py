@@ -30,8 +30,8 @@ from mliuq.regression.solver import solve_triangle, stacked, triangularise
 
 log = logging.getLogger(__name__)
 
+#: Numbers z held for the search; beyond, configurations are drawn at random (150,000 rows of 56 weights).
 NUMBERS = 1 << 23
-"""Numbers z held for the search; beyond, configurations are drawn at random (150,000 rows of 56 weights)."""
 BELOW, ABOVE = 3, 5  # decades searched about equal shares of the squared targets
 STEPS = 8  # to a decade
 _ROUNDS = 3  # of searches along one constant each, where there are several
@@ -65,6 +65,7 @@ def choose_balance(
     *,
     n_configurations: int | None = None,
     seed: int = 0,
+    numbers: int = 0,
     team: Team | None = None,
     progress: Progress | None = None,
 ) -> Balance:
@@ -79,6 +80,7 @@ def choose_balance(
         averaged with their weights less this constant
     n_configurations : configurations from this number on (given one-body energies) are in every fit and never judged
     seed : of the draw of configurations where there are many
+    numbers : of the design matrix that the search may hold; 2²³ when 0
     """
     team, table = team or Team(), rows.table
     free = np.isnan(constants)
@@ -94,7 +96,7 @@ def choose_balance(
     factors = {kind: triangularise(SubsetRows(rows, own), team, progress, "balance") for kind, own in groups.items()}
     fixed = [] if free.all() else [triangularise(SubsetRows(rows, ~free), team, progress, "balance")]
     measure = table.w / np.where(free, 1.0, np.where(constants > 0.0, constants, 1.0))
-    sample = judged & _sample(table, rows.n_weights, seed)
+    sample = judged & _sample(table, (numbers or NUMBERS) // rows.n_weights, seed)
     even = _even_shares(table, {kind: groups[kind] for kind in searched}, judged)
     chosen |= even
     best: dict[int, float] = {}
@@ -208,9 +210,8 @@ def _even_shares(
     return {kind: _rounded(rest / size) if size > 0.0 and rest > 0.0 else 1.0 for kind, size in own.items()}
 
 
-def _sample(table: RowTable, n_weights: int, seed: int) -> NDArray[np.bool_]:
-    """Rows of configurations drawn at random until they would fill `NUMBERS`."""
-    limit = NUMBERS // n_weights
+def _sample(table: RowTable, limit: int, seed: int) -> NDArray[np.bool_]:
+    """Rows of configurations drawn at random, as many as `limit` rows hold."""
     configs, count = np.unique(table.config, return_counts=True)
     if count.sum() <= limit:
         return np.ones(len(table), dtype=np.bool_)
