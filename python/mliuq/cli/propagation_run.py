@@ -27,7 +27,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the fil
 Name = Annotated[str | None, typer.Option(help="Files are called NAME-PROPERTY; the model's name by default.")]
 Members = Annotated[int | None, typer.Option(help="How many members; all by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the choice of --members.")]
-EngineName = Annotated[str, typer.Option("--engine", help="resampling.")]
+EngineName = Annotated[str, typer.Option("--engine", help="resampling, implicit or both.")]
 RelaxerName = Annotated[str, typer.Option("--relaxer", help="ase.")]
 Fmax = Annotated[float, typer.Option(help="Largest force of a relaxed structure, eV/Å.")]
 MaxFailed = Annotated[float, typer.Option(help="Share of failed members beyond which there is no number.")]
@@ -155,6 +155,10 @@ def show(result: PropertyResult) -> None:
             say(f"  {entry['share']:.0%} of members: {' < '.join(entry['order'])}")
     for quantity, rho in (result.comparisons.get("spearman") or {}).items():
         say(f"rank correlation of {quantity} with the best fit: mean {rho['mean']:.3f}, lowest {rho['lowest']:.3f}")
+    if "implicit" in result.comparisons:
+        say("implicit against resampling: rms difference of members over their spread")
+        for line in result.comparisons["implicit"]:
+            say(f"  {line['object']} {line['quantity']}: {line['rms']:.3f}")
     shown: dict[tuple[str, str], list[int]] = {}
     for failure in result.failures:
         shown.setdefault((failure.object, failure.reason.split(":")[0]), []).append(failure.member)

@@ -32,12 +32,22 @@ class WeightsCalculator(Calculator):
         OpenMP threads.
     skin : float
         Extra reach of the neighbour list, Å.
+    members : ndarray of shape (M, n_elements, P), optional
+        For the best fit under the implicit engine: the weights that relaxed structures must be able to follow.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012 - ASE's
 
-    def __init__(self, model: Model, *, threads: int | None = None, skin: float = 0.5) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        threads: int | None = None,
+        skin: float = 0.5,
+        members: NDArray[np.float64] | None = None,
+    ) -> None:
         super().__init__()
+        self.members = members
         self.model = model
         self._threads = threads or 0
         self._skin = skin

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,20 @@ def propagate(
     """
     settings = settings or PropagationSettings()
     chosen = settings.choose(model.n_members)
+    if settings.engine == "both":
+        options: dict[str, Any] = {"executor": executor, "threads": threads, "progress": progress}
+        again = replace(settings, engine="resampling")
+        resampled = propagate(prop, model, again, checkpoint=checkpoint, **options)
+        implicit = propagate(prop, model, replace(settings, engine="implicit"), **options)
+        return replace(
+            resampled,
+            comparisons={**resampled.comparisons, "implicit": agreement(resampled, implicit)},
+            settings={**resampled.settings, "engine": "both"},
+        )
     if progress:
         progress(f"{prop.name}: best fit", 0, None)
-    best = prop.measure(WeightsCalculator(weights_of(model), threads=threads), settings, None)
+    followed = model.members[chosen] if settings.engine == "implicit" and model.members is not None else None
+    best = prop.measure(WeightsCalculator(weights_of(model), threads=threads, members=followed), settings, None)
     if not best.values:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in best.failures.items())
         raise MliuqError(f"{prop.name}: the best fit itself failed ({reasons})")
@@ -218,6 +230,34 @@ def rank_correlations(estimates: Sequence[Estimate]) -> dict[str, Any]:
         if rho:
             found[quantity] = {"mean": float(np.mean(rho)), "lowest": float(np.min(rho)), "members": rho}
     return found
+
+
+def agreement(resampled: PropertyResult, implicit: PropertyResult) -> list[dict[str, Any]]:
+    """How far the implicit engine is from resampling.
+
+    Returns
+    -------
+    list of dict
+        For each quantity ``std`` by both engines, and ``rms``: root mean square over members of their difference, in
+        units of the spread by resampling.
+    """
+    lines = []
+    for a in resampled.estimates:
+        b = implicit[a.object, a.quantity]
+        both = np.isfinite(a.members) & np.isfinite(b.members)
+        spread = float(np.sqrt(np.mean((a.members[both] - a.best) ** 2))) if both.any() else np.nan
+        rms = float(np.sqrt(np.mean((a.members[both] - b.members[both]) ** 2))) if both.any() else np.nan
+        lines.append(
+            {
+                "object": a.object,
+                "quantity": a.quantity,
+                "members": int(both.sum()),
+                "std": a.std,
+                "std_implicit": b.std,
+                "rms": rms / spread if spread > 0 else np.nan,
+            }
+        )
+    return lines
 
 
 def _to_plain(measured: Measurement) -> dict[str, Any]:

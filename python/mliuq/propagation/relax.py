@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from mliuq.errors import MliuqError
-from mliuq.propagation.coordinates import CellMode, coordinates, hessian
+from mliuq.propagation.calculator import WeightsCalculator
+from mliuq.propagation.coordinates import CellMode, coordinates, deformed, hessian, strain_matrix
+from mliuq.propagation.implicit import Response, respond
 from mliuq.propagation.settings import PropagationSettings
 
 Array = NDArray[np.float64]
@@ -34,11 +36,12 @@ class RelaxationError(MliuqError):
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """A relaxed structure (without calculator), its energy (eV), and its Hessian where it is small."""
+    """A relaxed structure (without calculator), its energy (eV), its Hessian if small, its response if implicit."""
 
     atoms: Atoms
     energy: float
     hessian: Array | None = None
+    response: Response | None = None
 
 
 def relax(
@@ -71,6 +74,11 @@ def relax(
     RelaxationError
         When it does not converge, atoms collapse, or the result is another structure than ``start``.
     """
+    if settings.engine == "implicit" and start is not None and start.response is not None:
+        predicted = _predicted(start, start.response, calculator, cell, guess)
+        if predicted is not None:
+            _check_basin(predicted.atoms, start.atoms, settings, first=False)
+            return predicted
     begin = guess if guess is not None else start.atoms if start is not None else atoms
     moving = begin.copy()
     moving.calc = calculator
@@ -83,8 +91,37 @@ def relax(
     energy = float(moving.get_potential_energy())
     if known is None and start is None and len(moving) <= DENSE_ATOMS and not moving.constraints:
         known = hessian(moving, cell)
+    response = None
+    if settings.engine == "implicit" and start is None and not moving.constraints and cell != "isochoric":
+        assert isinstance(calculator, WeightsCalculator)
+        assert calculator.members is not None
+        response = respond(moving, calculator, calculator.members, cell=cell, hessian=known)
     moving.calc = None
-    return Relaxed(moving, energy, known)
+    return Relaxed(moving, energy, known, response)
+
+
+def _predicted(
+    start: Relaxed, response: Response, calculator: Calculator, cell: CellMode, guess: Atoms | None
+) -> Relaxed | None:
+    """The relaxed structure of other weights by the implicit engine; None where it has nothing to say."""
+    assert isinstance(calculator, WeightsCalculator)
+    theta = calculator.model.theta.ravel()
+    n = len(start.atoms)
+    if guess is None:
+        energy, moves = response.predict(theta)
+        stretch = np.eye(3)
+        if cell == "free":
+            stretch = stretch + strain_matrix(moves[3 * n :] / n)
+    else:
+        stretch = np.linalg.solve(start.atoms.cell.array, guess.cell.array)
+        if cell != "fixed" or response.imposed is None or np.abs(stretch - stretch.T).max() > 1e-8:
+            return None
+        strain = stretch - np.eye(3)
+        voigt = np.array([*np.diag(strain), 2 * strain[1, 2], 2 * strain[0, 2], 2 * strain[0, 1]])
+        energy, moves = response.predict(theta, voigt)
+    atoms = start.atoms.copy()
+    atoms.positions += moves[: 3 * n].reshape(-1, 3)
+    return Relaxed(deformed(atoms, stretch), energy)
 
 
 def _optimise(atoms: Atoms, settings: PropagationSettings, cell: CellMode, known: Array | None) -> None:

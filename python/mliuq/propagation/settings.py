@@ -9,7 +9,7 @@ import numpy as np
 
 from mliuq.errors import MliuqError, in_range
 
-Engine = Literal["resampling"]
+Engine = Literal["resampling", "implicit", "both"]
 Relaxer = Literal["ase"]
 
 
@@ -21,7 +21,8 @@ class PropagationSettings:
     ----------
     members : number of members; all of the model's when absent, else a seeded choice without repetition
     seed : of that choice
-    engine : resampling (every member relaxes again, from the best fit's structure)
+    engine : resampling (every member relaxes again, from the best fit's structure), implicit (derivatives of the best
+        fit's relaxed structures, no relaxation) or both (resampling, and how well implicit agrees)
     relaxer : ase (optimisers of ASE)
     fmax : largest force on an atom of a relaxed structure, eV/Å; of the cell, strain derivative of the energy per atom
         divided by 1 Å
@@ -63,7 +64,7 @@ class PropagationSettings:
 
     def of_one_member(self) -> dict[str, Any]:
         """What the values of one member depend on."""
-        whole = ("members", "seed", "engine", "max_failed")
+        whole = ("members", "seed", "max_failed")
         return {key: value for key, value in asdict(self).items() if key not in whole}
 
     def choose(self, available: int) -> list[int]:

@@ -1,0 +1,189 @@
+"""The implicit engine: derivatives of relaxed structures by the weights, energies to second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import mliuq
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.units import GPa
+from finite_differences import check_gradient, derivative
+from mliuq import propagation
+from mliuq.descriptor.params import SnapParams
+from mliuq.propagation import PropagationSettings, implicit
+from mliuq.propagation.calculator import WeightsCalculator, weights_of
+from mliuq.propagation.coordinates import deformed, strain_matrix
+from mliuq.propagation.implicit import respond
+from mliuq.propagation.prototypes import prototype
+from mliuq.propagation.relax import Relaxed, relax
+
+TIGHT = PropagationSettings(fmax=1e-9, steps=1000)
+
+
+def along(model: mliuq.Model, member: int) -> Callable[[float], mliuq.Model]:
+    """Weights a share t of the way from the best fit to a member."""
+    assert model.members is not None
+    step = model.members[member] - model.theta
+    return lambda t: replace(weights_of(model), theta=model.theta + t * step)
+
+
+def vacancy(model: mliuq.Model) -> Atoms:
+    """A 2 × 2 × 2 cell of fcc without an atom, in the best fit's crystal."""
+    at = relax(prototype("fcc", "W", cubic=True), WeightsCalculator(weights_of(model)), TIGHT, cell="free")
+    cell = at.atoms.repeat(2)
+    del cell[0]
+    return cell
+
+
+@pytest.fixture(scope="module")
+def hcp(tame: mliuq.Model) -> tuple[Relaxed, implicit.Response]:
+    calculator = WeightsCalculator(weights_of(tame))
+    at = relax(prototype("hcp", "W"), calculator, TIGHT, cell="free")
+    return at, respond(at.atoms, calculator, tame.members, cell="free", tolerance=0.0)
+
+
+@pytest.fixture(scope="module")
+def hole(tame: mliuq.Model) -> tuple[Relaxed, implicit.Response]:
+    calculator = WeightsCalculator(weights_of(tame))
+    at = relax(vacancy(tame), calculator, TIGHT)
+    return at, respond(at.atoms, calculator, tame.members, tolerance=0.0)
+
+
+def test_cells_follow_the_weights(tame: mliuq.Model, hcp: tuple[Relaxed, implicit.Response]) -> None:
+    """dcell/dθ, all of it: a and c of hcp move by different shares."""
+    at, response = hcp
+    path = along(tame, 1)
+
+    def cell(t: float) -> np.ndarray:
+        again = relax(at.atoms, WeightsCalculator(path(t)), TIGHT, cell="free", start=at)
+        return np.array([again.atoms.cell.lengths()[0], again.atoms.cell.lengths()[2]])
+
+    h = 0.02
+    expected = (8 * (cell(h) - cell(-h)) - (cell(2 * h) - cell(-2 * h))) / (12 * h)
+    _, moves = response.predict(path(1.0).theta.ravel())
+    strain = moves[-6:] / len(at.atoms)
+    found = at.atoms.cell.lengths()[[0, 2]] * strain[[0, 2]]
+    check_gradient(found, expected, rtol=1e-4, what="dcell/dθ")
+    assert abs(strain[0] / strain[2] - 1) > 1e-2, "not an isotropic strain"
+
+
+def test_atoms_follow_the_weights(tame: mliuq.Model, hole: tuple[Relaxed, implicit.Response]) -> None:
+    """dX*/dθ of the neighbours of a vacancy."""
+    at, response = hole
+    path = along(tame, 0)
+
+    def positions(t: float) -> np.ndarray:
+        again = relax(at.atoms, WeightsCalculator(path(t)), TIGHT, start=at).atoms.positions
+        return np.asarray(again - again.mean(axis=0))
+
+    h = 0.05
+    expected = (8 * (positions(h) - positions(-h)) - (positions(2 * h) - positions(-2 * h))) / (12 * h)
+    _, moves = response.predict(path(1.0).theta.ravel())
+    check_gradient(moves.reshape(-1, 3), expected, rtol=1e-3, what="dX*/dθ")
+
+
+@pytest.mark.parametrize("which", ["hcp", "hole"])
+def test_energies_are_right_to_second_order(which: str, tame: mliuq.Model, request: pytest.FixtureRequest) -> None:
+    """The error of the energy falls as t³, where the energy itself and its relaxation do not vanish."""
+    at, response = request.getfixturevalue(which)
+    path = along(tame, 2)
+    cell = "free" if which == "hcp" else "fixed"
+    errors, relaxed = [], []
+    for t in (0.4, 0.2):
+        weights = path(t)
+        energy, _ = response.predict(weights.theta.ravel())
+        errors.append(relax(at.atoms, WeightsCalculator(weights), TIGHT, cell=cell, start=at).energy - energy)
+        relaxed.append(energy - response.energy - response.energy_row @ (weights.theta.ravel() - response.theta))
+    assert relaxed[1] < 0, "relaxing lowers the energy"
+    assert relaxed[0] / relaxed[1] == pytest.approx(4.0, rel=1e-6)
+    assert abs(errors[0]) < 0.3 * abs(relaxed[0])
+    assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.35)
+
+
+def test_an_imposed_strain_enters_like_weights(tame: mliuq.Model, hole: tuple[Relaxed, implicit.Response]) -> None:
+    at, response = hole
+    path = along(tame, 3)
+    errors = []
+    for t in (0.4, 0.2):
+        voigt = t * 0.02 * np.array([1.0, 0.5, -0.3, 0.4, 0.2, -0.6])
+        stretch = np.eye(3) + strain_matrix(voigt)
+        guess = deformed(at.atoms, stretch)
+        again = relax(at.atoms, WeightsCalculator(path(t)), TIGHT, start=at, guess=guess)
+        energy, moves = response.predict(path(t).theta.ravel(), voigt)
+        errors.append(again.energy - energy)
+        inner = again.atoms.positions @ np.linalg.inv(stretch) - at.atoms.positions
+        inner -= inner.mean(axis=0)
+        np.testing.assert_allclose(moves.reshape(-1, 3), inner, atol=0.25 * np.abs(inner).max())
+    assert errors[0] / errors[1] == pytest.approx(8.0, rel=0.4)
+
+
+def test_large_cells_by_conjugate_gradients(
+    tame: mliuq.Model, hole: tuple[Relaxed, implicit.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, dense = hole
+    monkeypatch.setattr(implicit, "DENSE_ATOMS", 0)
+    iterative = respond(at.atoms, WeightsCalculator(weights_of(tame)), tame.members, tolerance=0.0)
+    for member in range(3):
+        theta = tame.members[member].ravel()
+        (e0, u0), (e1, u1) = dense.predict(theta), iterative.predict(theta)
+        np.testing.assert_allclose(u1, u0, atol=5e-3 * np.abs(u0).max())
+        relaxation = e0 - dense.energy - dense.energy_row @ (theta - dense.theta)
+        assert abs(e1 - e0) < 5e-3 * abs(relaxation)
+
+
+def test_left_out_directions_are_stated(tame: mliuq.Model, hole: tuple[Relaxed, implicit.Response]) -> None:
+    at, full = hole
+    assert full.solves <= min(tame.theta.size, tame.n_members) + 6
+    assert full.error == 0.0
+    few = respond(at.atoms, WeightsCalculator(weights_of(tame)), tame.members, tolerance=0.2)
+    assert few.solves < full.solves
+    assert 0.0 < few.error <= 0.2
+
+
+def test_lattice_constant_of_two_weights_in_closed_form() -> None:
+    """E(a) = β0 + β1 B1(a) + β2 B2(a): da/dβk = −B'k/E″, and bulk moduli and energies follow."""
+    params = SnapParams(("W",), twojmax=1, rcutfac=4.7)
+    assert params.n_components == 2
+
+    def B(a: float) -> np.ndarray:
+        return mliuq.descriptors(bulk("W", "bcc", a), params)[0]
+
+    # Weights that put the minimum at 3.2 Å: β1 B1' + β2 B2' = 0 there, and E″ > 0.
+    a0 = 3.2
+    slope = np.array([derivative(lambda t, k=k: B(a0 + t)[k], 1e-3) for k in range(2)])
+    curve = np.array([derivative(lambda t, k=k: derivative(lambda s: B(a0 + t + s)[k], 1e-3), 1e-3) for k in range(2)])
+    beta = np.array([slope[1], -slope[0]])
+    beta *= 30.0 / (beta @ curve)
+    theta = np.array([[-3.0, *beta]])
+    moves = 0.01 * np.array([[0.0, 0.0, 0.02], [0.0, 0.01, 0.0], [0.05, -0.01, 0.01]]) * np.abs(beta).max()
+    model = mliuq.Model(params, theta, members=theta + moves[:, None, :])
+    found = propagation.eos(model, ["bcc"], settings=PropagationSettings(engine="implicit", fmax=1e-8, max_failed=1.0))
+    stiffness = beta @ curve
+    assert found["bcc", "volume"].best == pytest.approx(a0**3 / 2, rel=1e-6)
+    da = -(moves[:, 1:] @ slope) / stiffness
+    np.testing.assert_allclose(found["bcc", "volume"].members, a0**3 / 2 * (1 + da / a0) ** 3, rtol=1e-6)
+    energy = theta[0, 0] + beta @ B(a0) + moves[:, 0] + moves[:, 1:] @ B(a0)
+    np.testing.assert_allclose(
+        found["bcc", "energy"].members, energy - 0.5 * (moves[:, 1:] @ slope) ** 2 / stiffness, rtol=1e-8
+    )
+    # V E″(V) at the minimum: a E″(a) × (da/dV)² V, V = a³/2
+    narrow = propagation.eos(model, ["bcc"], span=0.002, settings=PropagationSettings(fmax=1e-9, max_failed=1.0))
+    assert narrow["bcc", "bulk modulus"].best == pytest.approx(
+        stiffness * (2 / (3 * a0**2)) ** 2 * a0**3 / 2 / GPa, rel=1e-4
+    )
+
+
+def test_both_engines_are_compared(tame: mliuq.Model) -> None:
+    near = replace(tame, members=tame.theta + 0.1 * (tame.members - tame.theta))
+    found = propagation.eos(near, ["bcc", "fcc"], settings=PropagationSettings(engine="both", fmax=1e-6))
+    lines = {(x["object"], x["quantity"]): x for x in found.comparisons["implicit"]}
+    assert set(lines) == {(e.object, e.quantity) for e in found.estimates}
+    for line in lines.values():
+        assert line["members"] == near.n_members
+        assert line["std_implicit"] == pytest.approx(line["std"], rel=0.1)
+        assert 0 < line["rms"] < 0.1
+    assert found.settings["engine"] == "both"
