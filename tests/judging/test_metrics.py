@@ -129,4 +129,21 @@ def test_bad_input_is_named(error, std, says):
 
 
 def test_rows_zero_by_symmetry_are_found():
-    assert metrics.informative(np.array([1.0, 2.0, 1e-9, 0.0])).tolist() == [True, True, False, False]
+    kind = np.array([1, 1, 1, 1, 2, 0], dtype=np.int8)
+    size = np.array([1.0, 2.0, 1e-9, 0.0, 1e-9, 1e-9])
+    assert metrics.informative(kind, size).tolist() == [True, True, False, False, True, True]
+
+
+def test_no_energy_is_zero_by_symmetry_whatever_one_far_configuration_does():
+    """Rows of a hundred energies and forces beside one dimer a thousand times as large: all but exact zeros stay."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat(np.array([0, 1, 2], dtype=np.int8), 100)
+    size = rng.uniform(0.5, 1.5, 300)
+    size[[5, 105, 205]] = 1e3
+    size[[7, 8]] = 0.0, 1e-9
+    zero = [110, 111, 210]
+    size[zero] = 0.0, 1e-13, 1e-12
+    found = metrics.informative(kind, size)
+    assert np.flatnonzero(~found).tolist() == zero
+    assert not metrics.informative(kind[100:], np.zeros(200)).any()
+    assert metrics.informative(kind[:3], np.zeros(3)).all()

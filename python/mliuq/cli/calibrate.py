@@ -101,10 +101,6 @@ def errors_on(
     theta = model.theta.ravel()
     moves = model.members.reshape(model.n_members, -1) - theta
     p = predict(rows, theta, moves, progress=progress)
-    live = np.zeros(len(p), dtype=np.bool_)
-    for kind in range(len(KINDS)):
-        of_kind = p.kind == kind
-        if of_kind.any():
-            live[of_kind] = informative(np.square(p.std[of_kind]))
     floor = np.array([(model.noise or {}).get(name, 0.0) for name in KINDS])[p.kind]
+    live = informative(p.kind, p.size) & ((p.std > 0.0) | (floor > 0.0))
     return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source)

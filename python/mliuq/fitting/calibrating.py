@@ -49,7 +49,7 @@ def calibration_of(
         return None
     if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
         std, kind = predictions.std, predictions.kind
-        rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(statistics.leverage)
+        rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(kind, predictions.size)
         floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
         source = "leave-one-configuration-out residuals"
         held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source) if rows.any() else None

@@ -66,13 +66,14 @@ def error_lines(
     envelope = error is None
     error = predictions.y - predictions.mean if error is None else error
     names = np.array(["" if g is None else str(g) for g in groups or []], dtype=object)
+    live = metrics.informative(predictions.kind, predictions.size)
     lines = []
     for kind, kind_name in enumerate(KINDS):
         of_kind = (predictions.kind == kind) & np.isfinite(error)
-        lines += _line(of, kind_name, "all", of_kind, predictions, error, predicted_error, envelope)
+        lines += _line(of, kind_name, "all", of_kind, live, predictions, error, predicted_error, envelope)
         for name in sorted(set(names)) if len(set(names)) > 1 else ():
             own = of_kind & (names[predictions.config] == name)
-            lines += _line(of, kind_name, name or "none", own, predictions, error, predicted_error, envelope)
+            lines += _line(of, kind_name, name or "none", own, live, predictions, error, predicted_error, envelope)
     return lines
 
 
@@ -107,7 +108,15 @@ def error_table(
 
 
 def _line(
-    of: str, kind: str, group: str, at: Any, p: Predictions, error: Floats, predicted: Floats, envelope: bool
+    of: str,
+    kind: str,
+    group: str,
+    at: Any,
+    live: Any,
+    p: Predictions,
+    error: Floats,
+    predicted: Floats,
+    envelope: bool,
 ) -> list[ErrorLine]:
     if not at.any():
         return []
@@ -115,13 +124,16 @@ def _line(
     line = ErrorLine(of, kind, group, int(at.sum()), metrics.mae(e), metrics.rmse(e))
     if not std.any():
         return [line]
-    live = metrics.informative(std**2)
-    honest = live & (predicted[at] > 0.0)
+    judged = live[at]
+    spread = judged & (std > 0.0)
+    honest = judged & (predicted[at] > 0.0)
     return [
         ErrorLine(
             *(line.of, line.kind, line.group, line.rows, line.mae, line.rmse),
-            outside=metrics.envelope_violation(p.y[at][live], p.low[at][live], p.high[at][live]) if envelope else None,
-            mean_z=metrics.mean_abs_z(e[live], std[live]),
+            outside=metrics.envelope_violation(p.y[at][judged], p.low[at][judged], p.high[at][judged])
+            if envelope and judged.any()
+            else None,
+            mean_z=metrics.mean_abs_z(e[spread], std[spread]) if spread.any() else None,
             rms_z=metrics.rms_z(e[honest], predicted[at][honest]) if honest.any() else None,
         )
     ]

@@ -31,11 +31,15 @@ from scipy.special import ndtr
 from scipy.stats import rankdata
 
 from mliuq.errors import MliuqError
+from mliuq.regression.rows import ENERGY, FORCE, STRESS
 
 Array = npt.NDArray[np.float64]
 
 ROWS_PER_BIN = 40
 """Rows per bin :func:`reliability` aims at: the scatter of a root mean square of 40 is already 11 %."""
+
+
+_ROUNDING = 1e-10  # of the largest row
 
 
 # --- size of errors --------------------------------------------------------------------------------------------------
@@ -193,9 +197,24 @@ def auc_large_errors(error: Array, std: Array, fraction: float = 0.1) -> float:
 # --- everything at once ----------------------------------------------------------------------------------------------
 
 
-def informative(spread2: Array, threshold: float = 1e-4) -> npt.NDArray[np.bool_]:
-    """Rows not zero by symmetry: leverage (or squared spread without noise floor) above `threshold` of its mean."""
-    return np.asarray(spread2 > threshold * np.mean(spread2), dtype=np.bool_)
+def informative(kind: npt.NDArray[np.int8], size: Array, threshold: float = 0.01) -> npt.NDArray[np.bool_]:
+    """Rows that can be judged: every energy, and forces and stresses that are not zero by symmetry.
+
+    A force or stress is zero by symmetry where its row is; what says so is the row and not its spread, which one
+    configuration far from the data would make the measure of all others.
+
+    Parameters
+    ----------
+    kind, size : (n,) kind and norm of each row
+    threshold : of the median of the norms of a kind that are not zero to rounding
+    """
+    found = np.asarray(kind == ENERGY, dtype=np.bool_)
+    for code in (FORCE, STRESS):
+        own = kind == code
+        sizes = size[own]
+        some = sizes[sizes > _ROUNDING * sizes.max(initial=0.0)]
+        found[own] = sizes > threshold * np.median(some) if some.size else False
+    return found
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Predictions:
     std : root of the members' second moment about the best fit
     low, high : the members' envelope
     kind, config : of the rows
+    size : norm of the row, |x|; zero where symmetry leaves nothing to predict
     """
 
     y: Floats
@@ -32,6 +33,7 @@ class Predictions:
     high: Floats
     kind: NDArray[np.int8]
     config: Ints
+    size: Floats
 
     def __len__(self) -> int:
         return len(self.y)
@@ -71,7 +73,8 @@ def predict(
         for done, index in enumerate(share, start=1):
             x = rows.block(index).x
             mean = x @ theta
-            out = np.zeros((len(x), 4))
+            out = np.zeros((len(x), 5))
+            out[:, 4] = np.sqrt(np.einsum("rp,rp->r", x, x))
             out[:, 0] = out[:, 2] = out[:, 3] = mean
             if moves is not None and len(moves):
                 shifts = x @ moves.T
@@ -82,6 +85,6 @@ def predict(
             if progress:
                 progress(stage, done, len(share))
 
-    mean, std, low, high = team.gather(np.concatenate([np.zeros((0, 4)), *parts()])).T.copy()
+    mean, std, low, high, size = team.gather(np.concatenate([np.zeros((0, 5)), *parts()])).T.copy()
     table = rows.table
-    return Predictions(table.y, mean, std, low, high, table.kind, table.config)
+    return Predictions(table.y, mean, std, low, high, table.kind, table.config, size)

@@ -97,19 +97,20 @@ def predict(
     whole = posterior_predict(rows, theta, moves, progress=progress)
     pooled = _pooled_deviations(rows, moves, seed)
 
+    judged = metrics.informative(whole.kind, whole.size)
     found: list[Predictions] = []
     for name, code in KINDS.items():
         mask = whole.kind == code
         if not mask.any():
             continue
         spread = whole.std[mask]
-        live = metrics.informative(np.square(spread))
+        noise, alpha = _scale(model, name)
+        live = judged[mask] & (np.hypot(spread, noise) > 0.0)
         if not live.any():
             continue
         at = np.flatnonzero(mask)[live]
         error = whole.y[mask] - whole.mean[mask]
         spread = spread[live]
-        noise, alpha = _scale(model, name)
         found.append(
             Predictions(
                 kind=name,
