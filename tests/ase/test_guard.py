@@ -251,11 +251,11 @@ class TestFiles:
         data = tmp_path / "train.xyz"
         write(data, copper(lambda n: 1.0))
         before = data.read_bytes()
-        with pytest.raises(MliuqError, match="no guard wrote it"):
+        with pytest.raises(MliuqError, match="exists and is not what a guard saved"):
             UncertaintyGuard(VelocityVerlet(atoms, FS), atoms, save=0.5, file=data)
         assert data.read_bytes() == before
         (tmp_path / "link.xyz").symlink_to(data)
-        for name, says in (("link.xyz", "plain file"), (".", "plain file"), ("nowhere/u.xyz", "does not exist")):
+        for name, says in (("link.xyz", "exists and is"), (".", "it is a folder"), ("nowhere/u.xyz", "does not exist")):
             with pytest.raises(MliuqError, match=says):
                 UncertaintyGuard(VelocityVerlet(atoms, FS), atoms, save=0.5, file=tmp_path / name)
 

@@ -17,11 +17,14 @@ from ase.optimize.sciopt import Converged, SciPyOptimizer
 from mliuq.ase.frames import bars_of, frame
 from mliuq.ase.readings import Reading, check_quantity, read
 from mliuq.errors import MliuqError
+from mliuq.outputs import Kind, check_output, is_stream
 
 log = logging.getLogger(__name__)
 
 #: A `max_steps` below any number of steps ends the loops of ASE's dynamics and optimisers, unconverged.
 _NO_MORE_STEPS = -1
+
+_SAVED = Kind("what a guard saved", lambda head: b"guard_quantity=" in head)
 
 Threshold = float | str | None
 
@@ -232,17 +235,8 @@ def stored_thresholds(atoms: Atoms, quantity: str) -> tuple[float, float]:
 
 
 def _prepared(file: Path, append: bool) -> Path:
-    """Refuse what cannot be written to or was not written by a guard; remove what was unless it is appended to."""
-    if not file.parent.is_dir():
-        raise MliuqError(f"{file}: folder {file.parent} does not exist")
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise MliuqError(f"{file}: expected the name of a plain file, to write configurations to")
-    if append or not file.exists():
-        return file
-    with file.open("rb") as stream:
-        stream.readline()
-        ours = not file.stat().st_size or b"guard_quantity=" in stream.readline()
-    if not ours:
-        raise MliuqError(f"{file}: exists, and no guard wrote it; give another name, or append=True to add to it")
-    file.unlink()
+    """Refuse what cannot be written to or was not written by a guard; remove what was, unless it is appended to."""
+    check_output(file, kind=None if append else _SAVED)
+    if not append and not is_stream(file):
+        Path(os.path.realpath(file)).unlink(missing_ok=True)
     return file

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, compare, evaluate, export, fit, info, propagate, report, tune
+from mliuq.cli import calibrate, compare, evaluate, export, fit, info, md, propagate, report, tune
 from mliuq.cli.console import spelled_out
 from mliuq.cli.signals import Stopped
 from mliuq.errors import MliuqError, printable
@@ -37,6 +37,7 @@ app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
 app.command("compare", epilog=compare.EXAMPLE, cls=compare.CompareCommand)(compare.run)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
+app.command("md", epilog=md.EXAMPLE)(md.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
 app.command("export", epilog=export.EXAMPLE)(export.run)
 app.add_typer(propagate.app)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from ase import Atoms
 from typer.core import TyperCommand
 
 from mliuq.cli.console import print_json, say, show_table
+from mliuq.cli.one_structure import one_structure
 from mliuq.errors import MliuqError
 
 EXAMPLE = "Example: mliuq compare W.mliuq vacancy.xyz --reference bulk.xyz"
@@ -77,7 +77,7 @@ def run(
     given = None if coefficients is None else _parse(coefficients)
     loaded = Model.load(model)
     names = [*structures, *(reference or [])]
-    everything = [_one(name) for name in names]
+    everything = [one_structure(name) for name in names]
     try:
         found = compare(
             *everything[: len(structures)],
@@ -120,23 +120,3 @@ def _parse(text: str) -> list[Fraction]:
     if not numbers or None in numbers:
         raise typer.BadParameter(f"expected numbers or fractions, found {text!r}", param_hint=_COEFFICIENTS)
     return [number for number in numbers if number is not None]
-
-
-def _one(name: str) -> Atoms:
-    """The one structure that FILE or FILE@INDEX names."""
-    from mliuq.readers import read_structures
-
-    path, at, index = name.rpartition("@")
-    if not at or Path(name).exists():
-        path, index = name, ""
-    found = read_structures(path)
-    if not index:
-        if len(found) > 1:
-            raise MliuqError(f"{path}: holds {len(found)} configurations, expected one: pick it by {path}@INDEX")
-        return found[0]
-    try:
-        return found[int(index)]
-    except ValueError:
-        raise MliuqError(f"{name}: expected an integer behind @") from None
-    except IndexError:
-        raise MliuqError(f"{name}: {path} holds {len(found)} configurations, counted from 0") from None
