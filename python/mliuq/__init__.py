@@ -18,6 +18,7 @@ from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
+    from mliuq.ase.evaluation import evaluate
     from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt
     from mliuq.descriptor.bispectrum import descriptors
     from mliuq.descriptor.params import SnapParams
@@ -35,6 +36,7 @@ _HOME = {
     "UncertaintyGuard": "mliuq.ase.guard",
     "UncertaintyHalt": "mliuq.ase.guard",
     "compare": "mliuq.propagation.combination",
+    "evaluate": "mliuq.ase.evaluation",
     "descriptors": "mliuq.descriptor.bispectrum",
     "fit": "mliuq.fitting.fit",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "compare",
     "descriptors",
+    "evaluate",
     "fit",
 ]
 

@@ -12,6 +12,8 @@ from mliuq.errors import MliuqError
 
 T = TypeVar("T")
 
+_LARGEST = 2**53  # beyond, whole numbers are not kept by all readers of a model file
+
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build a dataclass from a table, checking names and types all the way down.
@@ -74,6 +76,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {str(key): _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if is_dataclass(hint):
         return from_mapping(hint, value, where)  # type: ignore[arg-type]
+    if type(value) is int and abs(value) > _LARGEST:
+        raise MliuqError(f"{where} is {str(value)[:40] if abs(value) < 10**4000 else 'enormous'}, expected at most 2⁵³")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -74,7 +74,7 @@ def assert_same(
         for one, other in zip(t.values, u.values, strict=True):
             if other is not None:
                 np.testing.assert_allclose(one, other, atol=atol)
-    assert all("(the" in describe(atoms, -1) and "-1" not in describe(atoms, -1) for atoms in found)
+    assert all("(the" in describe(atoms, -1) and "configuration -1" not in describe(atoms, -1) for atoms in found)
 
 
 def values(atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:

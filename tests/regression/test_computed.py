@@ -212,6 +212,24 @@ class TestCache:
         with pytest.raises(MliuqError, match="holds rows of other data"):
             DiskRows(rows_of(moved), tmp_path, fingerprint(moved))
 
+    def test_a_number_changed_in_a_block_is_seen(self, tmp_path):
+        rows = rows_of(make(10))
+        disk = DiskRows(rows, tmp_path, "f")
+        solve(disk)
+        content = bytearray(disk.path(0).read_bytes())
+        for at in (3, len(content) // 2, len(content) - 3):  # the last one is in the checksum
+            content[at] ^= 0x40
+            disk.path(0).write_bytes(content)
+            with pytest.raises(MliuqError, match=r"block-000000.f64: damaged"):
+                solve(DiskRows(rows, tmp_path, "f"))
+            content[at] ^= 0x40
+
+    @pytest.mark.parametrize("text", ["[]", "5", "{", "[" * 5000, '{"fingerprint": 1}'])
+    def test_a_damaged_manifest_is_named(self, tmp_path, text):
+        (tmp_path / "rows.json").write_text(text)
+        with pytest.raises(MliuqError, match=r"rows.json: damaged|holds rows of other data"):
+            DiskRows(rows_of(make(10)), tmp_path, "f")
+
     def test_damaged_blocks_are_named(self, tmp_path):
         rows = rows_of(make(10))
         disk = DiskRows(rows, tmp_path, "f")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 
 from mliuq.ase.intervals import interval
+from mliuq.core import Potential
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.errors import MliuqError
 from mliuq.model import Model
@@ -46,6 +48,8 @@ class MLIUQCalculator(Calculator):
         Extra reach of the neighbour list, Å: it is made anew once an atom has moved by half of it.
     kernel, precision : str
         See `Model.potential`.
+    potential : Potential, optional
+        An evaluator of this model that others use, too (`Model.evaluator`), instead of one of its own.
 
     Notes
     -----
@@ -56,6 +60,9 @@ class MLIUQCalculator(Calculator):
     - ``energy_err``, ``energies_err`` (N,): predicted error, sqrt((α std)² + floor²)
     - ``energy_comm`` (M,): energy of every member, on request
     - ``extrapolation`` (N,): dᵀA⁻¹d of each atom, unit-free distance from the training data, on request
+
+    Threads of Python may share a calculator: each ``get_…`` call is made by one at a time and returns what belongs to
+    the atoms it was given. ``results`` is the last one's; `mliuq.evaluate` keeps nothing and has no such trap.
 
     Raises
     ------
@@ -74,6 +81,7 @@ class MLIUQCalculator(Calculator):
         skin: float = 1.0,
         kernel: str = "",
         precision: str = "double",
+        potential: Potential | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -83,10 +91,11 @@ class MLIUQCalculator(Calculator):
         if threads is not None and threads < 1:
             raise MliuqError(f"threads is {threads}, expected at least 1")
         self._kernel = {"kernel": kernel, "precision": precision}
-        self._potential = self.model.potential(**self._kernel)
+        self._potential = self.model.potential(**self._kernel) if potential is None else potential
         self._threads = threads or 0
         self._skin = skin
         self._neighbours: Neighbours | None = None
+        self._alone = threading.RLock()
         self.implemented_properties = list(_PLAIN)
         if self._potential.has_members:
             self.implemented_properties += [*_SPREADS, "energy_comm"]
@@ -123,12 +132,25 @@ class MLIUQCalculator(Calculator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what C++ holds: copies and other processes make their own."""
-        return {key: value for key, value in self.__dict__.items() if key not in ("_potential", "_neighbours")}
+        return {
+            key: value for key, value in self.__dict__.items() if key not in ("_potential", "_neighbours", "_alone")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._potential = self.model.potential(**self._kernel)
         self._neighbours = None
+        self._alone = threading.RLock()
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """See ASE; one thread at a time."""
+        with self._alone:
+            return super().get_property(name, atoms, allow_calculation)
+
+    def calculate_properties(self, atoms: Atoms, properties: Sequence[str]) -> Any:
+        """See ASE; one thread at a time."""
+        with self._alone:
+            return super().calculate_properties(atoms, properties)
 
     def calculate(
         self,

@@ -43,6 +43,13 @@ app.command("export", epilog=export.EXAMPLE)(export.run)
 app.add_typer(propagate.app)
 
 
+class _Printable(logging.Formatter):
+    """Lines whose text may quote a file."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         import mliuq
@@ -68,12 +75,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     words = [word for word in given if word not in _VERBOSE]
     verbose = len(words) < len(given)
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
     with spelled_out(sys.stdout, sys.stderr):
         try:
             status = app(args=words, prog_name="mliuq", standalone_mode=False)
@@ -132,8 +136,6 @@ def _usage_message(error: BaseException) -> str | None:
 
 
 def _fail(message: str, status: int) -> int:
-    first, _, rest = message.partition("\n")
-    print(f"mliuq: error: {first}", file=sys.stderr)
-    if rest:
-        print(rest, file=sys.stderr)
+    first, *rest = map(printable, message.split("\n"))
+    print(f"mliuq: error: {first}", *rest, sep="\n", file=sys.stderr)
     return status

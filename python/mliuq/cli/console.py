@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mliuq.errors import printable
+
 _PLAIN = str.maketrans(
     {"Å": "A", "α": "alpha", "σ": "sigma", "²": "^2", "³": "^3", "×": "x", "±": "+-", "–": "-", "…": "...", "→": "->"}
 )
@@ -58,7 +60,7 @@ err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 def say(message: str) -> None:
     """Print one line of result."""
-    out.print(message, markup=False)
+    out.print(printable(message), markup=False)
 
 
 #: How the terminal shows quantities of the library: unit and factor (files and --json keep eV, Å and eV/Å³).
@@ -89,7 +91,7 @@ def number(value: object) -> str:
         return "–"
     if isinstance(value, float | np.floating):
         return f"{float(value):.4g}"
-    return str(value)
+    return printable(str(value))
 
 
 def print_json(data: Any) -> None:
@@ -99,7 +101,10 @@ def print_json(data: Any) -> None:
 
 def to_json(data: Any, *, ascii_only: bool = False) -> str:
     """Return canonical, indented JSON of dicts, sequences, numpy values and dataclass-free plain data."""
-    return json.dumps(_plain(data), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=ascii_only)
+    text = json.dumps(_plain(data), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=ascii_only)
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _plain(value: Any) -> Any:

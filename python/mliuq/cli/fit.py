@@ -99,7 +99,8 @@ def run(
     }
     settings = settings.updated({key: value for key, value in changes.items() if value is not None})
     if print_config:
-        say(settings.to_toml().rstrip())
+        for line in settings.to_toml().rstrip().split("\n"):
+            say(line)
         return
     if not settings.data.train:
         raise typer.BadParameter("no training data: expected DATA or data.train in --config")
@@ -125,7 +126,7 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
             raise typer.BadParameter(f"--set {item!r}: expected KEY=VALUE, as in solver.ridge=1e-6")
         try:
             found[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             found[key.strip()] = text.strip()
     return found
 

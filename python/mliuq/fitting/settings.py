@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mliuq.descriptor.settings import SnapSettings
-from mliuq.errors import MliuqError
+from mliuq.errors import MliuqError, in_range
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.readers.settings import DataSettings
 from mliuq.regression.settings import SolverSettings
@@ -59,8 +59,10 @@ class FitSettings:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise MliuqError(f"{path}: cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:
             raise MliuqError(f"{path}: not TOML: {error}") from error
+        except RecursionError:
+            raise MliuqError(f"{path}: tables or lists are nested too deep, expected a few levels") from None
         data = values.get("data")
         if isinstance(data, dict):
             for key in ("train", "test"):
@@ -92,3 +94,4 @@ class FitSettings:
         """Refuse values out of range, with the key, the value and what is expected."""
         for section in (self.data, self.snap, self.weights, self.solver, self.posterior):
             section.validate()
+        in_range("seed", self.seed, 0, 2**53)

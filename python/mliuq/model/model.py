@@ -113,6 +113,11 @@ class Model:
                 setattr(scale, f"{prefix}_{kind}", float(value))
         return scale
 
+    @cached_property
+    def evaluator(self) -> Potential:
+        """`potential` with its defaults, made once and shared: calls from several threads wait for each other."""
+        return self.potential()
+
     def potential(self, *, kernel: str = "", precision: str = "double") -> Potential:
         """The C++ evaluator of this model.
 

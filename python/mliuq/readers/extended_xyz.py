@@ -9,6 +9,8 @@ import ase.io
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
+from mliuq.readers.bounds import refuse_absurd_counts
+
 #: The words that ASE knows in one spelling only; another would be taken for a column of no meaning.
 _SPELLED = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"(?<![\w.\-\"'])(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
@@ -17,6 +19,7 @@ _SIX = re.compile(r"""(?<![\w.\-"'])(stress|virial)(\s*=\s*)(["'{\[])([^"'}\]]*)
 
 def read_extended_xyz(stream: TextIO) -> list[Atoms]:
     """Read all configurations of an open extended XYZ file."""
+    refuse_absurd_counts(stream)
     found = ase.io.read(stream, ":", format="extxyz", properties_parser=_comment_line)
     return [found] if isinstance(found, Atoms) else list(found)
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import json
-import lzma
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import ase.io
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.bounds import OPENERS, open_text
 from mliuq.readers.database import read_database
 from mliuq.readers.deepmd import deepmd_systems, read_deepmd
 from mliuq.readers.dialect import Dialect
@@ -31,7 +29,6 @@ from mliuq.readers.pymatgen_json import holds_pymatgen, read_pymatgen
 
 T = TypeVar("T")
 
-_OPENERS: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _HEAD = 4096  # characters in which a file says what it is
 
 #: Text formats that their first lines tell, before the name has a say.
@@ -116,15 +113,14 @@ def _in_words(path: Path, read: Callable[[], T]) -> T:
 def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[Atoms], bool]:
     """Configurations, and whether the format says in which units they are."""
     refuse_pickle(path)
-    packed = path.suffix if path.suffix in _OPENERS else ""
+    packed = path.suffix in OPENERS
     suffix = Path(path.stem).suffix if packed else path.suffix
     if suffix == ".db":
         return read_database(path), False
     if suffix in (".xyz", ".extxyz", ".exyz"):
-        with _OPENERS[packed](path, "rt", encoding="utf-8") as stream:
-            # Decompressed as a whole: ASE seeks back and forth, which takes minutes inside a compressed stream.
-            return read_extended_xyz(StringIO(stream.read()) if packed else stream), False
-    text = _text(path, packed)
+        with open_text(path) as stream:
+            return read_extended_xyz(stream), False
+    text = _text(path)
     if text is not None:
         if suffix == ".json":
             return _read_json(text, path, root)
@@ -137,10 +133,10 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[At
     return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
 
 
-def _text(path: Path, packed: str) -> str | None:
+def _text(path: Path) -> str | None:
     """The whole text of a file; None for one that is not text."""
     try:
-        with _OPENERS[packed](path, "rt", encoding="utf-8") as stream:
+        with open_text(path) as stream:
             head = stream.read(_HEAD)
             return None if "\0" in head else head + stream.read()
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,10 @@ class DiskRows(RowSource):
             _replace(manifest, json.dumps(mine).encode())
         try:
             found = json.loads(manifest.read_text())
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise MliuqError(f"{manifest}: damaged ({error}); remove the folder") from error
+        if not isinstance(found, dict):
+            raise MliuqError(f"{manifest}: damaged (holds no object); remove the folder")
         if found != mine:
             raise MliuqError(
                 f"{self.folder}: holds rows of other data or another descriptor (fingerprint "
@@ -84,23 +87,38 @@ class DiskRows(RowSource):
         path, span = self.path(index), self.span(index)
         shape = (span.stop - span.start, self.n_weights)
         if path.exists():
-            x = np.fromfile(path)  # read, not mapped: pages of a mapping would count as this process's memory
-            if x.size != shape[0] * shape[1]:
-                raise MliuqError(f"{path}: holds {x.size} numbers, expected {shape[0] * shape[1]}; remove the file")
-            return x.reshape(shape)
+            return self._read(path, shape)
         x = np.ascontiguousarray(self._source.design(index))
         if x.shape != shape:
             raise MliuqError(f"block {index} has shape {x.shape}, expected {shape}")
-        _replace(path, x)
+        _replace(path, x, np.array([_checksum(x)]))
         return x
 
+    def _read(self, path: Path, shape: tuple[int, int]) -> Floats:
+        """Read a block: its numbers, then their checksum as one more."""
+        x = np.fromfile(path)  # read, not mapped: pages of a mapping would count as this process's memory
+        expected = shape[0] * shape[1]
+        if x.size != expected + 1:
+            raise MliuqError(f"{path}: holds {x.size} numbers, expected {expected} and a checksum; remove the file")
+        if x[-1] != _checksum(x[:-1]):
+            raise MliuqError(
+                f"{path}: damaged: its numbers do not have the checksum that follows them; remove the file"
+            )
+        return x[:-1].reshape(shape)
 
-def _replace(path: Path, content: bytes | Floats) -> None:
+
+def _checksum(x: Floats) -> float:
+    """CRC-32 of the numbers: every 32-bit whole number is a double."""
+    return float(zlib.crc32(x.data))
+
+
+def _replace(path: Path, *contents: bytes | Floats) -> None:
     """Write a file so that it is there as a whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as stream:
-            content.tofile(stream) if isinstance(content, np.ndarray) else stream.write(content)
+            for content in contents:
+                content.tofile(stream) if isinstance(content, np.ndarray) else stream.write(content)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

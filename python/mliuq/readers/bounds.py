@@ -1,0 +1,66 @@
+"""What a file can hold: compressed text that grows beyond measure, and counts of atoms beyond its size."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import itertools
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from mliuq.errors import MliuqError
+
+#: How a compressed file is opened, by its ending.
+OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+_MOST_GROWTH = 50
+_LEAST_LIMIT = 1 << 24  # bytes that any file may grow to
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, compressed or not.
+
+    A compressed one is read as a whole (readers seek back and forth, which takes minutes inside a compressed stream),
+    as far as it can be text of atoms: that shrinks by a factor of three to twenty, and what grows a hundredfold was
+    made to fill the memory.
+
+    Raises
+    ------
+    MliuqError
+        for a file that grows more than fiftyfold.
+    """
+    if path.suffix not in OPENERS:
+        return path.open(encoding="utf-8")
+    limit = max(_LEAST_LIMIT, _MOST_GROWTH * path.stat().st_size)
+    text = io.BytesIO()
+    with OPENERS[path.suffix](path, "rb") as stream:
+        while part := stream.read(1 << 20):
+            text.write(part)
+            if text.tell() > limit:
+                raise MliuqError(
+                    f"{path.stat().st_size} compressed bytes grow to more than {limit}, expected text of atoms "
+                    f"(less than {_MOST_GROWTH} times its compressed size)"
+                )
+    text.seek(0)
+    return io.TextIOWrapper(text, encoding="utf-8")
+
+
+def refuse_absurd_counts(stream: TextIO) -> None:
+    """Walk over the frames of an extended XYZ text, refuse a count of atoms that it cannot hold, and go back.
+
+    ASE reads as many lines as the count says, also where the text has long ended.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    for frame in itertools.count():
+        count = stream.readline().strip()
+        if not count.isdecimal():
+            break  # the end, or what ASE will name
+        if len(count) > 20 or int(count) > size:
+            raise MliuqError(f"configuration {frame} claims {count[:40]} atoms, the file has {size} bytes")
+        if not all(stream.readline() for _ in range(int(count) + 1)):
+            break
+    stream.seek(0)
