@@ -16,7 +16,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find cpp python lammps_plugin -type f -not -path '*/__pycache__/*' 2>/dev/null) CMakeLists.txt pyproject.toml
-JOBS ?= 2
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 CMAKE_TESTS := -DMLIUQ_BUILD_TESTS=ON -DMLIUQ_WERROR=ON -DMLIUQ_BUILD_PYTHON=OFF -DMLIUQ_BUILD_LAMMPS=OFF
 # Threads beyond the cores make small linear algebra slower, not faster.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -61,9 +61,10 @@ sanitize: $(VENV)/.developer
 	$(BIN)/cmake --build build/sanitize -j $(JOBS)
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
 
-# PATH carries mpiexec and lmp of the environment for the LAMMPS tests.
+# PATH carries mpiexec and lmp of the environment for the LAMMPS tests. Files of tests run side by side, each on one
+# thread: several runs with a thread for every core would wait for one another.
 test-python: $(VENV)/.developer
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests $(PYTEST_OPTIONS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check .
