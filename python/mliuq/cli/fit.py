@@ -11,6 +11,7 @@ import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
+from mliuq.cli.structures import check_structures, structure_writer
 
 if TYPE_CHECKING:
     from mliuq.fitting.fit import FitResult
@@ -31,6 +32,9 @@ def run(
     test_fraction: Annotated[
         float | None,
         typer.Option(help="Share of the configurations held out when --test is not given.  [default: 0.1]"),
+    ] = None,
+    save_held_out: Annotated[
+        Path | None, typer.Option(help="Write the configurations held out here, to judge the model by.")
     ] = None,
     twojmax: Annotated[int | None, typer.Option(help="2J, the angular resolution.  [default: 8]")] = None,
     rcut: Annotated[
@@ -106,7 +110,7 @@ def run(
         raise typer.BadParameter("no training data: expected DATA or data.train in --config")
     if output is None:
         raise typer.BadParameter("no model file to write: expected -o NAME.mliuq")
-    _fit(settings, output, json=json)
+    _fit(settings, output, save_held_out, json=json)
 
 
 def _number_or_text(value: str | None) -> float | str | None:
@@ -131,13 +135,16 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
     return found
 
 
-def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
+def _fit(settings: FitSettings, output: Path, save_held_out: Path | None, *, json: bool) -> None:
     from mliuq.fitting.fit import run_fit
     from mliuq.model.model_file import check_model
     from mliuq.readers import read_structures
     from mliuq.regression.distributed import world
 
-    check_model(output, [*settings.data.train, *settings.data.test])
+    inputs = [*settings.data.train, *settings.data.test]
+    check_model(output, inputs)
+    if save_held_out is not None:
+        check_structures(save_held_out, [*map(Path, inputs), output])
     structures = read_structures(settings.data.train, settings.data.dialect)
     held_out = read_structures(settings.data.test, settings.data.dialect) if settings.data.test else None
     started = time.perf_counter()
@@ -147,6 +154,10 @@ def _fit(settings: FitSettings, output: Path, *, json: bool) -> None:
     if team.rank > 0:
         return  # one rank writes and reports
     result.model.save(output)
+    if save_held_out is not None:
+        with structure_writer(save_held_out) as write:
+            for atoms in result.test_structures:
+                write(atoms)
     seconds = time.perf_counter() - started
     if json:
         errors = [line.to_mapping() for line in result.errors]
