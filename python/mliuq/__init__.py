@@ -19,6 +19,7 @@ from mliuq.errors import MliuqError
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
     from mliuq.ase.evaluation import evaluate
+    from mliuq.ase.frames import results_to_arrays
     from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt
     from mliuq.descriptor.bispectrum import descriptors
     from mliuq.descriptor.params import SnapParams
@@ -39,6 +40,7 @@ _HOME = {
     "evaluate": "mliuq.ase.evaluation",
     "descriptors": "mliuq.descriptor.bispectrum",
     "fit": "mliuq.fitting.fit",
+    "results_to_arrays": "mliuq.ase.frames",
 }
 
 __all__ = [
@@ -54,6 +56,7 @@ __all__ = [
     "descriptors",
     "evaluate",
     "fit",
+    "results_to_arrays",
 ]
 
 

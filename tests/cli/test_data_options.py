@@ -102,11 +102,7 @@ def test_options_win_over_the_names_of_the_model(
 
 
 def test_values_of_other_names_are_pointed_out(
-    renamed: tuple[Path, Path],
-    tmp_path: Path,
-    small_model: Path,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
+    renamed: tuple[Path, Path], tmp_path: Path, small_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     structures = read_structures(renamed[1])
     for atoms in structures:
@@ -116,10 +112,24 @@ def test_values_of_other_names_are_pointed_out(
     assert main(["fit", str(tmp_path / "only.xyz"), "-o", str(tmp_path / "x.mliuq")]) == 1
     assert "--keys REF" in capsys.readouterr().err
     assert main(["eval", str(small_model), str(tmp_path / "only.xyz")]) == 0
-    assert says in caplog.text
-    capsys.readouterr()
+    assert says in capsys.readouterr().err
     for command in ("report", "calibrate"):
-        assert main([command, str(small_model), str(tmp_path / "only.xyz"), "-o", str(tmp_path / "out")]) == 1
+        assert main([command, str(small_model), str(tmp_path / "only.xyz"), "-o", str(tmp_path / "out.mliuq")]) == 1
         assert says in capsys.readouterr().err
     assert main(["eval", str(small_model), str(tmp_path / "only.xyz"), "--stress-unit", "psi"]) == 1
     assert "expected one of 'eV/A3'" in capsys.readouterr().err
+
+
+def test_report_and_calibrate_point_out_a_stress_of_another_unit(
+    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "W.mliuq"
+    assert main(["fit", str(renamed[0]), "-o", str(model), *FIT]) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    for command in ("report", "calibrate"):
+        for given, odd in (([], True), (NAMES[-4:], False)):
+            options = [str(model), str(renamed[1]), "-o", str(tmp_path / f"{command}.mliuq"), "--keys", "REF", *given]
+            assert main([command, *options, "--stress"]) == 0
+            said = capsys.readouterr().err
+            assert ("--stress-unit kbar" in said) == ("--stress-sign compression" in said) == odd
+            assert ("WARNING" in said) == odd

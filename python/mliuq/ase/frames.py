@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError, all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
+
+from mliuq.errors import MliuqError
 
 _BAR = re.compile(r"(energy|energies|forces|stress)_(std|min|max|err)|extrapolation|grade|density")
 _PLAIN = ("energy", "energies", "forces", "stress")
@@ -25,18 +28,52 @@ def frame(atoms: Atoms, bars: Collection[str]) -> Atoms:
 
     What needs a volume that the cell does not have is left out.
     """
-    frozen: Atoms = atoms.copy()
     results = {}
     for name in (*_PLAIN, *bars):
         try:
-            value = atoms.calc.get_property(name, atoms)
+            results[name] = atoms.calc.get_property(name, atoms)
         except PropertyNotImplementedError:
             continue
-        if name in _PLAIN:
-            results[name] = value
-        elif name.partition("_")[0] in _OF_ATOMS:
+    return _frozen(atoms, results)
+
+
+def results_to_arrays(atoms: Atoms, *, per_atom: Literal["arrays", "info"] = "arrays") -> Atoms:
+    """A copy of a structure with everything its calculator has computed for it, as ASE's writers keep it.
+
+    ASE's own results go to a `SinglePointCalculator` (which refuses all others), error bars of the cell and committees
+    to `info`, those of atoms to `arrays`.  Nothing is computed.  Committees of forces (M, N, 3) fit into no file of
+    atoms and are left out.
+
+    Parameters
+    ----------
+    per_atom : "info" for ASE's trajectories, which keep `info` but no arrays of other names than ASE's
+
+    Raises
+    ------
+    MliuqError
+        for a structure without results, or one that has changed since they were computed.
+    """
+    results = {} if atoms.calc is None else atoms.calc.results
+    if not results:
+        raise MliuqError("the structure has no results: compute some first, as by atoms.get_potential_energy()")
+    if changed := atoms.calc.check_state(atoms):
+        raise MliuqError(f"the results belong to other {' and '.join(changed)}: compute them anew")
+    frozen = _frozen(atoms, {name: value for name, value in results.items() if np.ndim(value) < 3})
+    if per_atom == "info":
+        for name in [name for name in frozen.arrays if name in results]:
+            frozen.info[name] = frozen.arrays.pop(name)
+    return frozen
+
+
+def _frozen(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
+    frozen: Atoms = atoms.copy()
+    for name, value in results.items():
+        if name in all_properties:
+            continue
+        if name.partition("_")[0] in _OF_ATOMS and not name.endswith("_comm"):
             frozen.arrays[name] = np.array(value)
         else:
             frozen.info[name] = float(value) if np.ndim(value) == 0 else np.array(value)
-    frozen.calc = SinglePointCalculator(frozen, **results)
+    own = {name: value for name, value in results.items() if name in all_properties}
+    frozen.calc = SinglePointCalculator(frozen, **own)
     return frozen

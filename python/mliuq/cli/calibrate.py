@@ -93,14 +93,15 @@ def errors_on(
     from mliuq.posterior.calibration import HeldOut
     from mliuq.posterior.predict import predict
     from mliuq.regression.rows import KINDS
-    from mliuq.report.rows import reference_rows
+    from mliuq.report.rows import reference_rows, warn_of_odd_stress
 
     if model.members is None:
         raise MliuqError("the model has no ensemble: nothing to calibrate (fit one with --members above 0)")
-    rows = reference_rows(model, structures, stress=stress, keys=keys).rows
+    reference = reference_rows(model, structures, stress=stress, keys=keys)
     theta = model.theta.ravel()
     moves = model.members.reshape(model.n_members, -1) - theta
-    p = predict(rows, theta, moves, progress=progress)
+    p = predict(reference.rows, theta, moves, progress=progress)
+    warn_of_odd_stress(p, reference.baseline)
     floor = np.array([(model.noise or {}).get(name, 0.0) for name in KINDS])[p.kind]
     live = informative(p.kind, p.size) & ((p.std > 0.0) | (floor > 0.0))
     return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source)

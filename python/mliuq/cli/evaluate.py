@@ -13,7 +13,6 @@ import numpy as np
 import typer
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
@@ -160,26 +159,12 @@ def evaluate(atoms: Atoms, calculator: Calculator) -> Atoms:
 
     Tags and columns of the input are kept; its own energies and forces are not (they would pass for ours).
     """
+    from mliuq.ase.frames import frame
+
     work = atoms.copy()
     work.calc = calculator
-    frozen: Atoms = atoms.copy()
-    results = {
-        "energy": work.get_potential_energy(),
-        "forces": work.get_forces(),
-        "energies": work.get_potential_energies(),
-    }
-    if work.cell.rank == 3:
-        results["stress"] = work.get_stress()
-    frozen.calc = SinglePointCalculator(frozen, **results)
-    for key in (*GLOBAL_KEYS, *ATOM_KEYS):
-        value = calculator.results.get(key)
-        if value is None:
-            continue
-        if key in ATOM_KEYS:
-            frozen.arrays[key] = np.array(value)
-        else:
-            frozen.info[key] = float(value)
-    return frozen
+    work.get_potential_energy()
+    return frame(work, [key for key in (*GLOBAL_KEYS, *ATOM_KEYS) if key in calculator.results])
 
 
 def add_intervals(evaluated: Atoms, calculator: MLIUQCalculator, level: float) -> None:

@@ -22,12 +22,13 @@ _TOO_LARGE = 3.0  # ratio of given to predicted, either way; SNAP's own stresses
 _VASP = (0, 1, 2, 4, 5, 3)
 
 
-def suspicion(given: Floats, predicted: Floats) -> str:
+def suspicion(given: Floats, predicted: Floats, source: str = "energies and forces lead to") -> str:
     """Say what is odd about a stress, empty where nothing is.
 
     Parameters
     ----------
     given, predicted : (n, 6) eV/Å³ as they were read, Voigt xx yy zz yz xz xy
+    source : what predicted, for the message
     """
     correlation = _correlation(given, predicted)
     if abs(correlation) >= _RELATED:
@@ -41,10 +42,7 @@ def suspicion(given: Floats, predicted: Floats) -> str:
         elif not hints:
             return _order(given, predicted)
         advice = "; ".join(hints) or "no unit known here explains that"
-        return (
-            f"the given stress is {sign}{size:.3g} times what energies and forces lead to (correlation "
-            f"{correlation:.2f}): {advice}"
-        )
+        return f"the given stress is {sign}{size:.3g} times what {source} (correlation {correlation:.2f}): {advice}"
     return _order(given, predicted)
 
 

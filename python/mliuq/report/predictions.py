@@ -14,7 +14,7 @@ from mliuq.model import Model
 from mliuq.posterior.predict import predict as posterior_predict
 from mliuq.regression.distributed import Progress
 from mliuq.regression.rows import ENERGY, FORCE, STRESS, RowSource
-from mliuq.report.rows import ReferenceRows
+from mliuq.report.rows import ReferenceRows, warn_of_odd_stress
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -95,6 +95,7 @@ def predict(
         raise MliuqError(f"the model has {theta.size} weights, the rows are for {rows.n_weights}")
     moves = model.members.reshape(model.n_members, -1) - theta
     whole = posterior_predict(rows, theta, moves, progress=progress)
+    warn_of_odd_stress(whole, baseline)
     pooled = _pooled_deviations(rows, moves, seed)
 
     judged = metrics.informative(whole.kind, whole.size)

@@ -10,10 +10,12 @@ import numpy as np
 from ase import Atoms
 
 from mliuq.model import Model
+from mliuq.posterior.predict import Predictions
 from mliuq.readers.keys import Keys
 from mliuq.regression.problem import build_rows
 from mliuq.regression.row_cache import MemoryRows
-from mliuq.regression.rows import Floats, RowSource
+from mliuq.regression.rows import STRESS, Floats, RowSource
+from mliuq.regression.stress_check import suspicion
 from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings
 
@@ -56,3 +58,11 @@ def reference_rows(
         whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]
         baseline = whole.table.y - rows.table.y
     return ReferenceRows(MemoryRows(rows), baseline)
+
+
+def warn_of_odd_stress(predictions: Predictions, baseline: Floats) -> None:
+    """Warn where the references of a stress have another unit, sign or order than the model's stress."""
+    of_stress = predictions.kind == STRESS
+    given, predicted = ((y[of_stress] + baseline[of_stress]).reshape(-1, 6) for y in (predictions.y, predictions.mean))
+    if message := suspicion(given, predicted, "the model predicts"):
+        log.warning(message)
