@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "kernels/simd/projection.hpp"
+#include "ensemble_factors.hpp"
 #include "mliuq/error.hpp"
 #include "triangular_factor.hpp"
 
@@ -13,16 +13,6 @@ namespace mliuq {
 using simd::PanelledFactor;
 
 namespace {
-
-/// Second moment of the moves [M][P] about the best fit, as F [P][min(M, P)] with |Fᵀ d|² = variance of d·θ.
-PanelledFactor moment_factor(std::vector<double> moves, int M, int P) {
-  triangularise(moves, M, P);
-  const int rank = std::min(M, P);
-  std::vector<double> F(static_cast<std::size_t>(P) * rank);
-  for (int r = 0; r < rank; ++r)
-    for (int p = r; p < P; ++p) F[static_cast<std::size_t>(p) * rank + r] = moves[static_cast<std::size_t>(r) * P + p];
-  return {F, P, rank, PanelledFactor::Padding::zeros};
-}
 
 /// Inverse of an upper triangular R [n][n]: |R⁻ᵀ d|² = |dᵀ R⁻¹|².
 std::vector<double> inverse_of_triangle(std::span<const double> R, int n) {
@@ -43,34 +33,47 @@ std::vector<double> inverse_of_triangle(std::span<const double> R, int n) {
   return inverse;
 }
 
-/// Calls visit(first, count) for runs of at most `longest` centres of one element.
-template <class Visit>
-void for_each_run(std::span<const int> species, int longest, Visit&& visit) {
-  const int n = static_cast<int>(species.size());
-  for (int first = 0; first < n;) {
-    int end = first;
-    while (end < n && end - first < longest && species[end] == species[first]) ++end;
-    visit(first, end - first);
-    first = end;
-  }
-}
-
 }  // namespace
 
-/// By element, cut up for the vector unit.
-struct Ensemble::Factors {
-  const simd::ProjectionTable& project;
-  std::vector<PanelledFactor> members;        ///< [P][M], the weights themselves
-  std::vector<PanelledFactor> moments;        ///< |Fᵀ d|² = variance of d·θ
-  std::vector<PanelledFactor> extrapolation;  ///< |Fᵀ d|² = dᵀA⁻¹d; empty: not known
-};
+PanelledFactor moment_factor(std::vector<double> moves, int M, int P) {
+  triangularise(moves, M, P);
+  const int rank = std::min(M, P);
+  std::vector<double> F(static_cast<std::size_t>(P) * rank);
+  for (int r = 0; r < rank; ++r)
+    for (int p = r; p < P; ++p) F[static_cast<std::size_t>(p) * rank + r] = moves[static_cast<std::size_t>(r) * P + p];
+  return {F, P, rank, PanelledFactor::Padding::zeros};
+}
+
+const PanelledFactor& Ensemble::Factors::joint_moment(int n_members, int n_weights) const {
+  if (moments.size() == 1) return moments.front();
+  std::call_once(joint_made_, [&] {
+    const double share = 1.0 / std::sqrt(static_cast<double>(n_members));
+    std::vector<double> scaled(static_cast<std::size_t>(n_members) * n_weights);
+    for (int m = 0; m < n_members; ++m)
+      for (int p = 0; p < n_weights; ++p)
+        scaled[static_cast<std::size_t>(m) * n_weights + p] = share * moves.entry(p, m);
+    joint_ = moment_factor(std::move(scaled), n_members, n_weights);
+  });
+  return joint_;
+}
+
+void Ensemble::Factors::fill_features(const EnergyModel& model, const double* B, int count,
+                                      AlignedVector<double>& features) const {
+  const std::size_t K = model.n_components(), group = project.group;
+  features.resize(model.n_weights() * group);
+  for (std::size_t k = 0; k < K; ++k) {
+    double* lanes = features.data() + (1 + k) * group;
+    for (int a = 0; a < count; ++a) lanes[a] = B[a * K + k];
+    std::fill(lanes + count, lanes + group, 0.0);
+  }
+  project.complete_features(static_cast<int>(K), model.quadratic(), features.data());
+}
 
 Ensemble::Ensemble(const EnergyModel& model, std::span<const double> members, InstructionSet instruction_set)
     : n_elements_(model.n_elements()),
       n_weights_(model.n_weights()),
-      theta_(model.theta().begin(), model.theta().end()),
       factors_(std::make_unique<Factors>(simd::projection_table(instruction_set))) {
-  const std::size_t size = theta_.size();
+  const std::size_t size = model.theta().size();
   if (members.empty() || members.size() % size != 0)
     throw Error("ensemble: " + std::to_string(members.size()) + " weights, expected a multiple of " +
                 std::to_string(size));
@@ -79,15 +82,15 @@ Ensemble::Ensemble(const EnergyModel& model, std::span<const double> members, In
   const int M = n_members_ = static_cast<int>(members.size() / size);
   const int P = n_weights_;
   const double share = 1.0 / std::sqrt(static_cast<double>(M));
-  std::vector<double> by_weight(static_cast<std::size_t>(P) * M), moves(by_weight.size());
+  std::vector<double> by_weight(size * M), moves(static_cast<std::size_t>(M) * P);
+  for (int m = 0; m < M; ++m)
+    for (std::size_t p = 0; p < size; ++p) by_weight[p * M + m] = members[m * size + p] - model.theta()[p];
+  factors_->moves = {by_weight, static_cast<int>(size), M, PanelledFactor::Padding::last_column};
   for (int e = 0; e < n_elements_; ++e) {
+    factors_->moves_of_element.push_back(factors_->moves.panels_of_rows(e * P, P));
     for (int m = 0; m < M; ++m)
-      for (int p = 0; p < P; ++p) {
-        const double weight = members[m * size + e * P + p];
-        by_weight[static_cast<std::size_t>(p) * M + m] = weight;
-        moves[static_cast<std::size_t>(m) * P + p] = share * (weight - theta_[e * P + p]);
-      }
-    factors_->members.emplace_back(by_weight, P, M, PanelledFactor::Padding::last_column);
+      for (int p = 0; p < P; ++p)
+        moves[static_cast<std::size_t>(m) * P + p] = share * by_weight[(static_cast<std::size_t>(e) * P + p) * M + m];
     factors_->moments.push_back(moment_factor(moves, M, P));
   }
 }
@@ -111,24 +114,44 @@ void Ensemble::set_extrapolation_factor(std::span<const double> factor) {
 
 bool Ensemble::has_extrapolation() const { return !factors_->extrapolation.empty(); }
 
+void Ensemble::set_box(std::span<const double> axes, std::span<const double> lo, std::span<const double> hi) {
+  const std::size_t n = static_cast<std::size_t>(n_elements_) * n_weights_, A = lo.size();
+  if (hi.size() != A || axes.size() != n * A)
+    throw Error("ensemble: box of " + std::to_string(axes.size()) + " axis entries, " + std::to_string(A) +
+                " lower and " + std::to_string(hi.size()) + " upper bounds for " + std::to_string(n) + " weights");
+  std::vector<double> half(n * A), centre(n, 0.0);
+  for (std::size_t k = 0; k < A; ++k) {
+    if (!(std::isfinite(lo[k]) && std::isfinite(hi[k]) && lo[k] <= hi[k]))
+      throw Error("ensemble: axis " + std::to_string(k) + " of the box goes from " + std::to_string(lo[k]) + " to " +
+                  std::to_string(hi[k]) + ", expected finite rising bounds");
+    for (std::size_t p = 0; p < n; ++p) {
+      if (!std::isfinite(axes[p * A + k])) throw Error("ensemble: an axis of the box has an entry that is not finite");
+      half[p * A + k] = 0.5 * (hi[k] - lo[k]) * axes[p * A + k];
+      centre[p] += 0.5 * (hi[k] + lo[k]) * axes[p * A + k];
+    }
+  }
+  factors_->half_axes = {half, static_cast<int>(n), static_cast<int>(A), PanelledFactor::Padding::zeros};
+  factors_->half_axes_of_element.clear();
+  for (int e = 0; e < n_elements_; ++e)
+    factors_->half_axes_of_element.push_back(factors_->half_axes.panels_of_rows(e * n_weights_, n_weights_));
+  factors_->box_centre = std::move(centre);
+}
+
+bool Ensemble::has_box() const { return !factors_->box_centre.empty(); }
+
 void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
                             const double* B, const AtomSpreads& out) const {
   if (out.extrapolation && !has_extrapolation())
     throw Error("extrapolation: the model file has no extrapolation.factor, expected a model fitted by mliuq");
-  const int K = model.n_components();
+  require_box(out.box_min || out.box_max);
+  const std::size_t K = model.n_components();
   const simd::ProjectionTable& project = factors_->project;
   const std::size_t group = project.group;
   thread_local AlignedVector<double> features, first_result, second_result;
-  features.resize(n_weights_ * group);
   first_result.resize(group);
   second_result.resize(group);
   for_each_run(species.first(centres.size()), project.group, [&](int first, int count) {
-    for (std::size_t k = 0; k < static_cast<std::size_t>(K); ++k) {
-      double* lanes = features.data() + (1 + k) * group;
-      for (int a = 0; a < count; ++a) lanes[a] = B[static_cast<std::size_t>(first + a) * K + k];
-      std::fill(lanes + count, lanes + group, 0.0);
-    }
-    project.complete_features(K, model.quadratic(), features.data());
+    factors_->fill_features(model, B + first * K, count, features);
     const int element = species[first];
     const auto norms = [&](const std::vector<PanelledFactor>& factors, auto&& put) {
       const auto panels = factors[element].panels();
@@ -138,8 +161,9 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     if (out.std) norms(factors_->moments, [&](int atom, double variance) { out.std[atom] = std::sqrt(variance); });
     if (out.extrapolation)
       norms(factors_->extrapolation, [&](int atom, double norm) { out.extrapolation[atom] = norm; });
+    const int first_weight = element * n_weights_;
     if (out.min || out.max) {
-      const auto panels = factors_->members[element].panels();
+      const auto& panels = factors_->moves_of_element[element];
       project.extremes(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data(),
                        second_result.data());
       for (int a = 0; a < count; ++a) {
@@ -147,17 +171,22 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
         if (out.max) out.max[centres[first + a]] = second_result[a];
       }
     }
+    if (out.box_min || out.box_max) {
+      const auto& panels = factors_->half_axes_of_element[element];
+      project.absolute_sums(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data());
+      for (int a = 0; a < count; ++a) {
+        double middle = 0.0;
+        for (int p = 0; p < n_weights_; ++p) middle += factors_->box_centre[first_weight + p] * features[p * group + a];
+        if (out.box_min) out.box_min[centres[first + a]] = middle - first_result[a];
+        if (out.box_max) out.box_max[centres[first + a]] = middle + first_result[a];
+      }
+    }
   });
 }
 
-void Ensemble::committee_moves(std::span<const double> features, std::span<double> moves) const {
-  std::fill(moves.begin(), moves.end(), 0.0);
-  for (int e = 0; e < n_elements_; ++e) {
-    const double* d = features.data() + static_cast<std::size_t>(e) * n_weights_;
-    const double* best = theta_.data() + static_cast<std::size_t>(e) * n_weights_;
-    for (int m = 0; m < n_members_; ++m)
-      for (int p = 0; p < n_weights_; ++p) moves[m] += d[p] * (factors_->members[e].entry(p, m) - best[p]);
-  }
+void Ensemble::require_box(bool wanted) const {
+  if (wanted && !has_box())
+    throw Error("bounds of the box: the posterior has no box, expected a model fitted with posterior = hypercube");
 }
 
 }  // namespace mliuq

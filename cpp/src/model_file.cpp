@@ -312,6 +312,15 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     shape = {n_elements * P, n_elements * P};
     model.extrapolation_factor = file.array("extrapolation.factor", shape);
   }
+  if (file.has("posterior.axes")) {
+    PosteriorBox box;
+    shape = {n_elements * P, -1};
+    box.axes = file.array("posterior.axes", shape);
+    shape = {shape[1]};
+    box.lo = file.array("posterior.lo", shape);
+    box.hi = file.array("posterior.hi", shape);
+    model.box = std::move(box);
+  }
   return model;
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "mliuq/error.hpp"
+#include "row_accumulator.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
@@ -20,7 +21,7 @@ constexpr std::size_t kChunk = 64;
 /// thread order, so that a fixed thread count gives fixed sums.
 struct ThreadState {
   std::unique_ptr<Workspace> workspace;
-  std::vector<double> B, energies, repulsion, forces, atom_virials, features, row;
+  std::vector<double> B, energies, repulsion, forces, atom_virials, features, row, beta;
   std::vector<int> species;
   double energy = 0.0;
   double virial[6] = {};
@@ -62,6 +63,7 @@ struct Potential::State {
     if (!file.members.empty()) {
       ensemble.emplace(model, file.members, choice.instruction_set);
       if (!file.extrapolation_factor.empty()) ensemble->set_extrapolation_factor(file.extrapolation_factor);
+      if (file.box) ensemble->set_box(file.box->axes, file.box->lo, file.box->hi);
     }
     if (file.zbl) zbl.emplace(params.elements, file.zbl->inner, file.zbl->outer);
   }
@@ -71,6 +73,36 @@ struct Potential::State {
   void run_share(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out, bool first,
                  ThreadState& thread) const;
 
+  /// Centres of one element side by side fill vector lanes that share their weights.
+  void sort_centres(const Neighbourhood& atoms, std::span<const int> centres);
+
+  /// Calls work(thread, whether it is the first, its share of the sorted centres) in parallel; the number of shares.
+  template <class Work>
+  int share_centres(int n_threads, Work&& work);
+
+  /// The caller's array for the first share, a cleared one of its own for every other; `reduce` adds those.
+  static double* accumulator(double* callers, std::vector<double>& own, std::size_t size, bool first) {
+    if (!callers || first) return callers;
+    own.assign(size, 0.0);
+    return own.data();
+  }
+  void reduce(double* into, std::vector<double> ThreadState::* own, long size, int n_shares) const;
+
+  /// Adds the forces of an energy whose ∂e/∂B `slopes(thread, chunk of centres)` puts into thread.beta.
+  template <class Slopes>
+  void add_gradient(const Neighbourhood& atoms, std::span<const int> centres, double* gradient, int n_threads,
+                    Slopes&& slopes);
+
+  void descriptors(const Neighbourhood& atoms, std::span<const int> chunk, ThreadState& thread) const {
+    thread.B.resize(kChunk * params.n_components());
+    kernel->evaluate(atoms, chunk, {.B = thread.B.data()}, *thread.workspace);
+  }
+  const Ensemble& members(const char* what) const {
+    if (!ensemble)
+      throw Error(std::string(what) + " of a model without members, expected a model fitted with a posterior");
+    return *ensemble;
+  }
+
   SnapParams params;
   EnergyModel model;
   std::unique_ptr<Kernel> kernel;
@@ -79,6 +111,7 @@ struct Potential::State {
   ErrorScale error_scale;
   std::vector<ThreadState> threads;
   std::vector<int> sorted_centres;
+  std::vector<RowChunk> row_chunks;
   std::mutex busy;
 };
 
@@ -121,39 +154,81 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
     thread.species.resize(centres.size());
     for (std::size_t c = 0; c < centres.size(); ++c) thread.species[c] = atoms.species(centres[c]);
     ensemble->atom_spreads(model, centres, thread.species, thread.B.data(), out.spreads);
-    for (std::size_t c = 0; c < centres.size(); ++c) {
-      if (out.spreads.min) out.spreads.min[centres[c]] += thread.repulsion[c];
-      if (out.spreads.max) out.spreads.max[centres[c]] += thread.repulsion[c];
-      require_spreads(out.spreads, atoms, centres[c]);
-    }
+    for (double* extreme : {out.spreads.min, out.spreads.max, out.spreads.box_min, out.spreads.box_max})
+      if (extreme)
+        for (std::size_t c = 0; c < centres.size(); ++c)
+          extreme[centres[c]] += thread.energies[c] + thread.repulsion[c];
+    for (int i : centres) require_spreads(out.spreads, atoms, i);
   }
+}
+
+void Potential::State::sort_centres(const Neighbourhood& atoms, std::span<const int> centres) {
+  sorted_centres.clear();
+  for (int element = 0; element < params.n_elements(); ++element)
+    for (int i : centres)
+      if (atoms.species(i) == element) sorted_centres.push_back(i);
+}
+
+template <class Work>
+int Potential::State::share_centres(int n_threads, Work&& work) {
+  const std::span<const int> order = sorted_centres;
+  const std::size_t n_chunks = (order.size() + kChunk - 1) / kChunk;
+  const int n = team_size(n_threads, static_cast<long>(n_chunks));
+  if (static_cast<int>(threads.size()) < n) threads.resize(n);
+#pragma omp parallel for num_threads(n) schedule(static, 1)
+  for (int t = 0; t < n; ++t) try {
+      threads[t].failure = nullptr;
+      if (!threads[t].workspace) threads[t].workspace = kernel->make_workspace();
+      const std::size_t begin = std::min(order.size(), n_chunks * t / n * kChunk);
+      const std::size_t end = std::min(order.size(), n_chunks * (t + 1) / n * kChunk);
+      work(threads[t], t == 0, order.subspan(begin, end - begin));
+    } catch (...) {
+      threads[t].failure = std::current_exception();
+    }
+  for (int t = 0; t < n; ++t)
+    if (threads[t].failure) std::rethrow_exception(threads[t].failure);
+  return n;
+}
+
+void Potential::State::reduce(double* into, std::vector<double> ThreadState::* own, long size, int n_shares) const {
+  if (!into || n_shares == 1) return;
+#pragma omp parallel for num_threads(n_shares) schedule(static)
+  for (long i = 0; i < size; ++i)
+    for (int t = 1; t < n_shares; ++t) into[i] += (threads[t].*own)[i];
 }
 
 void Potential::State::run_share(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                                  bool first, ThreadState& thread) const {
-  try {
-    if (!thread.workspace) thread.workspace = kernel->make_workspace();
-    thread.energy = 0.0;
-    std::fill_n(thread.virial, 6, 0.0);
-    if (out.features) {
-      thread.features.assign(model.theta().size(), 0.0);
-      thread.row.resize(model.n_weights());
-    }
-    KernelOutput sums;
-    if (out.virial) sums.virial = thread.virial;
-    const auto accumulator = [&](double* callers, std::vector<double>& own, std::size_t size) {
-      if (!callers || first) return callers;
-      own.assign(size, 0.0);
-      return own.data();
-    };
-    const std::size_t n = atoms.n_atoms;
-    sums.forces = accumulator(out.forces, thread.forces, 3 * n);
-    sums.atom_virials = accumulator(out.atom_virials, thread.atom_virials, 6 * n);
-    for (std::size_t begin = 0; begin < centres.size(); begin += kChunk)
-      run_chunk(atoms, centres.subspan(begin, std::min(kChunk, centres.size() - begin)), out, sums, thread);
-  } catch (...) {
-    thread.failure = std::current_exception();
+  thread.energy = 0.0;
+  std::fill_n(thread.virial, 6, 0.0);
+  if (out.features) {
+    thread.features.assign(model.theta().size(), 0.0);
+    thread.row.resize(model.n_weights());
   }
+  KernelOutput sums;
+  if (out.virial) sums.virial = thread.virial;
+  const std::size_t n = atoms.n_atoms;
+  sums.forces = accumulator(out.forces, thread.forces, 3 * n, first);
+  sums.atom_virials = accumulator(out.atom_virials, thread.atom_virials, 6 * n, first);
+  for (std::size_t begin = 0; begin < centres.size(); begin += kChunk)
+    run_chunk(atoms, centres.subspan(begin, std::min(kChunk, centres.size() - begin)), out, sums, thread);
+}
+
+template <class Slopes>
+void Potential::State::add_gradient(const Neighbourhood& atoms, std::span<const int> centres, double* gradient,
+                                    int n_threads, Slopes&& slopes) {
+  sort_centres(atoms, centres);
+  const std::size_t K = params.n_components();
+  const int n = share_centres(n_threads, [&](ThreadState& thread, bool first, std::span<const int> share) {
+    double* const sums = accumulator(gradient, thread.forces, 3 * static_cast<std::size_t>(atoms.n_atoms), first);
+    thread.beta.resize(kChunk * K);
+    for (std::size_t begin = 0; begin < share.size(); begin += kChunk) {
+      const auto chunk = share.subspan(begin, std::min(kChunk, share.size() - begin));
+      slopes(thread, chunk);
+      kernel->contract(atoms, chunk, thread.beta.data(), {.forces = sums}, *thread.workspace);
+    }
+  });
+  reduce(gradient, &ThreadState::forces, 3L * atoms.n_atoms, n);
 }
 
 Potential::Potential(ModelFile file, KernelChoice choice) : state_(std::make_unique<State>(std::move(file), choice)) {}
@@ -176,31 +251,12 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
                          int n_threads) {
   State& s = *state_;
   const std::lock_guard alone(s.busy);
-  if (out.spreads.any() && !s.ensemble)
-    throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
+  if (out.spreads.any()) s.members("spreads were asked");
   require_species(atoms, s.params.n_elements());
-
-  // Centres of one element side by side fill vector lanes that share their weights.
-  auto& order = s.sorted_centres;
-  order.clear();
-  for (int element = 0; element < s.params.n_elements(); ++element)
-    for (int i : centres)
-      if (atoms.species(i) == element) order.push_back(i);
-
-  const std::size_t n_chunks = (order.size() + kChunk - 1) / kChunk;
-  const int n = team_size(n_threads, static_cast<long>(n_chunks));
-  if (static_cast<int>(s.threads.size()) < n) s.threads.resize(n);
-  for (ThreadState& thread : s.threads) thread.failure = nullptr;
-
-#pragma omp parallel for num_threads(n) schedule(static, 1)
-  for (int t = 0; t < n; ++t) {
-    const std::size_t begin = std::min(order.size(), n_chunks * t / n * kChunk);
-    const std::size_t end = std::min(order.size(), n_chunks * (t + 1) / n * kChunk);
-    s.run_share(atoms, std::span(order).subspan(begin, end - begin), out, t == 0, s.threads[t]);
-  }
-  for (int t = 0; t < n; ++t)
-    if (s.threads[t].failure) std::rethrow_exception(s.threads[t].failure);
-
+  s.sort_centres(atoms, centres);
+  const int n = s.share_centres(n_threads, [&](ThreadState& thread, bool first, std::span<const int> share) {
+    s.run_share(atoms, share, out, first, thread);
+  });
   if (out.energy) *out.energy = 0.0;
   if (out.features) std::fill_n(out.features, s.model.theta().size(), 0.0);
   for (int t = 0; t < n; ++t) {
@@ -211,19 +267,65 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
     if (out.features)
       for (std::size_t p = 0; p < s.model.theta().size(); ++p) out.features[p] += thread.features[p];
   }
-  if (n == 1) return;
-  const auto reduce = [&](double* into, std::vector<double> ThreadState::* own, long size) {
-    if (!into) return;
-#pragma omp parallel for num_threads(n) schedule(static)
-    for (long i = 0; i < size; ++i)
-      for (int t = 1; t < n; ++t) into[i] += (s.threads[t].*own)[i];
+  s.reduce(out.forces, &ThreadState::forces, 3L * atoms.n_atoms, n);
+  s.reduce(out.atom_virials, &ThreadState::atom_virials, 6L * atoms.n_atoms, n);
+}
+
+void Potential::accumulate_rows(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
+                                int n_threads) {
+  State& s = *state_;
+  const std::lock_guard alone(s.busy);
+  require_species(atoms, s.params.n_elements());
+  const auto sees_target = [&](int i) {
+    if (targets.strain || targets.features || targets.row_of_atom[i] >= 0) return true;
+    return std::any_of(atoms.neighbours[i], atoms.neighbours[i] + atoms.n_neighbours[i],
+                       [&](int j) { return targets.row_of_atom[j & atoms.index_mask] >= 0; });
   };
-  reduce(out.forces, &ThreadState::forces, 3L * atoms.n_atoms);
-  reduce(out.atom_virials, &ThreadState::atom_virials, 6L * atoms.n_atoms);
+  s.sort_centres(atoms, centres);
+  std::erase_if(s.sorted_centres, [&](int i) { return !sees_target(i); });
+  s.row_chunks.resize(team_size(n_threads, static_cast<long>(s.sorted_centres.size() / kRowChunk)));
+  RowAccumulator(*s.kernel, s.model).run(atoms, s.sorted_centres, targets, s.row_chunks);
+}
+
+void Potential::energy_std_gradient(const Neighbourhood& atoms, std::span<const int> centres,
+                                    std::span<const double> features, double scale, double* gradient, int n_threads) {
+  State& s = *state_;
+  const std::lock_guard alone(s.busy);
+  std::vector<double> weights(features.size());
+  s.members("the gradient of energy_std was asked").second_moment_times(features, weights);
+  double variance = 0.0;
+  for (std::size_t p = 0; p < features.size(); ++p) variance += features[p] * weights[p];
+  if (!(variance > 0.0)) return;
+  for (double& weight : weights) weight *= -scale / std::sqrt(variance);  // the kernel adds forces
+  const EnergyModel slope(s.params.n_elements(), s.params.n_components(), s.params.quadraticflag, std::move(weights));
+  const std::size_t K = s.params.n_components();
+  s.add_gradient(atoms, centres, gradient, n_threads, [&](ThreadState& thread, std::span<const int> chunk) {
+    if (slope.quadratic()) s.descriptors(atoms, chunk, thread);
+    for (std::size_t c = 0; c < chunk.size(); ++c)
+      slope.gradient(atoms.species(chunk[c]), std::span(thread.B).subspan(slope.quadratic() ? c * K : 0),
+                     std::span(thread.beta).subspan(c * K, K));
+  });
+}
+
+void Potential::atom_std_gradient(const Neighbourhood& atoms, std::span<const int> centres, const double* scales,
+                                  double* gradient, int n_threads) {
+  State& s = *state_;
+  const std::lock_guard alone(s.busy);
+  const Ensemble& ensemble = s.members("the gradient of energies_std was asked");
+  s.add_gradient(atoms, centres, gradient, n_threads, [&](ThreadState& thread, std::span<const int> chunk) {
+    s.descriptors(atoms, chunk, thread);
+    thread.species.resize(chunk.size());
+    thread.row.resize(chunk.size());
+    for (std::size_t c = 0; c < chunk.size(); ++c) {
+      thread.species[c] = atoms.species(chunk[c]);
+      thread.row[c] = -scales[chunk[c]];
+    }
+    ensemble.atom_std_slopes(s.model, thread.species, thread.B.data(), thread.row.data(), thread.beta.data());
+  });
 }
 
 Spread Potential::cell_spread(std::span<const double> features, double energy) const {
-  std::vector<double> committee(state_->ensemble ? state_->ensemble->n_members() : 0);
+  std::vector<double> committee(state_->members("a spread was asked").n_members());
   this->committee(features, energy, committee);
   double sum = 0.0;
   for (double e : committee) sum += (e - energy) * (e - energy);
@@ -234,9 +336,7 @@ Spread Potential::cell_spread(std::span<const double> features, double energy) c
 }
 
 void Potential::committee(std::span<const double> features, double energy, std::span<double> energies) const {
-  if (!state_->ensemble)
-    throw Error("a committee was asked of a model without members, expected a model fitted with a posterior");
-  state_->ensemble->committee_moves(features, energies);
+  state_->members("a committee was asked").row_spreads(features, {.committee = energies.data()}, 1);
   for (std::size_t m = 0; m < energies.size(); ++m) {
     energies[m] += energy;
     if (!std::isfinite(energies[m]))

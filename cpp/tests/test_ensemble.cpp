@@ -74,8 +74,8 @@ TEST(ensemble, spreads_are_plain_sums) {
         }
         const int atom = p.centres[i];
         CHECK_NEAR(std[atom], std::sqrt(sum / p.M), 1e-11);
-        CHECK_NEAR(min[atom], least, 1e-11);
-        CHECK_NEAR(max[atom], most, 1e-11);
+        CHECK_NEAR(best + min[atom], least, 1e-11);
+        CHECK_NEAR(best + max[atom], most, 1e-11);
       }
       CHECK(std[0] == -7.0 && min[0] == -7.0 && max[n_atoms - 1] == -7.0);  // no centre
       std::vector<double> alone(n_atoms, -7.0);
@@ -92,9 +92,62 @@ TEST(ensemble, committee) {
     const auto d = features(p, i);
     for (int k = 0; k < p.P; ++k) total[p.species[i] * p.P + k] += d[k];
   }
-  ensemble.committee_moves(total, moves);
+  ensemble.row_spreads(total, {.committee = moves.data()});
   for (int m = 0; m < p.M; ++m)
     CHECK_NEAR(moves[m], dot(total, p.members.data() + m * total.size()) - dot(total, p.model.theta().data()), 1e-11);
+}
+
+TEST(ensemble, rows_are_plain_sums) {
+  for (InstructionSet set : available_instruction_sets())
+    for (const Problem& p : {make(1, 5, false, 40, 1, 1), make(2, 5, false, 3, 1, 2), make(3, 4, true, 77, 1, 4)}) {
+      Ensemble ensemble(p.model, p.members, set);
+      const std::size_t width = p.n_elements * p.P, n = 71, A = 9;
+      std::mt19937 random(21);
+      std::normal_distribution<double> normal;
+      std::vector<double> rows(n * width), axes(width * A), lo(A), hi(A);
+      for (double& x : rows) x = normal(random);
+      for (double& x : axes) x = normal(random);
+      for (std::size_t k = 0; k < A; ++k) {
+        lo[k] = normal(random);
+        hi[k] = lo[k] + (k == 3 ? 0.0 : std::abs(normal(random)));
+      }
+      std::vector<double> std(n), least(n), most(n), committee(p.M * n), low(n), high(n);
+      CHECK_THROWS(ensemble.row_spreads(rows, {.box_least = low.data()}), "the posterior has no box");
+      ensemble.set_box(axes, lo, hi);
+      ensemble.row_spreads(rows, {std.data(), least.data(), most.data(), committee.data(), low.data(), high.data()}, 2);
+      for (std::size_t i = 0; i < n; ++i) {
+        const double* x = rows.data() + i * width;
+        double sum = 0.0, smallest = 1e300, largest = -1e300;
+        for (int m = 0; m < p.M; ++m) {
+          double move = 0.0;
+          for (std::size_t k = 0; k < width; ++k) move += x[k] * (p.members[m * width + k] - p.model.theta()[k]);
+          CHECK_NEAR(committee[m * n + i], move, 1e-11);
+          sum += move * move;
+          smallest = std::min(smallest, committee[m * n + i]);
+          largest = std::max(largest, committee[m * n + i]);
+        }
+        CHECK_NEAR(std[i], std::sqrt(sum / p.M), 1e-11);
+        CHECK(least[i] == smallest && most[i] == largest);  // among the committee to the last bit
+        double below = 0.0, above = 0.0;
+        for (std::size_t k = 0; k < A; ++k) {
+          double along = 0.0;
+          for (std::size_t w = 0; w < width; ++w) along += x[w] * axes[w * A + k];
+          below += std::min(lo[k] * along, hi[k] * along);
+          above += std::max(lo[k] * along, hi[k] * along);
+        }
+        CHECK_NEAR(low[i], below, 1e-10);
+        CHECK_NEAR(high[i], above, 1e-10);
+      }
+      // Sdᵀ for the first row as features.
+      std::vector<double> weights(width);
+      ensemble.second_moment_times(std::span(rows).first(width), weights);
+      double variance = 0.0;
+      for (std::size_t k = 0; k < width; ++k) variance += rows[k] * weights[k];
+      CHECK_NEAR(variance, std[0] * std[0], 1e-10);
+      hi[1] = lo[1] - 1.0;
+      CHECK_THROWS(ensemble.set_box(axes, lo, hi), "expected finite rising bounds");
+      CHECK_THROWS(ensemble.set_box(std::span(axes).first(3), lo, lo), "box of 3 axis entries");
+    }
 }
 
 TEST(ensemble, extrapolation) {

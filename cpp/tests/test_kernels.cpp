@@ -1,6 +1,7 @@
 // Every kernel of this build against the reference, on environments of 0 to 300 neighbours and any number of centres.
 
 #include <algorithm>
+#include <random>
 
 #include "check.hpp"
 #include "mliuq/error.hpp"
@@ -112,6 +113,38 @@ TEST(kernels, equal_the_reference_for_any_number_of_centres) {
       check_equal(evaluate(*kernel, Scene(n, {12, 3, 0, 30}, 1, 10 + n), p.n_components(), *own),
                   evaluate(*reference, Scene(n, {12, 3, 0, 30}, 1, 10 + n), p.n_components(), *workspace), 2e-12);
   });
+}
+
+TEST(kernels, contract_is_the_product_of_slopes_and_gradients) {
+  // Slopes that differ on components equal by symmetry: the contraction takes each for itself.
+  for (const SnapParams& p : descriptors()) {
+    const Scene scene(13, {0, 1, 17, 40, 7}, p.n_elements(), 11);
+    const EnergyModel model = scenes::random_model(p, 12);
+    const std::size_t K = p.n_components(), n = scene.centres.size();
+    std::mt19937 random(13);
+    std::normal_distribution<double> normal;
+    std::vector<double> beta(n * K);
+    for (double& b : beta) b = normal(random);
+    for (InstructionSet set : available_instruction_sets()) {
+      const auto kernel = make_kernel(p, model, {set});
+      const auto workspace = kernel->make_workspace();
+      GradientBlock block;
+      kernel->gradients(scene.view(), scene.centres, block, *workspace);
+      std::vector<double> expected(3 * scene.n_atoms(), 1.0), found(expected.size(), 1.0), virial(6, 0.0);
+      for (std::size_t c = 0; c < n; ++c)
+        for (int pair = block.first[c]; pair < block.first[c + 1]; ++pair)
+          for (int x = 0; x < 3; ++x) {
+            double slope = 0.0;
+            for (std::size_t k = 0; k < K; ++k) slope += beta[c * K + k] * block.dB[(3 * pair + x) * K + k];
+            expected[3 * block.neighbour[pair] + x] -= slope;
+            expected[3 * scene.centres[c] + x] += slope;
+          }
+      kernel->contract(scene.view(), scene.centres, beta.data(), {.forces = found.data(), .virial = virial.data()},
+                       *workspace);
+      check_equal(found, expected, 2e-12);
+      CHECK(p.twojmax == 0 || largest(virial) > 1.01);
+    }
+  }
 }
 
 TEST(kernels, single_precision_is_what_it_says) {

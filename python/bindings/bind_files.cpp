@@ -4,6 +4,8 @@
 
 namespace mliuq::bindings {
 
+using Box = std::tuple<Array<double>, Array<double>, Array<double>>;  // axes, lo, hi
+
 void register_files(py::module_& module) {
   module.def("read_snap_files", [](const std::string& coeff_path, const std::string& param_path) {
     SnapPotential potential = read_snap_files(coeff_path, param_path);
@@ -26,15 +28,22 @@ void register_files(py::module_& module) {
       .def_readwrite("noise_stress", &ErrorScale::noise_stress);
   py::class_<ModelFile>(module, "ModelFile")
       .def(py::init([](const SnapParams& params, const Array<double>& theta, const Array<double>& members,
-                       const Array<double>& extrapolation_factor, std::optional<std::pair<double, double>> zbl,
-                       const ErrorScale& error_scale) {
-             ModelFile file{params, to_vector(theta), to_vector(members), to_vector(extrapolation_factor),
-                            {},     error_scale};
+                       const Array<double>& extrapolation_factor, const std::optional<Box>& box,
+                       std::optional<std::pair<double, double>> zbl, const ErrorScale& error_scale) {
+             ModelFile file{.params = params,
+                            .theta = to_vector(theta),
+                            .members = to_vector(members),
+                            .extrapolation_factor = to_vector(extrapolation_factor),
+                            .error_scale = error_scale};
+             if (box) {
+               const auto& [axes, lo, hi] = *box;
+               file.box = PosteriorBox{to_vector(axes), to_vector(lo), to_vector(hi)};
+             }
              if (zbl) file.zbl = ZblRange{zbl->first, zbl->second};
              return file;
            }),
-           py::arg("params"), py::arg("theta"), py::arg("members"), py::arg("extrapolation_factor"), py::arg("zbl"),
-           py::arg("error_scale"))
+           py::arg("params"), py::arg("theta"), py::arg("members"), py::arg("extrapolation_factor"), py::arg("box"),
+           py::arg("zbl"), py::arg("error_scale"))
       .def_readonly("params", &ModelFile::params)
       .def_readonly("error_scale", &ModelFile::error_scale);
   module.def("read_model_file", &read_model_file, py::call_guard<py::gil_scoped_release>());

@@ -53,6 +53,7 @@ class ModelFile:
         theta: ArrayLike,
         members: ArrayLike,
         extrapolation_factor: ArrayLike,
+        box: tuple[ArrayLike, ArrayLike, ArrayLike] | None,
         zbl: tuple[float, float] | None,
         error_scale: ErrorScale,
     ) -> None: ...
@@ -77,6 +78,7 @@ class Potential:
     cutoff: float
     kernel: str
     has_members: bool
+    has_box: bool
     has_extrapolation: bool
     def __init__(self, file: ModelFile, kernel: str = "", precision: str = "double") -> None: ...
     def evaluate(
@@ -89,8 +91,18 @@ class Potential:
         committee: bool = False,
         extrapolation: bool = False,
         atom_virials: bool = False,
+        box: bool = False,
         threads: int = 0,
     ) -> dict[str, Any]: ...
+    def row_spreads(
+        self, structure: PackedStructure, names: set[str], *, threads: int = 0
+    ) -> dict[str, NDArray[np.float64]]: ...
+    def energy_std_gradient(
+        self, structure: PackedStructure, features: ArrayLike, *, threads: int = 0
+    ) -> NDArray[np.float64]: ...
+    def energies_std_gradient(
+        self, structure: PackedStructure, scales: ArrayLike, *, threads: int = 0
+    ) -> NDArray[np.float64]: ...
 
 class RowBuilder:
     n_columns: int

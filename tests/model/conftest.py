@@ -20,7 +20,7 @@ Damage = Callable[[dict[str, Any], bytearray], None]
 def model() -> Model:
     """A model with everything a file may hold."""
     made = random_model(PARAMS["binary"], members=3, zbl=(1.5, 3.0), factor=True, noise=True)
-    extra = {"posterior.axes": np.eye(4)[:, :2], "posterior.lo": -np.ones(2), "posterior.hi": np.ones(2)}
+    extra = {"posterior.axes": np.eye(made.theta.size)[:, :2], "posterior.lo": -np.ones(2), "posterior.hi": np.ones(2)}
     metadata = {"seed": 7, "posterior": {"kind": "hypercube"}, "fit": {"λ": 1e-300, "name": 'a "b" \\ é 𝄞'}}
     return Model(
         made.params, made.theta, made.members, made.zbl, made.noise, made.calibration, made.arrays | extra, metadata

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "mliuq/energy_model.hpp"
+#include "mliuq/force_rows.hpp"
 #include "mliuq/kernel.hpp"
 
 namespace mliuq {
@@ -22,12 +23,15 @@ struct AtomSpreads {
   double* min = nullptr;
   double* max = nullptr;
   double* extrapolation = nullptr;  ///< dᵀA⁻¹d, needs an extrapolation factor
+  double* box_min = nullptr;        ///< smallest over the whole box of a hypercube posterior
+  double* box_max = nullptr;        ///< largest over the box
 
-  bool any() const { return std || min || max || extrapolation; }
+  bool any() const { return std || min || max || box_min || box_max || extrapolation; }
 };
 
 /// Weights sampled from the posterior, and what they say of energies. The second moment of M members of P weights is
 /// kept as a triangular factor of min(M, P) columns: the spread over all members at the price of fewer, and exact.
+/// Members are kept as moves about the best fit: where all are equal to it, every spread is exactly zero.
 class Ensemble {
  public:
   /// members: [M][n_elements][P] flattened. Throws Error on a wrong length or a non-finite weight.
@@ -43,21 +47,37 @@ class Ensemble {
   void set_extrapolation_factor(std::span<const double> factor);
   bool has_extrapolation() const;
 
-  /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K] and best-fit energies.
+  /// The box of a hypercube posterior, θ = θ* + axes·u with lo ≤ u ≤ hi: axes [n_elements·P][A], lo and hi [A]. Throws
+  /// Error on wrong lengths, on numbers that are not finite and where lo > hi.
+  void set_box(std::span<const double> axes, std::span<const double> lo, std::span<const double> hi);
+  bool has_box() const;
+
+  /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K]. Extremes are moves about the
+  /// best fit's energy: the caller adds it.
   void atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
                     const double* B, const AtomSpreads& out) const;
 
-  /// By how much each member's energy differs from the best fit's, d·(θ_m − θ*) into moves [M], for summed features
-  /// d [n_elements][P].
-  void committee_moves(std::span<const double> features, std::span<double> moves) const;
+  /// Spreads of linear functionals from their design rows x [n][n_elements·P], row after row: force components, strain
+  /// derivatives, sums of features, differences of such. Rows are independent of each other and of the thread count.
+  /// Throws Error for box bounds of a posterior that has no box.
+  void row_spreads(std::span<const double> rows, const MoveSpreads& out, int n_threads = 0) const;
+
+  /// S d into weights [n_elements·P] for features d, S the second moment of the members about the best fit: dᵀ S d is
+  /// the variance of d·θ, and S d/σ the weights whose energy has σ's gradient.
+  void second_moment_times(std::span<const double> features, std::span<double> weights) const;
+
+  /// scales[c] · ∂σ/∂B of the per-atom standard deviation σ of each centre of a run, into beta [n_centres][K]; zero
+  /// where σ is. The weights S d/σ of the run's own element, turned into slopes at its own B.
+  void atom_std_slopes(const EnergyModel& model, std::span<const int> species, const double* B, const double* scales,
+                       double* beta) const;
 
  private:
   struct Factors;
+  void require_box(bool wanted) const;
 
   int n_members_ = 0;
   int n_elements_ = 0;
   int n_weights_ = 0;
-  std::vector<double> theta_;
   std::unique_ptr<Factors> factors_;
 };
 

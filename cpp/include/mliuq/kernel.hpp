@@ -48,6 +48,10 @@ class Kernel {
   virtual std::unique_ptr<Workspace> make_workspace() const = 0;
   virtual void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const KernelOutput& out,
                         Workspace& workspace) const = 0;
+  /// Forces and virials of an energy of which ∂e/∂B is given for every centre, beta [n_centres][K], eV: what weights
+  /// other than the model's make of ∂B/∂r, which is never stored. Energies and B of `out` are left alone.
+  virtual void contract(const Neighbourhood& atoms, std::span<const int> centres, const double* beta,
+                        const KernelOutput& out, Workspace& workspace) const = 0;
   virtual void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
                          Workspace& workspace) const = 0;
 };

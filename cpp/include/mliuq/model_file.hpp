@@ -19,12 +19,19 @@ struct ErrorScale {
   double noise_stress = 0.0;  ///< eV/Å³
 };
 
+/// Box of a hypercube posterior, θ = θ* + axes·u with lo ≤ u ≤ hi.
+struct PosteriorBox {
+  std::vector<double> axes;    ///< [n_elements·P][A]
+  std::vector<double> lo, hi;  ///< [A]
+};
+
 /// Everything the core needs of a NAME.mliuq file (docs/reference/model-file.md).
 struct ModelFile {
   SnapParams params;
   std::vector<double> theta;                 ///< [n_elements][P]
   std::vector<double> members;               ///< [M][n_elements][P], empty without a posterior
   std::vector<double> extrapolation_factor;  ///< [n_elements·P][n_elements·P] upper triangular, or empty
+  std::optional<PosteriorBox> box;
   std::optional<ZblRange> zbl;
   ErrorScale error_scale;
 };

@@ -49,6 +49,23 @@ class Potential {
   void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                 int n_threads = 0);
 
+  /// Rows of the forces on chosen atoms, and of the strain, from all `centres` that see them: every centre of this
+  /// process must be among them, whatever the tile. Centres of species −1 are skipped, and centres that see no atom of
+  /// the tile cost next to nothing. Nuclear repulsion has no rows: it has no spread. Sums do not depend on the number
+  /// of threads.
+  void accumulate_rows(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
+                       int n_threads = 0);
+
+  /// Adds scale · ∂σ/∂r of the cell's energy_std σ to gradient [n_atoms][3] (images included: the caller folds them
+  /// back), eV/Å. `features` [n_elements][P] are those of the whole cell (summed over processes), centres those of this
+  /// process. One evaluation of forces. Nothing is added where σ = 0.
+  void energy_std_gradient(const Neighbourhood& atoms, std::span<const int> centres, std::span<const double> features,
+                           double scale, double* gradient, int n_threads = 0);
+
+  /// The same for Σ_i scales[i] σ_i of the per-atom energy_std of the centres, scales [n_atoms].
+  void atom_std_gradient(const Neighbourhood& atoms, std::span<const int> centres, const double* scales,
+                         double* gradient, int n_threads = 0);
+
   /// Spread of a cell's energy from its summed features and its best-fit energy (eV, nuclear repulsion included).
   /// Throws Error for a model without members.
   Spread cell_spread(std::span<const double> features, double energy) const;

@@ -69,11 +69,19 @@ class ReferenceKernel final : public Kernel {
       w.beta.resize(w.B.size());
       model_.gradient(element, w.B, w.beta);
       contract_weights(w.beta, w.U, w.Y, WeightRule::lammps);
-      for (const Neighbour& n : w.neighbours) {
-        std::array<double, 3> g;
-        for (int x = 0; x < 3; ++x) g[x] = inner(w.Y.data() + n.channel * level_.back(), n.du[x]);
-        add_pair_gradient(out, centres[c], n.atom, n.d, g);
-      }
+      add_gradients(centres[c], out, w);
+    }
+  }
+
+  void contract(const Neighbourhood& atoms, std::span<const int> centres, const double* beta, const KernelOutput& out,
+                Workspace& workspace) const override {
+    auto& w = static_cast<ReferenceWorkspace&>(workspace);
+    const std::size_t K = params_.n_components();
+    for (std::size_t c = 0; c < centres.size(); ++c) {
+      build_density(atoms, centres[c], true, w);
+      w.beta.assign(beta + c * K, beta + (c + 1) * K);
+      contract_weights(w.beta, w.U, w.Y, WeightRule::exact);
+      add_gradients(centres[c], out, w);
     }
   }
 
@@ -106,6 +114,14 @@ class ReferenceKernel final : public Kernel {
   }
 
  private:
+  void add_gradients(int centre, const KernelOutput& out, const ReferenceWorkspace& w) const {
+    for (const Neighbour& n : w.neighbours) {
+      std::array<double, 3> g;
+      for (int x = 0; x < 3; ++x) g[x] = inner(w.Y.data() + n.channel * level_.back(), n.du[x]);
+      add_pair_gradient(out, centre, n.atom, n.d, g);
+    }
+  }
+
   double inner(const Complex* y, const std::vector<Complex>& u) const {
     double sum = 0.0;
     for (int i = 0; i < level_.back(); ++i) sum += y[i].real() * u[i].real() + y[i].imag() * u[i].imag();

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 UNITS = {"energy": "eV", "length": "angstrom", "force": "eV/angstrom", "stress": "eV/angstrom^3"}
 _OWN_KEYS = ("format_version", "elements", "snap", "zbl", "noise", "calibration", "units")
+_BOX = ("posterior.axes", "posterior.lo", "posterior.hi")
 _SCALES = ("energy", "force", "stress")
 
 
@@ -86,6 +87,11 @@ class Model:
         total = shape[0] * shape[1]
         if factor is not None and factor.shape != (total, total):
             raise MliuqError(f'array "extrapolation.factor" has shape {factor.shape}, expected {(total, total)}')
+        if any(name in self.arrays for name in _BOX):
+            found = [self.arrays[name].shape if name in self.arrays else None for name in _BOX]
+            axes = found[0]
+            if axes is None or axes != (total, *axes[1:2]) or found[1:] != [axes[1:2]] * 2:
+                raise MliuqError(f"arrays {', '.join(_BOX)} have shapes {found}, expected ({total}, r), (r,), (r,)")
         _ = self.error_scale  # refuses noise and calibration that are not numbers of at least 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -118,6 +124,14 @@ class Model:
         """`potential` with its defaults, made once and shared: calls from several threads wait for each other."""
         return self.potential()
 
+    @property
+    def _box(self) -> tuple[Array, Array, Array] | None:
+        """Axes and bounds of a hypercube posterior."""
+        if _BOX[0] not in self.arrays:
+            return None
+        axes, lo, hi = (self.arrays[name] for name in _BOX)
+        return axes, lo, hi
+
     def potential(self, *, kernel: str = "", precision: str = "double") -> Potential:
         """The C++ evaluator of this model.
 
@@ -134,6 +148,7 @@ class Model:
             self.theta,
             empty if self.members is None else self.members,
             self.arrays.get("extrapolation.factor", empty),
+            self._box,
             self.zbl,
             self.error_scale,
         )

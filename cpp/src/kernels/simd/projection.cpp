@@ -49,4 +49,16 @@ PanelledFactor::PanelledFactor(std::span<const double> F, int n_rows, int n_colu
   }
 }
 
+std::vector<Panel> PanelledFactor::panels_of_rows(int first, int n_rows) const {
+  std::vector<Panel> views;
+  for (const Panel& panel : panels_) {
+    const int last = panel.first + panel.n_rows;
+    const int from = std::clamp(first, panel.first, last), end = std::clamp(first + n_rows, from, last);
+    views.push_back({.first = std::max(0, from - first),
+                     .n_rows = end - from,
+                     .entries = panel.entries + static_cast<std::ptrdiff_t>(from - panel.first) * kPanelColumns});
+  }
+  return views;
+}
+
 }  // namespace mliuq::simd

@@ -30,6 +30,10 @@ struct ProjectionTable {
   void (*squared_norms)(const Panel* panels, int n_panels, const double* features, double* sums);
   /// Least and largest Σ_p d_p F_pc over the columns c of every atom.
   void (*extremes)(const Panel* panels, int n_panels, const double* features, double* least, double* most);
+  /// Σ_p d_p F_pc of every column c into products [columns, padding included][group].
+  void (*products)(const Panel* panels, int n_panels, const double* features, double* products);
+  /// Σ_c |Σ_p d_p F_pc| of every atom.
+  void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, double* sums);
 };
 
 /// The functions compiled for an instruction set that cpu_runs(); those of `baseline` for `reference`.
@@ -40,6 +44,9 @@ class PanelledFactor {
  public:
   enum class Padding { zeros, last_column };  ///< what fills the last panel: nothing to a sum, or to an extreme
 
+  PanelledFactor() = default;
+  PanelledFactor(PanelledFactor&&) noexcept = default;
+  PanelledFactor& operator=(PanelledFactor&&) noexcept = default;
   PanelledFactor(std::span<const double> F, int n_rows, int n_columns, Padding padding);
 
   double entry(int row, int column) const {
@@ -49,8 +56,11 @@ class PanelledFactor {
   }
   std::span<const Panel> panels() const { return panels_; }
 
+  /// Views of rows first … first + n_rows − 1, counted from the first.
+  std::vector<Panel> panels_of_rows(int first, int n_rows) const;
+
  private:
-  AlignedVector<double> entries_;
+  AlignedVector<double> entries_;  // panels point into it: it moves, but is never copied
   std::vector<Panel> panels_;
 };
 

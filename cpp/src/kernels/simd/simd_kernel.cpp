@@ -61,6 +61,28 @@ class SimdKernel final : public Kernel {
     });
   }
 
+  void contract(const Neighbourhood& atoms, std::span<const int> centres, const double* beta, const KernelOutput& out,
+                Workspace& workspace) const override {
+    const Plan<Real>& plan = storage_.view();
+    const std::size_t K = plan.n_components;
+    auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
+    w.reserve_products(false);
+    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
+      pack(pairs_, atoms, atoms_of_lanes, n, w);
+      stages_.geometry(plan, w.block);
+      stages_.density(plan, w.block);
+      stages_.expand(plan, w.block);
+      stages_.store(plan, w.block);
+      for (std::size_t k = 0; k < K; ++k)
+        for (int lane = 0; lane < w.lanes; ++lane)
+          w.block.beta[k * w.lanes + lane] = lane < n ? static_cast<Real>(beta[places[lane] * K + k]) : Real(0);
+      stages_.fold_exactly(plan, w.block);
+      stages_.ladder(plan, w.block);
+      stages_.force(plan, w.block);
+      add_forces(atoms_of_lanes, n, out, w);
+    });
+  }
+
   void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
                  Workspace& workspace) const override {
     const Plan<Real>& plan = storage_.view();

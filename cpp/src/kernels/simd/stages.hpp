@@ -65,6 +65,8 @@ struct StageTable {
   void (*describe)(const Plan<Real>&, const Block<Real>&);
   void (*respond)(const Plan<Real>&, const Block<Real>&);
   void (*fold)(const Plan<Real>&, const Block<Real>&);
+  void (*fold_exactly)(const Plan<Real>&,
+                       const Block<Real>&);  ///< with ∂e/∂B that need not be equal on equal components
   void (*energy)(const Plan<Real>&, const Block<Real>&);
   void (*ladder)(const Plan<Real>&, const Block<Real>&);
   void (*force)(const Plan<Real>&, const Block<Real>&);

@@ -81,11 +81,38 @@ void extremes(const Panel* panels, int n_panels, const double* features, double*
   }
 }
 
+void products(const Panel* panels, int n_panels, const double* features, double* out) {
+  V* next = vectors(out);
+  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
+    MLIUQ_UNROLL
+    for (int c = 0; c < kPanelColumns; ++c) {
+      MLIUQ_UNROLL
+      for (int v = 0; v < kVectors; ++v) *next++ = sums[c][v];
+    }
+  });
+}
+
+void absolute_sums(const Panel* panels, int n_panels, const double* features, double* out) {
+  V total[kVectors] = {};
+  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
+    MLIUQ_UNROLL
+    for (int c = 0; c < kPanelColumns; ++c) {
+      MLIUQ_UNROLL
+      for (int v = 0; v < kVectors; ++v) total[v] += sums[c][v] < 0.0 ? -sums[c][v] : sums[c][v];
+    }
+  });
+  for (int v = 0; v < kVectors; ++v) vectors(out)[v] = total[v];
+}
+
 }  // namespace
 
 const ProjectionTable& projections() {
-  static constexpr ProjectionTable table{
-      .group = kGroup, .complete_features = complete_features, .squared_norms = squared_norms, .extremes = extremes};
+  static constexpr ProjectionTable table{.group = kGroup,
+                                         .complete_features = complete_features,
+                                         .squared_norms = squared_norms,
+                                         .extremes = extremes,
+                                         .products = products,
+                                         .absolute_sums = absolute_sums};
   return table;
 }
 

@@ -64,7 +64,10 @@ void respond(const Plan<Real>& plan, const Block<Real>& block) {
 /// Products folded at a time: Y is read and written once for all of them.
 inline constexpr int kFoldProducts = 4;
 
-template <int Count, class Real>
+/// Whose weight goes with a component's derivative: of an equal one, as LAMMPS reads it, or its own.
+enum class WeightRule { lammps, exact };
+
+template <WeightRule Rule, int Count, class Real>
 MLIUQ_INLINE void fold_level(const Plan<Real>& plan, const Block<Real>& block, int j, int channel,
                              const int* products) {
   using V = Vector<Real>;
@@ -76,7 +79,10 @@ MLIUQ_INLINE void fold_level(const Plan<Real>& plan, const Block<Real>& block, i
     z[c] = vectors(block.Z) + 2 * plan.products[products[c]].stored;
     weight[c] = V{};
     const int* first = plan.first_term + products[c] * plan.n_channels + channel;
-    for (int t = first[0]; t < first[1]; ++t) weight[c] += plan.terms[t].factor * beta[plan.terms[t].weight];
+    for (int t = first[0]; t < first[1]; ++t) {
+      const WeightTerm<Real>& term = plan.terms[t];
+      weight[c] += term.factor * beta[Rule == WeightRule::exact ? term.component : term.weight];
+    }
   }
   V* y = vectors(block.Y) + 2 * (channel * plan.n_half + half_level(j));
   for (int i = 0; i < 2 * half_used(j); ++i) {
@@ -88,7 +94,7 @@ MLIUQ_INLINE void fold_level(const Plan<Real>& plan, const Block<Real>& block, i
 }
 
 /// Y of every channel: each product with the weight its terms give it.
-template <class Real>
+template <WeightRule Rule, class Real>
 void fold(const Plan<Real>& plan, const Block<Real>& block) {
   clear_Y(plan, block);
   for (int j = 0; j <= plan.twojmax; ++j) {
@@ -96,9 +102,9 @@ void fold(const Plan<Real>& plan, const Block<Real>& block) {
     const int* last = plan.level_products + plan.first_of_level[j + 1];
     for (; product + kFoldProducts <= last; product += kFoldProducts)
       for (int channel = 0; channel < plan.n_channels; ++channel)
-        fold_level<kFoldProducts>(plan, block, j, channel, product);
+        fold_level<Rule, kFoldProducts>(plan, block, j, channel, product);
     for (; product < last; ++product)
-      for (int channel = 0; channel < plan.n_channels; ++channel) fold_level<1>(plan, block, j, channel, product);
+      for (int channel = 0; channel < plan.n_channels; ++channel) fold_level<Rule, 1>(plan, block, j, channel, product);
   }
 }
 
