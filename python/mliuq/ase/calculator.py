@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from numpy.typing import NDArray
 
 from mliuq.ase.intervals import interval
-from mliuq.core import Potential
+from mliuq.core import PackedStructure, Potential
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.model.bars import FORCE_BARS, FORCE_BOUNDS, STRESS_BARS, STRESS_BOUNDS, row_bars
 
 _PLAIN = ["energy", "free_energy", "energies", "forces", "stress", "stresses"]
 _SPREADS = [
@@ -28,7 +30,10 @@ _SPREADS = [
     "energies_max",
     "energies_err",
 ]
-_ON_REQUEST = ["energy_comm", "extrapolation"]
+_ENERGY_BOUNDS = ["energy_box_min", "energy_box_max", "energies_box_min", "energies_box_max"]
+_ROWS = [*FORCE_BARS, *STRESS_BARS]
+_ON_REQUEST = ["energy_comm", "energy_std_gradient", *_ROWS]
+_OF_BOX = [*_ENERGY_BOUNDS, *FORCE_BOUNDS, *STRESS_BOUNDS]
 _NO_EFFECT = ("initial_charges", "initial_magmoms")
 
 
@@ -59,6 +64,13 @@ class MLIUQCalculator(Calculator):
     - ``energy_min``, ``energy_max``, ``energies_min``, ``energies_max`` (N,): extremes over the members
     - ``energy_err``, ``energies_err`` (N,): predicted error, sqrt((α std)² + floor²)
     - ``energy_comm`` (M,): energy of every member, on request
+    - ``forces_std``, ``forces_min``, ``forces_max``, ``forces_err`` (N, 3), ``forces_comm`` (M, N, 3): the same of
+      force components, eV/Å, on request
+    - ``stress_std``, ``stress_min``, ``stress_max``, ``stress_err`` (6,), ``stress_comm`` (M, 6): of stress, eV/Å³, on
+      request
+    - ``energy_box_min``, ``energies_box_min``, ``forces_box_min``, ``stress_box_min`` and ``…_max``: bounds over the
+      whole box of a hypercube posterior, not over its members only, on request
+    - ``energy_std_gradient`` (N, 3): ∂ energy_std / ∂ positions, eV/Å, on request
     - ``extrapolation`` (N,): dᵀA⁻¹d of each atom, unit-free distance from the training data, on request
 
     Threads of Python may share a calculator: each ``get_…`` call is made by one at a time and returns what belongs to
@@ -70,7 +82,7 @@ class MLIUQCalculator(Calculator):
         For unknown elements, empty structures, positions that are not finite, atoms on top of each other.
     """
 
-    implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST
+    implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST + _OF_BOX + ["extrapolation"]
     ignored_changes = set(_NO_EFFECT)  # noqa: RUF012 - an attribute of ASE's
 
     def __init__(
@@ -96,11 +108,37 @@ class MLIUQCalculator(Calculator):
         self._skin = skin
         self._neighbours: Neighbours | None = None
         self._alone = threading.RLock()
+        self._features: NDArray[np.float64] | None = None
         self.implemented_properties = list(_PLAIN)
         if self._potential.has_members:
-            self.implemented_properties += [*_SPREADS, "energy_comm"]
+            self.implemented_properties += [*_SPREADS, *_ON_REQUEST]
+            if self._potential.has_box:
+                self.implemented_properties += _OF_BOX
             if self._potential.has_extrapolation:
                 self.implemented_properties.append("extrapolation")
+
+    def results_of(self, atoms: Atoms, names: Collection[str]) -> dict[str, Any]:
+        """Evaluate several properties in one pass, where `get_property` would make a pass for each bar of forces.
+
+        Parameters
+        ----------
+        names : of `implemented_properties`; those that need a volume are left out for a structure without
+
+        Raises
+        ------
+        MliuqError
+            For a name that is not among the implemented ones.
+        """
+        for name in names:
+            if name not in self.implemented_properties:
+                raise MliuqError(f"property is {name!r}, expected one of {', '.join(self.implemented_properties)}")
+        wanted = [name for name in names if not (atoms.cell.rank < 3 and name.startswith("stress"))]
+        with self._alone:
+            if changes := self.check_state(atoms):
+                self.reset()
+            if missing := [name for name in wanted if name not in self.results]:
+                self.calculate(atoms, missing, changes)
+            return {name: self.results[name] for name in wanted}
 
     def interval(self, quantity: str, level: float = 0.9, atoms: Atoms | None = None) -> tuple[Any, Any]:
         """Ends of the interval that holds the reference value with probability `level`.
@@ -164,6 +202,32 @@ class MLIUQCalculator(Calculator):
         if self._neighbours is None or not self._neighbours.follow(held):
             self._neighbours = Neighbours(held, self.model.params, self._potential.cutoff, self._skin)
         structure = self._neighbours.structure
+        if structure.volume <= 0.0 and any(name.startswith("stress") for name in properties):
+            raise PropertyNotImplementedError("stress needs a cell with a volume, this structure has none")
+        rows = [name for name in properties if name in _ROWS or (name in _OF_BOX and name not in _ENERGY_BOUNDS)]
+        # Bars asked of positions whose energy and forces are known leave those alone.
+        if not self.results or not set(properties) <= {*self.results, *rows, "energy_std_gradient"}:
+            self._evaluate(structure, properties)
+        if rows:
+            self.results.update(
+                row_bars(
+                    self._potential,
+                    structure,
+                    rows,
+                    forces=self.results["forces"],
+                    stress=self.results.get("stress"),
+                    scale=self.model.error_scale,
+                    threads=self._threads,
+                )
+            )
+        if "energy_std_gradient" in properties:
+            assert self._features is not None
+            self.results["energy_std_gradient"] = self._potential.energy_std_gradient(
+                structure, self._features, threads=self._threads
+            )
+
+    def _evaluate(self, structure: PackedStructure, properties: Sequence[str]) -> None:
+        """Put energies, forces, stress and all that comes with the descriptors into the results."""
         has_members = self._potential.has_members
         raw = self._potential.evaluate(
             structure,
@@ -171,15 +235,15 @@ class MLIUQCalculator(Calculator):
             committee="energy_comm" in properties,
             extrapolation="extrapolation" in properties,
             atom_virials="stresses" in properties,
+            box=not set(_ENERGY_BOUNDS).isdisjoint(properties),
             threads=self._threads,
         )
+        self._features = raw.pop("features", None)
         virial, atom_virials = raw.pop("virial"), raw.pop("atom_virials", None)
         if structure.volume > 0.0:
             raw["stress"] = -virial / structure.volume
             if atom_virials is not None:
                 raw["stresses"] = -atom_virials / structure.volume
-        elif {"stress", "stresses"} & set(properties):
-            raise PropertyNotImplementedError("stress needs a cell with a volume, this structure has none")
         if has_members:
             scale = self.model.error_scale
             raw["energies_err"] = np.hypot(scale.alpha_energy * raw["energies_std"], scale.noise_energy)

@@ -29,9 +29,8 @@ log = logging.getLogger(__name__)
 
 EXAMPLE = "Example: mliuq eval W.mliuq structures.xyz -o evaluated.xyz"
 
-#: Error bars by ASE result key: written to `info` or, per atom, to `arrays`.
-GLOBAL_KEYS = ("energy_std", "energy_min", "energy_max", "energy_err")
-ATOM_KEYS = ("energies_std", "energies_min", "energies_max", "energies_err")
+#: Error bars that every evaluation gives, by ASE result key.
+ENERGY_BARS = tuple(f"{of}_{what}" for of in ("energy", "energies") for what in ("std", "min", "max", "err"))
 #: Ends of intervals, and their level, where --level asks for them.
 INTERVAL_KEYS = ("level", "energy_low", "energy_high", "forces_low", "forces_high", "stress_low", "stress_high")
 
@@ -96,6 +95,12 @@ def run(
         float | None,
         typer.Option(help="Add intervals that hold the reference with this probability: *_low and *_high."),
     ] = None,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Error bars of forces and stress too: std, min, max, err.")
+    ] = False,
+    committee: Annotated[
+        bool, typer.Option("--committee", help="Energy, forces and stress by every member too: large files.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,
@@ -107,6 +112,9 @@ def run(
 
     The output holds ASE's own keys (energy, forces, stress, energies) and, where the model has an ensemble,
     energy_std, energy_min, energy_max, energy_err of the cell and energies_std … of every atom, in eV.
+    --errors adds forces_std, forces_min, forces_max, forces_err (eV/Å, every component) and stress_std … (eV/Å³), for
+    a hypercube posterior the bounds of the whole box (…_box_min, …_box_max); --committee adds energy_comm (M),
+    forces_comm (per atom the three components by member 0, by member 1, …) and stress_comm (M, 6).
     Where the input carries energies or forces, the errors against them are printed.
     """
     from mliuq import MLIUQCalculator, Model
@@ -129,7 +137,7 @@ def run(
         bar = stack.enter_context(progress_bar(quiet=json))
         for index, atoms in enumerate(batch):
             try:
-                evaluated = evaluate(atoms, calculator)
+                evaluated = evaluate(atoms, calculator, errors=errors, committee=committee)
                 if level is not None:
                     add_intervals(evaluated, calculator, level)
             except MliuqError as error:
@@ -154,17 +162,17 @@ def run(
         say(f"wrote {output}")
 
 
-def evaluate(atoms: Atoms, calculator: Calculator) -> Atoms:
+def evaluate(atoms: Atoms, calculator: Calculator, *, errors: bool = False, committee: bool = False) -> Atoms:
     """Return a copy of `atoms` that carries the results of `calculator`; error bars go to `info` and `arrays`.
 
     Tags and columns of the input are kept; its own energies and forces are not (they would pass for ours).
     """
-    from mliuq.ase.frames import frame
+    from mliuq.ase.frames import bars_of, committees_of, frame
 
     work = atoms.copy()
     work.calc = calculator
-    work.get_potential_energy()
-    return frame(work, [key for key in (*GLOBAL_KEYS, *ATOM_KEYS) if key in calculator.results])
+    names = [name for name in bars_of(work) if errors or name in ENERGY_BARS]
+    return frame(work, [*names, *(committees_of(work) if committee else [])])
 
 
 def add_intervals(evaluated: Atoms, calculator: MLIUQCalculator, level: float) -> None:
@@ -201,10 +209,11 @@ def _note(summary: Summary, reference: Targets, evaluated: Atoms) -> None:
 
 
 def _as_json(evaluated: Atoms) -> dict[str, Any]:
+    from mliuq.ase.frames import is_bar
+
     record: dict[str, Any] = {"n_atoms": len(evaluated), **evaluated.calc.results}
-    record |= {key: evaluated.info[key] for key in (*GLOBAL_KEYS, *INTERVAL_KEYS) if key in evaluated.info}
-    record |= {key: evaluated.arrays[key] for key in (*ATOM_KEYS, *INTERVAL_KEYS) if key in evaluated.arrays}
-    return record
+    kept = {**evaluated.info, **evaluated.arrays}
+    return record | {key: value for key, value in kept.items() if is_bar(key) or key in INTERVAL_KEYS}
 
 
 def _rms(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
