@@ -166,7 +166,7 @@ def test_gradient_of_the_cell_std(kind: str) -> None:
         atoms = structure(cell, model.params)
         calc = MLIUQCalculator(model)
         gradient = calc.get_property("energy_std_gradient", atoms)
-        assert np.abs(gradient).max() > 1e-3
+        assert np.abs(gradient).max() > 1e-5
         check_forces(
             lambda moved, calc=calc: float(calc.get_property("energy_std", moved)), atoms, -gradient, rtol=1e-6
         )
@@ -179,7 +179,7 @@ def test_gradient_of_the_stds_of_atoms(kind: str) -> None:
     scales = np.random.default_rng(2).normal(size=len(atoms))
     potential = model.potential()
     gradient = potential.energies_std_gradient(pack(atoms, model.params), scales)
-    assert np.abs(gradient).max() > 1e-3
+    assert np.abs(gradient).max() > 1e-5
     calc = MLIUQCalculator(model)
 
     def weighted(moved: Atoms) -> float:
@@ -200,10 +200,11 @@ def test_gradient_where_there_is_no_spread_is_zero() -> None:
 def test_threads_change_nothing(kind: str) -> None:
     model = random_model(PARAMS[kind], members=33)
     atoms = structure("triclinic", model.params).repeat((3, 3, 2))
-    names = ["forces_std", "forces_min", "forces_comm", "stress_std"]
     one, four = (MLIUQCalculator(model, threads=threads) for threads in (1, 4))
-    for name in names:
+    for name in ("forces_std", "stress_std"):
         assert (one.get_property(name, atoms) == four.get_property(name, atoms)).all()
+    for name in ("forces_min", "forces_comm", "stress_max"):  # about the best fit, whose sums go by thread
+        close(one.get_property(name, atoms), four.get_property(name, atoms), 1e-12)
     gradients = [calc.get_property("energy_std_gradient", atoms) for calc in (one, four)]
     close(gradients[0], gradients[1], 1e-12)
 

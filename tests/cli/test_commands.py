@@ -63,6 +63,32 @@ def test_eval_equals_the_calculator(
         assert out.info["config_type"] == atoms.info["config_type"]
 
 
+def test_eval_writes_bars_of_forces_and_stress_and_committees_when_asked(
+    small_model: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structures = read_structures(held_out)[:3]
+    source, output = tmp_path / "some.xyz", tmp_path / "out.xyz"
+    write(source, structures)
+    found = run_json(capsys, "eval", str(small_model), str(source), "-o", str(output), "--errors", "--committee")
+    calculator = mliuq.MLIUQCalculator(small_model)
+    members = calculator.model.n_members
+    for atoms, out, record in zip(structures, read(output, ":"), found["structures"], strict=True):  # type: ignore[arg-type]
+        for what in ("std", "min", "max", "err"):
+            for of, kept in (("forces", out.arrays), ("stress", out.info)):
+                expected = calculator.get_property(f"{of}_{what}", atoms)
+                np.testing.assert_allclose(kept[f"{of}_{what}"], expected, atol=1e-7)
+                np.testing.assert_allclose(record[f"{of}_{what}"], expected, atol=1e-12)
+        committee = calculator.get_property("forces_comm", atoms)
+        np.testing.assert_allclose(
+            out.arrays["forces_comm"].reshape(len(atoms), members, 3), np.moveaxis(committee, 0, 1), atol=1e-7
+        )
+        np.testing.assert_allclose(out.info["stress_comm"], calculator.get_property("stress_comm", atoms), atol=1e-12)
+        np.testing.assert_allclose(out.info["energy_comm"], calculator.get_property("energy_comm", atoms), atol=1e-12)
+    only = run_json(capsys, "eval", str(small_model), str(source), "--errors")["structures"][0]  # type: ignore[index]
+    assert "forces_std" in only
+    assert "forces_comm" not in only
+
+
 def test_eval_prints_errors_only_where_there_are_references(
     small_model: Path, held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
