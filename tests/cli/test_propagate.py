@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mliuq.cli import main
 
-PROPERTIES = ("eos", "phases", "elastic", "path")
+PROPERTIES = ("custom", "defects", "elastic", "eos", "gsf", "neb", "path", "phases", "phonons", "surfaces")
 
 
 @pytest.mark.parametrize("name", PROPERTIES)

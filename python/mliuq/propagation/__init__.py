@@ -9,16 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mliuq.propagation.combination import Comparison, compare
-    from mliuq.propagation.driver import Property, propagate
-    from mliuq.propagation.functions import elastic, eos, path, phases
+    from mliuq.propagation.driver import propagate
+    from mliuq.propagation.functions import (
+        custom,
+        defects,
+        elastic,
+        eos,
+        gsf,
+        neb,
+        path,
+        phases,
+        phonons,
+        surfaces,
+    )
+    from mliuq.propagation.property import Found, ObjectProperty, Property
     from mliuq.propagation.results import Curve, Estimate, Failure, Line, Measurement, Noise, PropertyResult, Value
     from mliuq.propagation.settings import PropagationSettings
     from mliuq.propagation.write import read_result, write_result
 
 _HOME = {
     "combination": ("Comparison", "compare"),
-    "driver": ("Property", "propagate"),
-    "functions": ("elastic", "eos", "path", "phases"),
+    "driver": ("propagate",),
+    "functions": (
+        "custom",
+        "defects",
+        "elastic",
+        "eos",
+        "gsf",
+        "neb",
+        "path",
+        "phases",
+        "phonons",
+        "surfaces",
+    ),
+    "property": ("Found", "ObjectProperty", "Property"),
     "results": ("Curve", "Estimate", "Failure", "Line", "Measurement", "Noise", "PropertyResult", "Value"),
     "settings": ("PropagationSettings",),
     "write": ("read_result", "write_result"),
@@ -30,20 +54,28 @@ __all__ = [
     "Curve",
     "Estimate",
     "Failure",
+    "Found",
     "Line",
     "Measurement",
     "Noise",
+    "ObjectProperty",
     "PropagationSettings",
     "Property",
     "PropertyResult",
     "Value",
     "compare",
+    "custom",
+    "defects",
     "elastic",
     "eos",
+    "gsf",
+    "neb",
     "path",
     "phases",
+    "phonons",
     "propagate",
     "read_result",
+    "surfaces",
     "write_result",
 ]
 

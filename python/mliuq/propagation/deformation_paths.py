@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.coordinates import deformed
-from mliuq.propagation.driver import Property
-from mliuq.propagation.equation_of_state import describe_atoms
-from mliuq.propagation.relax import RelaxationError, relax
-from mliuq.propagation.results import Line, Measurement, Noise, Value
+from mliuq.propagation.property import Found, ObjectProperty, describe_atoms
+from mliuq.propagation.prototypes import prototype
+from mliuq.propagation.relax import relax
+from mliuq.propagation.results import Line, Noise, Value
 from mliuq.propagation.settings import PropagationSettings
 
 Array = NDArray[np.float64]
@@ -63,7 +63,7 @@ PATHS: dict[str, tuple[Callable[[float, str, float], Atoms], float, float, float
 
 
 @dataclass(frozen=True, eq=False)
-class Path(Property):
+class Path(ObjectProperty):
     """Energy per atom along paths, counted from each member's own relaxed start.
 
     Attributes
@@ -101,43 +101,33 @@ class Path(Property):
         between = {k: [describe_atoms(a) for a in pair] for k, pair in (self.between or {}).items()}
         return {"paths": list(self.paths), "between": between, "element": self.element, "points": self.points}
 
-    def measure(self, calculator: Calculator, settings: PropagationSettings, start: Measurement | None) -> Measurement:
-        """All paths by one weight vector."""
-        values: dict[tuple[str, str], Value] = {}
-        lines: dict[str, Line] = {}
-        relaxed: dict[str, Any] = {}
-        failures: dict[str, str] = {}
-        for name in (*self.paths, *(self.between or {})):
-            if start is not None and name not in start.structures:
-                continue
-            known = [None] * len(self._ends(name)) if start is None else start.structures[name]
-            try:
-                ends = [
-                    relax(atoms, calculator, settings, cell="free", start=before)
-                    for atoms, before in zip(self._ends(name), known, strict=True)
-                ]
-                grid, structures = self._along(name, [end.atoms for end in ends])
-            except RelaxationError as error:
-                failures[name] = str(error)
-                continue
-            energies = []
-            for atoms in structures:
-                atoms.calc = calculator
-                energies.append(atoms.get_potential_energy() / len(atoms))
-            zero = ends[0].energy / len(ends[0].atoms)
-            height = np.array(energies) - zero
-            relaxed[name] = ends
-            label = PATHS[name][4] if name in PATHS else "share of the way"
-            lines[name] = Line(grid, height, label, "energy (eV/atom)")
-            noise = Noise(energy=np.sqrt(2.0))
-            values[name, "highest energy"] = Value(float(height.max()), "eV/atom", noise)
-            values[name, "energy at the end"] = Value(float(height[-1]), "eV/atom", noise)
-        return Measurement(values, lines, relaxed, failures)
+    def objects(self) -> list[str]:
+        """The paths."""
+        return [*self.paths, *(self.between or {})]
+
+    def one(self, name: str, calculator: Calculator, settings: PropagationSettings, before: Any) -> Found:
+        """One path by one weight vector."""
+        known = before or [None] * len(self._ends(name))
+        ends = [
+            relax(atoms, calculator, settings, cell="free", start=start)
+            for atoms, start in zip(self._ends(name), known, strict=True)
+        ]
+        grid, structures = self._along(name, [end.atoms for end in ends])
+        energies = []
+        for atoms in structures:
+            atoms.calc = calculator
+            energies.append(atoms.get_potential_energy() / len(atoms))
+        height = np.array(energies) - ends[0].energy / len(ends[0].atoms)
+        label = PATHS[name][4] if name in PATHS else "share of the way"
+        noise = Noise(energy=np.sqrt(2.0))
+        values = {
+            "highest energy": Value(float(height.max()), "eV/atom", noise),
+            "energy at the end": Value(float(height[-1]), "eV/atom", noise),
+        }
+        return Found(values, ends, {"": Line(grid, height, label, "energy (eV/atom)")})
 
     def _ends(self, name: str) -> Sequence[Atoms]:
         if name in PATHS:
-            from mliuq.propagation.prototypes import prototype
-
             return (prototype("bcc", self.element),)
         assert self.between is not None
         return self.between[name]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import replace
@@ -12,40 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator
-from scipy.stats import spearmanr
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
 from mliuq.propagation.calculator import WeightsCalculator, weights_of
+from mliuq.propagation.comparisons import agreement
+from mliuq.propagation.property import Property
 from mliuq.propagation.results import Curve, Estimate, Failure, Line, Measurement, Noise, PropertyResult, Value
 from mliuq.propagation.settings import PropagationSettings
 
 Progress = Callable[[str, int, int | None], None]
 
 BEST_FIT = -1
-
-
-class Property(ABC):
-    """A property: a small class that measures it with one calculator.
-
-    `measure` relaxes and computes; ``start`` is what the best fit's `measure` returned, None for the best fit itself.
-    What fails for one object (a phase, a surface) goes to ``failures``; an exception is taken as failure of all.
-    """
-
-    name: str
-
-    @abstractmethod
-    def measure(self, calculator: Calculator, settings: PropagationSettings, start: Measurement | None) -> Measurement:
-        """The property by one weight vector."""
-
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Settings of the property as plain data; equal descriptions are the same calculation."""
-
-    def compare(self, estimates: Sequence[Estimate]) -> dict[str, Any]:
-        """What follows from the members' values of several objects together."""
-        return {"spearman": rank_correlations(estimates)}
 
 
 def fingerprint(model: Model) -> str:
@@ -215,49 +192,6 @@ def _reason(numbers: np.ndarray, settings: PropagationSettings) -> str:
     if failed > settings.max_failed * len(numbers):
         return f"{failed} of {len(numbers)} members failed, more than the {settings.max_failed:.0%} allowed"
     return ""
-
-
-def rank_correlations(estimates: Sequence[Estimate]) -> dict[str, Any]:
-    """Spearman's ρ over objects between best fit and each member, of quantities that three objects or more have."""
-    found: dict[str, Any] = {}
-    for quantity in dict.fromkeys(e.quantity for e in estimates):
-        group = [e for e in estimates if e.quantity == quantity and not e.reason]
-        best = np.array([e.best for e in group])
-        if len(group) < 3 or np.ptp(best) == 0:
-            continue
-        table = np.array([e.members for e in group]).T
-        rho = [float(spearmanr(best, row).statistic) for row in table if np.isfinite(row).all() and np.ptp(row) > 0]
-        if rho:
-            found[quantity] = {"mean": float(np.mean(rho)), "lowest": float(np.min(rho)), "members": rho}
-    return found
-
-
-def agreement(resampled: PropertyResult, implicit: PropertyResult) -> list[dict[str, Any]]:
-    """How far the implicit engine is from resampling.
-
-    Returns
-    -------
-    list of dict
-        For each quantity ``std`` by both engines, and ``rms``: root mean square over members of their difference, in
-        units of the spread by resampling.
-    """
-    lines = []
-    for a in resampled.estimates:
-        b = implicit[a.object, a.quantity]
-        both = np.isfinite(a.members) & np.isfinite(b.members)
-        spread = float(np.sqrt(np.mean((a.members[both] - a.best) ** 2))) if both.any() else np.nan
-        rms = float(np.sqrt(np.mean((a.members[both] - b.members[both]) ** 2))) if both.any() else np.nan
-        lines.append(
-            {
-                "object": a.object,
-                "quantity": a.quantity,
-                "members": int(both.sum()),
-                "std": a.std,
-                "std_implicit": b.std,
-                "rms": rms / spread if spread > 0 else np.nan,
-            }
-        )
-    return lines
 
 
 def _to_plain(measured: Measurement) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,19 @@ from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.coordinates import deformed, strain_matrix
-from mliuq.propagation.driver import Property
-from mliuq.propagation.equation_of_state import describe_atoms
-from mliuq.propagation.relax import RelaxationError, Relaxed, relax
-from mliuq.propagation.results import Measurement, Noise, Value
+from mliuq.propagation.property import Found, ObjectProperty, describe_atoms
+from mliuq.propagation.relax import Relaxed, relax
+from mliuq.propagation.results import Noise, Value
 from mliuq.propagation.settings import PropagationSettings
 
 Array = NDArray[np.float64]
 
-ZERO_BY_SYMMETRY = 1e-3
-"""Constants below this share of the largest are not reported: symmetry makes them zero, or the crystal nearly does."""
+EQUAL_BY_SYMMETRY = 2e-3
+"""Constants that differ by less than this share of the largest are one; below it they are none."""
 
 
 @dataclass(frozen=True, eq=False)
-class Elastic(Property):
+class Elastic(ObjectProperty):
     """All elastic constants C_ij (GPa), and the averages of Voigt, Reuss and Hill.
 
     Attributes
@@ -53,35 +53,23 @@ class Elastic(Property):
             "strain": self.strain,
         }
 
-    def measure(self, calculator: Calculator, settings: PropagationSettings, start: Measurement | None) -> Measurement:
-        """All crystals by one weight vector, each on its own relaxed cell."""
-        values: dict[tuple[str, str], Value] = {}
-        relaxed: dict[str, Any] = {}
-        failures: dict[str, str] = {}
-        for name, atoms in self.structures.items():
-            before = None if start is None else start.structures.get(name)
-            if start is not None and before is None:
-                continue
-            try:
-                at = relax(atoms, calculator, settings, cell="free", start=before)
-                constants = stiffness(at, calculator, settings, self.strain) / GPa
-            except RelaxationError as error:
-                failures[name] = str(error)
-                continue
-            relaxed[name] = at
-            # Central differences of a stress with noise of its own, two strains for each constant (two constants
-            # are averaged where i ≠ j, which is left out: the noise of a pair may be common).
-            noise = Noise(stress=1 / (np.sqrt(2.0) * self.strain * GPa))
-            if start is None:
-                wanted = [(i, j) for i in range(6) for j in range(i, 6) if shown(constants, i, j)]
-            else:
-                wanted = [(i, j) for i in range(6) for j in range(i, 6) if (name, _label(i, j)) in start.values]
-            for i, j in wanted:
-                values[name, _label(i, j)] = Value(float(constants[i, j]), "GPa", noise, "force")
-            values |= {
-                (name, key): Value(number, "GPa", noise, "force") for key, number in _averages(constants).items()
-            }
-        return Measurement(values, {}, relaxed, failures)
+    def objects(self) -> list[str]:
+        """The crystals."""
+        return list(self.structures)
+
+    def one(self, name: str, calculator: Calculator, settings: PropagationSettings, before: Any) -> Found:
+        """One crystal by one weight vector, on its own relaxed cell."""
+        at_before, wanted = before or (None, None)
+        at = relax(self.structures[name], calculator, settings, cell="free", start=at_before)
+        constants = stiffness(at, calculator, settings, self.strain) / GPa
+        if wanted is None:
+            wanted = distinct(constants)
+        # Central differences of a stress with noise of its own; that two entries are averaged where i ≠ j is left out,
+        # for the noise of a pair may be common.
+        noise = Noise(stress=1 / (np.sqrt(2.0) * self.strain * GPa))
+        numbers = {f"C{i + 1}{j + 1}": float(constants[i, j]) for i, j in wanted} | _averages(constants)
+        values = {key: Value(number, "GPa", noise, "force") for key, number in numbers.items()}
+        return Found(values, (at, wanted), {})
 
 
 def stiffness(at: Relaxed, calculator: Calculator, settings: PropagationSettings, strain: float) -> Array:
@@ -101,13 +89,16 @@ def stiffness(at: Relaxed, calculator: Calculator, settings: PropagationSettings
     return 0.5 * (columns + columns.T)
 
 
-def _label(i: int, j: int) -> str:
-    return f"C{i + 1}{j + 1}"
-
-
-def shown(constants: Array, i: int, j: int) -> bool:
-    """Whether a constant is not zero by symmetry."""
-    return bool(abs(constants[i, j]) > ZERO_BY_SYMMETRY * np.abs(constants).max())
+def distinct(constants: Array) -> list[tuple[int, int]]:
+    """Entries that are neither zero by symmetry nor equal to one of their kind before them."""
+    same = EQUAL_BY_SYMMETRY * np.abs(constants).max()
+    found: list[tuple[int, int]] = []
+    for i, j in combinations_with_replacement(range(6), 2):
+        kind = (i == j, i < 3, j < 3)
+        alike = [constants[at] for at in found if (at[0] == at[1], at[0] < 3, at[1] < 3) == kind]
+        if abs(constants[i, j]) > same and not any(abs(constants[i, j] - other) < same for other in alike):
+            found.append((i, j))
+    return found
 
 
 def _averages(c: Array) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +13,8 @@ from ase.units import GPa
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
-from mliuq.propagation.driver import Property
+from mliuq.propagation.comparisons import orders
+from mliuq.propagation.property import Property, describe_atoms
 from mliuq.propagation.prototypes import composition
 from mliuq.propagation.relax import RelaxationError, Relaxed, relax
 from mliuq.propagation.results import Estimate, Line, Measurement, Noise, Value
@@ -241,42 +241,3 @@ def _lowest(values: Mapping[tuple[str, str], Value], structures: Mapping[str, At
     kind = composition(next(iter(structures.values())))
     energies = {n: v.number for (n, q), v in values.items() if q == "energy" and composition(structures[n]) == kind}
     return min(energies, key=lambda n: energies[n]) if energies else ""
-
-
-def describe_atoms(atoms: Atoms) -> dict[str, Any]:
-    """A structure as plain data."""
-    return {
-        "symbols": str(atoms.symbols),
-        "cell": np.round(atoms.cell.array, 10).tolist(),
-        "positions": np.round(atoms.positions, 10).tolist(),
-    }
-
-
-def orders(estimates: Sequence[Estimate], top: int = 10) -> dict[str, Any]:
-    """How sure the order of phases is.
-
-    Returns
-    -------
-    dict
-        ``orders``: the most frequent orders by energy (lowest first) and the share of members that have them;
-        ``below``: for each phase the share of members that put it below each other phase; ``lowest``: the share of
-        members in which a phase is lowest. Members of which a phase failed are left out, ``members`` counts the rest.
-    """
-    group = [e for e in estimates if e.quantity == "energy" and not e.reason]
-    names = [e.object for e in group]
-    table = np.array([e.members for e in group]).T
-    table = table[np.isfinite(table).all(axis=1)] if len(group) else np.zeros((0, 0))
-    if len(group) < 2 or not len(table):
-        return {}
-    counted = Counter(tuple(names[k] for k in np.argsort(row, kind="stable")) for row in table)
-    lowest = np.bincount(table.argmin(axis=1), minlength=len(names)) / len(table)
-    return {
-        "members": len(table),
-        "best_fit": [e.object for e in sorted(group, key=lambda e: e.best)],
-        "orders": [{"order": list(order), "share": n / len(table)} for order, n in counted.most_common(top)],
-        "lowest": dict(zip(names, lowest.tolist(), strict=True)),
-        "below": {
-            a: {b: float(np.mean(table[:, i] < table[:, j])) for j, b in enumerate(names) if j != i}
-            for i, a in enumerate(names)
-        },
-    }
