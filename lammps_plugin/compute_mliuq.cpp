@@ -2,6 +2,7 @@
 
 #include "compute_mliuq.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -37,52 +38,60 @@ void ComputeMliuq::init() {
 
 double ComputeMliuq::compute_scalar() {
   invoked_scalar = update->ntimestep;
-  update_values();
+  update_energy();
   return scalar;
 }
 
 void ComputeMliuq::compute_vector() {
   invoked_vector = update->ntimestep;
-  update_values();
+  update_energy();
+  PairMliuq& source = pair(lmp, "Compute mliuq");
+  source.ensure(bit(kForceErr) | kStrain);
+  if (vector_evaluation_ == source.evaluation()) return;
+  find_worst_atom(source, kStd, values_[2], values_[3]);
+  find_worst_atom(source, kForceErr, values_[5], values_[6]);
+  update_stress(source);
+  vector_evaluation_ = source.evaluation();
 }
 
-void ComputeMliuq::update_values() {
+/// The energy is linear in the weights: its spread follows from the features summed over all atoms of all ranks.
+void ComputeMliuq::update_energy() {
   PairMliuq& source = pair(lmp, "Compute mliuq");
   habit_.read(update->ntimestep);
   source.ensure(wanted());
   if (evaluation_ == source.evaluation()) return;
-  update_cell(source);
-  update_worst_atom(source);
-  evaluation_ = source.evaluation();
-}
-
-/// The energy is linear in the weights: its spread follows from the features summed over all atoms of all ranks.
-void ComputeMliuq::update_cell(PairMliuq& pair) {
-  const mliuq::Potential& potential = pair.potential();
-  std::vector<double> features = pair.local_features();
-  MPI_Allreduce(MPI_IN_PLACE, features.data(), static_cast<int>(features.size()), MPI_DOUBLE, MPI_SUM, world);
-  double sums[2] = {pair.local_energy(), static_cast<double>(pair.n_centres())};
-  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
-
+  const mliuq::Potential& potential = source.potential();
+  const PairMliuq::Cell cell = source.cell();
   mliuq::Spread spread;
   try {
-    spread = potential.cell_spread(features, sums[0]);
+    spread = potential.cell_spread(cell.features, cell.energy);
   } catch (const mliuq::Error& e) {  // on every rank alike
     error->all(FLERR, "Compute mliuq: step {}: {}", update->ntimestep, e.what());
   }
   scalar = spread.std;
   values_[0] = spread.min;
   values_[1] = spread.max;
-  values_[4] = mliuq::energy_error(potential.error_scale(), spread.std, sums[1]);
+  values_[4] = mliuq::energy_error(potential.error_scale(), spread.std, cell.n_atoms);
+  evaluation_ = source.evaluation();
 }
 
-void ComputeMliuq::update_worst_atom(PairMliuq& pair) {
-  const double* const std = pair.atom_values(kStd);
+/// Noise of the components is independent: of their mean it is smaller by √3.
+void ComputeMliuq::update_stress(PairMliuq& pair) {
+  const std::array<double, 7> std = pair.stress_std();
+  const mliuq::ErrorScale& scale = pair.potential().error_scale();
+  const double noise = scale.noise_stress * force->nktv2p;
+  values_[7] = std[6];
+  values_[8] = std::hypot(scale.alpha_stress * std[6], noise / std::sqrt(3.0));
+  for (int v = 0; v < 6; ++v) values_[9 + v] = std::hypot(scale.alpha_stress * std[v], noise);
+}
+
+void ComputeMliuq::find_worst_atom(PairMliuq& pair, AtomQuantity quantity, double& value, double& id) {
+  const double* const values = pair.atom_values(quantity);
   double worst = 0.0;
-  double id = 0.0;
+  id = 0.0;
   for (int i = 0; i < atom->nlocal; ++i) {
-    if (std[i] > worst) {
-      worst = std[i];
+    if (values[i] > worst) {
+      worst = values[i];
       id = static_cast<double>(atom->tag[i]);
     }
   }
@@ -92,8 +101,7 @@ void ComputeMliuq::update_worst_atom(PairMliuq& pair) {
   } mine = {worst, comm->me}, largest = {};
   MPI_Allreduce(&mine, &largest, 1, MPI_DOUBLE_INT, MPI_MAXLOC, world);
   MPI_Bcast(&id, 1, MPI_DOUBLE, largest.rank, world);
-  values_[2] = largest.value;
-  values_[3] = id;
+  value = largest.value;
 }
 
 }  // namespace mliuq_lammps

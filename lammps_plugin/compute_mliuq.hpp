@@ -8,9 +8,11 @@
 
 namespace mliuq_lammps {
 
-/// `compute ID all mliuq [pair K]`: uncertainty of the energy of the cell.
+/// `compute ID all mliuq [pair K]`: uncertainty of the cell.
 /// Scalar: energy_std, eV. Vector: [1] energy_min, [2] energy_max, [3] largest per-atom energy_std, [4] the ID of that
-/// atom, [5] energy_err; energies in eV of the whole cell.
+/// atom, [5] energy_err (eV, energies of the whole cell); [6] largest force_err, eV/Å, [7] the ID of that atom;
+/// [8] pressure_std, [9] pressure_err, [10] … [15] stress_err xx yy zz yz xz xy, bar. The scalar alone costs little;
+/// the vector brings the spreads of all forces.
 class ComputeMliuq : public LAMMPS_NS::Compute, public SpreadReader {
  public:
   ComputeMliuq(LAMMPS_NS::LAMMPS* lmp, int narg, char** arg);
@@ -23,13 +25,14 @@ class ComputeMliuq : public LAMMPS_NS::Compute, public SpreadReader {
   bool expects(LAMMPS_NS::bigint step) override { return matchstep(step) && habit_.expects(step); }
 
  private:
-  void update_values();
-  void update_cell(PairMliuq& pair);
-  void update_worst_atom(PairMliuq& pair);
+  void update_energy();
+  void update_stress(PairMliuq& pair);
+  void find_worst_atom(PairMliuq& pair, AtomQuantity quantity, double& value, double& id);
 
   ReadingHabit habit_;
-  std::array<double, 5> values_{};
-  long evaluation_ = -1;  // of the pair style, when the values were made
+  std::array<double, 15> values_{};
+  long evaluation_ = -1;         // of the pair style, when energies were made
+  long vector_evaluation_ = -1;  // and all the rest
 };
 
 }  // namespace mliuq_lammps

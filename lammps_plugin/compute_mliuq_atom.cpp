@@ -18,9 +18,6 @@ ComputeMliuqAtom::ComputeMliuqAtom(LAMMPS* lmp, int narg, char** arg) : Compute(
   if (narg < 4) error->all(FLERR, "Compute mliuq/atom: expected one or more of {}, found nothing", known);
   for (int i = 3; i < narg; ++i) {
     const std::string name = arg[i];
-    if (name == "force_std" || name == "force_err") {
-      error->all(FLERR, "Compute mliuq/atom: {} is not available yet; available: {}", name, known);
-    }
     columns_.push_back(quantity_of(name));
     if (columns_.back() == kNumQuantities) {
       error->all(FLERR, "Compute mliuq/atom: expected one or more of {}, found {}", known, name);

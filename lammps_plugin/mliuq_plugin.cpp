@@ -4,6 +4,7 @@
 
 #include "compute_mliuq.hpp"
 #include "compute_mliuq_atom.hpp"
+#include "compute_mliuq_committee.hpp"
 #include "fix_mliuq_recall.hpp"
 #include "lammps_headers.hpp"
 #include "lammpsplugin_api.hpp"
@@ -50,13 +51,18 @@ void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
 
   plugin.style = "compute";
   plugin.name = "mliuq/atom";
-  plugin.info = "uncertainty of the energy of every atom";
+  plugin.info = "uncertainty of the energy of and the force on every atom";
   plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuqAtom>;
   register_style(&plugin, lammps);
 
   plugin.name = "mliuq";
-  plugin.info = "uncertainty of the energy of the cell";
+  plugin.info = "uncertainty of energy, forces and stress of the cell";
   plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuq>;
+  register_style(&plugin, lammps);
+
+  plugin.name = "mliuq/committee";
+  plugin.info = "energy of the cell by every member";
+  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuqCommittee>;
   register_style(&plugin, lammps);
 
   plugin.style = "fix";

@@ -9,6 +9,7 @@
 #include <exception>
 #include <limits>
 #include <new>
+#include <span>
 #include <utility>
 
 #include "mliuq/error.hpp"
@@ -30,8 +31,17 @@ constexpr const char* kUsage = "expected: pair_coeff * * FILE ELEMENT ... (one e
 // LAMMPS keeps virials as xx yy zz xy xz yz, the core as xx yy zz yz xz xy.
 void swap_voigt(double* virial) { std::swap(virial[3], virial[5]); }
 
-// What the core evaluates for it: the error is made of the standard deviation, when it is read.
-unsigned evaluated(unsigned wanted) { return wanted & bit(kErr) ? (wanted & ~bit(kErr)) | bit(kStd) : wanted; }
+constexpr unsigned kOfForces =
+    bit(kForceStd) | bit(kForceErr) | bit(kFxStd) | bit(kFyStd) | bit(kFzStd) | bit(kFxErr) | bit(kFyErr) | bit(kFzErr);
+constexpr unsigned kRows = kForceRows | kStrain;  // evaluated by themselves, when they are read
+
+// What the core evaluates for it: errors are made of standard deviations, when they are read.
+unsigned evaluated(unsigned wanted) {
+  unsigned all = wanted & ~(bit(kErr) | kOfForces);
+  if (wanted & bit(kErr)) all |= bit(kStd);
+  if (wanted & kOfForces) all |= kForceRows;
+  return all;
+}
 
 std::string joined(const std::vector<std::string>& words) {
   std::string line;
@@ -46,7 +56,11 @@ AtomQuantity quantity_of(const std::string& name) {
   return static_cast<AtomQuantity>(found - kQuantityNames.begin());
 }
 
-PairMliuq::PairMliuq(LAMMPS* lmp) : Pair(lmp) {
+PairMliuq::PairMliuq(LAMMPS* lmp)
+    : Pair(lmp),
+      force_spreads_([this] { comm->forward_comm(this); }, [this](int size) { comm->reverse_comm(this, size); }) {
+  comm_forward = 1;
+  comm_reverse = kRowBlock;
   single_enable = 0;
   restartinfo = 0;  // weights come from the model file, as for every many-body style
   one_coeff = 1;
@@ -241,14 +255,7 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
   std::string problem;
   bigint culprit = 0;
   if (list->inum > 0) {
-    mliuq::Neighbourhood atoms;
-    atoms.positions = atom->x[0];
-    atoms.types = atom->type;
-    atoms.species_of_type = species_of_type_.data();
-    atoms.n_atoms = atom->nlocal + atom->nghost;
-    atoms.n_neighbours = list->numneigh;
-    atoms.neighbours = list->firstneigh;
-    atoms.index_mask = NEIGHMASK;
+    const mliuq::Neighbourhood atoms = neighbourhood();
     const auto fails = [&](const mliuq::PotentialOutput& into) {
       try {
         potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, into, comm->nthreads);
@@ -281,6 +288,36 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
   if (wanted & kCell) local_energy_ = energy;
   fresh_ |= wanted;
   return energy;
+}
+
+mliuq::Neighbourhood PairMliuq::neighbourhood() const {
+  mliuq::Neighbourhood atoms;
+  atoms.positions = atom->x ? atom->x[0] : nullptr;
+  atoms.types = atom->type;
+  atoms.species_of_type = species_of_type_.data();
+  atoms.n_atoms = atom->nlocal + atom->nghost;
+  atoms.n_neighbours = list->numneigh;
+  atoms.neighbours = list->firstneigh;
+  atoms.index_mask = NEIGHMASK;
+  return atoms;
+}
+
+/// Spreads of forces and strain. Called by all ranks together.
+void PairMliuq::evaluate_rows(unsigned wanted) {
+  const mliuq::Neighbourhood atoms = neighbourhood();
+  const std::span<const int> centres(list->ilist, static_cast<std::size_t>(list->inum));
+  std::string problem;
+  if (wanted & kForceRows)
+    problem = force_spreads_.evaluate_forces(*potential_, atoms, centres, atom->nlocal, comm->nthreads, world);
+  if (wanted & kStrain) {
+    const std::string other = force_spreads_.evaluate_strain(*potential_, atoms, centres, comm->nthreads, world);
+    if (problem.empty()) problem = other;
+  }
+  if (!problem.empty() && spread_problem_.empty()) {
+    spread_problem_ = problem;
+    spread_culprit_ = comm->me;
+  }
+  fresh_ |= wanted & kRows;
 }
 
 /// After a failed evaluation: the atom of the smallest ID that has no energy or no spread, and why. The same on any
@@ -347,13 +384,13 @@ unsigned PairMliuq::wanted_now() const {
     if (flags_[q]) wanted |= bit(static_cast<AtomQuantity>(q));
   }
   // A minimiser evaluates the forces of a step several times; only the last positions are ever read.
-  if (update->whichflag != 1) return evaluated(wanted);
+  if (update->whichflag != 1) return evaluated(wanted) & ~kRows;
   const auto add = [&](SpreadReader* reader) {
     if (reader && reader->reads(lmp, *this) && reader->expects(update->ntimestep)) wanted |= reader->wanted();
   };
   for (LAMMPS_NS::Compute* const compute : modify->get_compute_list()) add(dynamic_cast<SpreadReader*>(compute));
   for (LAMMPS_NS::Fix* const fix : modify->get_fix_list()) add(dynamic_cast<SpreadReader*>(fix));
-  return evaluated(wanted);
+  return evaluated(wanted) & ~kRows;  // those share nothing with the forces
 }
 
 void PairMliuq::ensure(unsigned wanted) {
@@ -378,32 +415,65 @@ void PairMliuq::ensure(unsigned wanted) {
   }
   if (state == kMoved) begin_evaluation();
   const unsigned missing = evaluated(wanted) & ~fresh_;
-  if (missing != 0) evaluate({}, missing);
+  if (missing & ~kRows) evaluate({}, missing & ~kRows);
+  if (missing & kRows) evaluate_rows(missing);
   fail_together(at_step(spread_problem_), spread_culprit_);
 }
 
 const double* PairMliuq::atom_values(AtomQuantity quantity) {
   ensure(bit(quantity));
-  if (quantity == kErr && !(fresh_ & bit(kErr))) {
-    double* const errors = cleared(kErr);
-    const double* const std = atom_values_[kStd].data();
-    for (int k = 0; k < list->inum; ++k) {
-      const int i = list->ilist[k];
-      errors[i] = mliuq::energy_error(potential_->error_scale(), std[i], 1.0);
-    }
-    fresh_ |= bit(kErr);
+  if ((bit(quantity) & (bit(kErr) | kOfForces)) && !(fresh_ & bit(quantity))) {
+    double* const values = cleared(quantity);
+    for (int k = 0; k < list->inum; ++k) values[list->ilist[k]] = derived(quantity, list->ilist[k]);
+    fresh_ |= bit(quantity);
   }
   return atom_values_[quantity].data();
 }
 
-double PairMliuq::local_energy() {
-  ensure(kCell);
-  return local_energy_;
+/// Errors, and the size of the three components together.
+double PairMliuq::derived(AtomQuantity quantity, int i) const {
+  const mliuq::ErrorScale& scale = potential_->error_scale();
+  if (quantity == kErr) return mliuq::energy_error(scale, atom_values_[kStd][i], 1.0);
+  const double* const std = force_spreads_.force_std(i);
+  const auto error = [&](int x) { return std::hypot(scale.alpha_force * std[x], scale.noise_force); };
+  if (quantity == kForceStd) return std::hypot(std[0], std[1], std[2]);
+  if (quantity == kForceErr) return std::hypot(error(0), error(1), error(2));
+  return quantity < kFxErr ? std[quantity - kFxStd] : error(quantity - kFxErr);
 }
 
-const std::vector<double>& PairMliuq::local_features() {
+PairMliuq::Cell PairMliuq::cell() {
   ensure(kCell);
-  return features_;
+  Cell cell{local_energy_, features_, static_cast<double>(n_centres())};
+  MPI_Allreduce(MPI_IN_PLACE, cell.features.data(), static_cast<int>(cell.features.size()), MPI_DOUBLE, MPI_SUM, world);
+  double sums[2] = {cell.energy, cell.n_atoms};
+  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
+  cell.energy = sums[0];
+  cell.n_atoms = sums[1];
+  return cell;
+}
+
+std::array<double, 7> PairMliuq::stress_std() {
+  ensure(kStrain);
+  const double volume = domain->xprd * domain->yprd * (domain->dimension == 3 ? domain->zprd : 1.0);
+  std::array<double, 7> std = force_spreads_.strain_std();
+  for (double& value : std) value *= force->nktv2p / volume;
+  return std;
+}
+
+int PairMliuq::pack_forward_comm(int n, int* list, double* buffer, int, int*) {
+  return force_spreads_.pack_forward(n, list, buffer);
+}
+
+void PairMliuq::unpack_forward_comm(int n, int first, double* buffer) {
+  force_spreads_.unpack_forward(n, first, buffer);
+}
+
+int PairMliuq::pack_reverse_comm(int n, int first, double* buffer) {
+  return force_spreads_.pack_reverse(n, first, buffer);
+}
+
+void PairMliuq::unpack_reverse_comm(int n, int* list, double* buffer) {
+  force_spreads_.unpack_reverse(n, list, buffer);
 }
 
 void* PairMliuq::extract(const char* name, int& dim) {
@@ -448,7 +518,7 @@ void PairMliuq::warn_fix_pair(const char* why) {
 double PairMliuq::memory_usage() {
   std::size_t numbers = features_.capacity();
   for (const std::vector<double>& values : atom_values_) numbers += values.capacity();
-  return Pair::memory_usage() + static_cast<double>(numbers * sizeof(double));
+  return Pair::memory_usage() + static_cast<double>(numbers * sizeof(double) + force_spreads_.bytes());
 }
 
 }  // namespace mliuq_lammps

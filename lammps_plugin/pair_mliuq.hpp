@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "force_spreads.hpp"
 #include "lammps_headers.hpp"
 #include "mliuq/potential.hpp"
 #include "snapshot.hpp"
@@ -15,16 +16,34 @@
 namespace mliuq_lammps {
 
 /// Per-atom quantities of a model's posterior, under the names of input scripts.
-enum AtomQuantity { kStd, kMin, kMax, kErr, kExtrapolation, kNumQuantities };
-inline constexpr std::array<const char*, kNumQuantities> kQuantityNames = {"energy_std", "energy_min", "energy_max",
-                                                                           "energy_err", "extrapolation"};
+enum AtomQuantity {
+  kStd,
+  kMin,
+  kMax,
+  kErr,
+  kExtrapolation,
+  kForceStd,
+  kForceErr,
+  kFxStd,
+  kFyStd,
+  kFzStd,
+  kFxErr,
+  kFyErr,
+  kFzErr,
+  kNumQuantities
+};
+inline constexpr std::array<const char*, kNumQuantities> kQuantityNames = {
+    "energy_std", "energy_min", "energy_max", "energy_err", "extrapolation", "force_std", "force_err",
+    "fx_std",     "fy_std",     "fz_std",     "fx_err",     "fy_err",        "fz_err"};
 
 /// The quantity of a name, kNumQuantities when there is none.
 AtomQuantity quantity_of(const std::string& name);
 
 /// Sets of wanted quantities.
 constexpr unsigned bit(AtomQuantity quantity) { return 1u << quantity; }
-inline constexpr unsigned kCell = 1u << kNumQuantities;  ///< energy and summed features of this rank's atoms
+inline constexpr unsigned kCell = 1u << kNumQuantities;             ///< energy and summed features of this rank's atoms
+inline constexpr unsigned kForceRows = 1u << (kNumQuantities + 1);  ///< spreads of force components
+inline constexpr unsigned kStrain = 1u << (kNumQuantities + 2);     ///< spreads of the cell's strain derivatives
 
 /// `pair_style mliuq [precision single|double]`, `pair_coeff * * FILE ELEMENT ...`.
 ///
@@ -46,6 +65,10 @@ class PairMliuq : public LAMMPS_NS::Pair {
   void* extract(const char* name, int& dim) override;
   void* extract_peratom(const char* name, int& columns) override;
   double memory_usage() override;
+  int pack_forward_comm(int n, int* list, double* buffer, int pbc_flag, int* pbc) override;
+  void unpack_forward_comm(int n, int first, double* buffer) override;
+  int pack_reverse_comm(int n, int first, double* buffer) override;
+  void unpack_reverse_comm(int n, int* list, double* buffer) override;
 
   /// Throws LAMMPS's error unless the model has what is wanted; `who` begins the message.
   void require(unsigned wanted, const std::string& who) const;
@@ -57,9 +80,18 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Values of this rank's atoms at the present positions, [nlocal]; zero for atoms the pair style does not cover.
   const double* atom_values(AtomQuantity quantity);
 
-  /// Energy (eV) of this rank's atoms at the present positions, and their summed features [n_elements][P].
-  double local_energy();
-  const std::vector<double>& local_features();
+  /// Energy (eV) of the cell at the present positions, its summed features [n_elements][P] and its atoms. Called by all
+  /// ranks together.
+  struct Cell {
+    double energy;
+    std::vector<double> features;
+    double n_atoms;
+  };
+  Cell cell();
+
+  /// Standard deviations of the stress components xx yy zz yz xz xy at the present positions, and of the pressure, in
+  /// the unit of pressure. Called by all ranks together.
+  std::array<double, 7> stress_std();
 
   /// Atoms of this rank that the pair style covers.
   int n_centres() const { return list ? list->inum : 0; }
@@ -81,6 +113,9 @@ class PairMliuq : public LAMMPS_NS::Pair {
   bool listed_covers() const;
   void begin_evaluation();
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
+  void evaluate_rows(unsigned wanted);
+  mliuq::Neighbourhood neighbourhood() const;
+  double derived(AtomQuantity quantity, int i) const;
   std::string find_culprit(mliuq::Neighbourhood atoms, const mliuq::AtomSpreads& spreads, LAMMPS_NS::bigint& id);
   std::string at_step(const std::string& problem) const;
   void check_fix_pair();
@@ -101,6 +136,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::array<std::vector<double>, kNumQuantities> atom_values_;
   std::vector<double> features_;
   double local_energy_ = 0.0;
+  ForceSpreads force_spreads_;
   std::string spread_problem_;  // why no spread of the present positions may be read
   LAMMPS_NS::bigint spread_culprit_ = 0;
   std::vector<double> forces_before_;  // of other styles, while spreads are evaluated

@@ -56,7 +56,7 @@ class TileSpreads {
 }  // namespace
 
 void structure_spreads(Potential& potential, const PackedStructure& structure, const MoveSpreads& forces,
-                       const MoveSpreads& strain, int n_threads) {
+                       const MoveSpreads& strain, int n_threads, int largest_tile) {
   const Ensemble* const ensemble = potential.ensemble();
   if (!ensemble) throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
   const Neighbourhood& atoms = structure.neighbourhood();

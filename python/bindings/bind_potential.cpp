@@ -106,12 +106,12 @@ class Wanted {
 };
 
 py::dict row_spreads(Potential& potential, const PackedStructure& structure, const std::set<std::string>& names,
-                     int threads) {
+                     int threads, int tile) {
   Wanted forces(potential, "forces_", {structure.n_owned(), 3}, names);
   Wanted strain(potential, "strain_", {6}, names);
   {
     py::gil_scoped_release release;
-    structure_spreads(potential, structure, forces.out, strain.out, threads);
+    structure_spreads(potential, structure, forces.out, strain.out, threads, tile);
   }
   py::dict result;
   forces.put(result);
@@ -171,7 +171,8 @@ void register_potential(py::module_& module) {
            py::arg("virial") = true, py::arg("spreads") = false, py::arg("committee") = false,
            py::arg("extrapolation") = false, py::arg("atom_virials") = false, py::arg("box") = false,
            py::arg("threads") = 0)
-      .def("row_spreads", &row_spreads, py::arg("structure"), py::arg("names"), py::kw_only(), py::arg("threads") = 0)
+      .def("row_spreads", &row_spreads, py::arg("structure"), py::arg("names"), py::kw_only(), py::arg("threads") = 0,
+           py::arg("tile") = 0)
       .def("energy_std_gradient", &std_gradient, py::arg("structure"), py::arg("features"), py::kw_only(),
            py::arg("threads") = 0)
       .def("energies_std_gradient", &atom_std_gradient, py::arg("structure"), py::arg("scales"), py::kw_only(),

@@ -95,7 +95,7 @@ class Potential:
         threads: int = 0,
     ) -> dict[str, Any]: ...
     def row_spreads(
-        self, structure: PackedStructure, names: set[str], *, threads: int = 0
+        self, structure: PackedStructure, names: set[str], *, threads: int = 0, tile: int = 0
     ) -> dict[str, NDArray[np.float64]]: ...
     def energy_std_gradient(
         self, structure: PackedStructure, features: ArrayLike, *, threads: int = 0

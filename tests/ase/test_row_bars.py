@@ -209,6 +209,19 @@ def test_threads_change_nothing(kind: str) -> None:
     close(gradients[0], gradients[1], 1e-12)
 
 
+@pytest.mark.parametrize("kind", ["linear", "chem quadratic"])
+def test_tiles_change_nothing(kind: str) -> None:
+    model = random_model(PARAMS[kind], members=33)
+    atoms = structure("triclinic", model.params).repeat((3, 2, 1))
+    potential, packed = model.potential(), pack(atoms, model.params)
+    names = {"forces_std", "forces_least", "forces_comm", "strain_std"}
+    whole = potential.row_spreads(packed, names)
+    for tile in (1, 7, len(atoms) - 1):
+        parts = potential.row_spreads(packed, names, tile=tile)
+        for name in names:
+            close(parts[name], whole[name], 1e-13)
+
+
 def test_what_a_model_or_a_structure_cannot_give() -> None:
     params = PARAMS["linear"]
     atoms = structure("cluster", params)
