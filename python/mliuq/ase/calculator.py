@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
@@ -98,6 +99,12 @@ class MLIUQCalculator(Calculator):
     ) -> None:
         super().__init__(**kwargs)
         self.model = model if isinstance(model, Model) else Model.load(model)
+        if self.model.reference:
+            warnings.warn(
+                f"the fit of this model had the reference potential {self.model.reference!r}: the calculator gives the "
+                "model's own part, ase.calculators.mixing.SumCalculator adds the other",
+                stacklevel=2,
+            )
         if not (np.isfinite(skin) and skin >= 0.0):
             raise MliuqError(f"skin is {skin}, expected a number of at least 0 Å")
         if threads is not None and threads < 1:

@@ -14,9 +14,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.ase.calculator import MLIUQCalculator
 from mliuq.errors import MliuqError
+from mliuq.reference import ReferenceValues
 
 _BAR = re.compile(r"(energy|energies|forces|stress)_(box_)?(std|min|max|err)|extrapolation|grade|density")
 _COMMITTEE = re.compile(r"(energy|forces|stress)_comm")
+#: Values that a potential beside the model shifts, and what it takes away because it does not share energies out.
+_SHIFTED = re.compile(r"(energy|forces|stress)(?:_(?:box_)?(?:min|max)|_low|_high|_comm)?")
+_OF_SHARES = re.compile(r"energies(?!_(?:std|err)$).*")
 _PLAIN = ("energy", "energies", "forces", "stress")
 _OF_ATOMS = ("energies", "forces", "extrapolation", "grade", "density")
 
@@ -70,6 +74,24 @@ def results_to_arrays(atoms: Atoms, *, per_atom: Literal["arrays", "info"] = "ar
         for name in [name for name in frozen.arrays if name in results]:
             frozen.info[name] = frozen.arrays.pop(name)
     return frozen
+
+
+def add_reference(frozen: Atoms, values: ReferenceValues) -> None:
+    """Add a reference potential to a frame of the model fitted beside it.
+
+    Spreads and predicted errors stay: the potential has none.  Energies of atoms go, for it gives none.
+    """
+    own, added = frozen.calc.results, {"energy": values.energy, "forces": values.forces, "stress": values.stress}
+    for place in (own, frozen.info, frozen.arrays):
+        for name in [name for name in place if _OF_SHARES.fullmatch(name)]:
+            del place[name]
+        for name, match in [(name, _SHIFTED.fullmatch(name)) for name in place]:
+            if match:
+                shift = np.asarray(added[match[1]], dtype=np.float64)
+                if name == "forces_comm":
+                    shift = np.tile(shift, place[name].shape[1] // 3)
+                place[name] = place[name] + shift
+    frozen.calc = SinglePointCalculator(frozen, **own)
 
 
 def _frozen(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:

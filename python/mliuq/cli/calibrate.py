@@ -18,7 +18,7 @@ from mliuq.errors import MliuqError
 if TYPE_CHECKING:
     from mliuq.model import Model
     from mliuq.posterior.calibration import HeldOut
-    from mliuq.readers.keys import Keys
+    from mliuq.readers.settings import DataSettings
     from mliuq.regression.distributed import Progress
 
 EXAMPLE = "Example: mliuq calibrate W.mliuq unseen.xyz -o W_calibrated.mliuq"
@@ -55,7 +55,7 @@ def run(
     data = reading.settings(loaded.metadata)
     batch = read_structures(structures, data.dialect)
     with progress_bar(quiet=json) as bar:
-        held_out = errors_on(loaded, batch, structures.name, keys=data.keys, stress=stress, progress=bar)
+        held_out = errors_on(loaded, batch, structures.name, data=data, stress=stress, progress=bar)
     found = calibrate(held_out).to_mapping()
     old = dict(loaded.calibration or {})
     new = list(found["rows"])
@@ -86,7 +86,13 @@ def run(
 
 
 def errors_on(
-    model: Model, structures: Sequence[Atoms], source: str, *, keys: Keys, stress: bool, progress: Progress | None
+    model: Model,
+    structures: Sequence[Atoms],
+    source: str,
+    *,
+    data: DataSettings,
+    stress: bool,
+    progress: Progress | None,
 ) -> HeldOut:
     """Errors of a model on structures with references, rows that are zero by symmetry left out."""
     from mliuq.judging.metrics import informative
@@ -97,7 +103,8 @@ def errors_on(
 
     if model.members is None:
         raise MliuqError("the model has no ensemble: nothing to calibrate (fit one with --members above 0)")
-    reference = reference_rows(model, structures, stress=stress, keys=keys)
+    potential = data.reference_potential(model.params.elements)
+    reference = reference_rows(model, structures, stress=stress, keys=data.keys, reference=potential)
     theta = model.theta.ravel()
     moves = model.members.reshape(model.n_members, -1) - theta
     p = predict(reference.rows, theta, moves, progress=progress)

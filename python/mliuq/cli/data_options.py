@@ -9,9 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from mliuq.errors import MliuqError
 from mliuq.readers.keys import named
 from mliuq.readers.settings import DataSettings
 from mliuq.readers.units import PRESSURE
+from mliuq.reference.potential import is_code
 
 _PANEL = "Data"
 
@@ -32,6 +34,10 @@ OPTIONS: dict[str, Any] = {
     "types": _option("Elements of the atom types of LAMMPS, MTP and DeePMD files, in order: W,Be.", "ELEMENTS"),
     "length_unit": _option("Unit of length of n2p2 files.", "angstrom|bohr"),
     "energy_unit": _option("Unit of energy of n2p2 files; the partner of the length's by default.", "eV|hartree"),
+    "reference": _option(
+        "Potential taken off the values before the fit: LAMMPS's 'pair_style …; pair_coeff …' or module:calculator.",
+        "POTENTIAL",
+    ),
 }
 
 
@@ -43,7 +49,17 @@ class DataOptions:
 
     def settings(self, metadata: Mapping[str, Any]) -> DataSettings:
         """Settings for data beside a model: what its fit was told, and what was said now."""
-        return DataSettings.of_fit(metadata).updated(self.changes)
+        kept = DataSettings.of_fit(metadata)
+        given = self.changes.get("reference")
+        if given is not None and given.split() != kept.reference.split():
+            has = f"the reference potential {kept.reference!r}" if kept.reference else "no reference potential"
+            raise MliuqError(f"--reference is {given!r}, but the fit of this model had {has}")
+        if given is None and is_code(kept.reference):
+            raise MliuqError(
+                f"the fit of this model had the reference potential {kept.reference!r}, which is Python code on this "
+                f"machine: to run it, say --reference {kept.reference}"
+            )
+        return kept.updated(self.changes)
 
 
 def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ def run(
     Where the input carries energies or forces, the errors against them are printed.
     """
     from mliuq import MLIUQCalculator, Model
+    from mliuq.ase.frames import add_reference
     from mliuq.readers import read_structures
     from mliuq.readers.origin import describe
 
@@ -126,10 +128,13 @@ def run(
         if json and is_stream(output):
             raise MliuqError(f"{output}: --json goes to standard output, expected a file for the structures")
     loaded = Model.load(model)
-    calculator = MLIUQCalculator(loaded, threads=threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the reference potential, which is added below
+        calculator = MLIUQCalculator(loaded, threads=threads)
     data = reading.settings(loaded.metadata)
     batch = read_structures(structures, data.dialect)
     references = _references(batch, data.keys)
+    potential = data.reference_potential(loaded.params.elements)
     summary = Summary()
     results: list[dict[str, Any]] = []
     with ExitStack() as stack:
@@ -140,6 +145,8 @@ def run(
                 evaluated = evaluate(atoms, calculator, errors=errors, committee=committee)
                 if level is not None:
                     add_intervals(evaluated, calculator, level)
+                if potential is not None:
+                    add_reference(evaluated, potential.evaluate(atoms))
             except MliuqError as error:
                 raise MliuqError(f"{describe(atoms, index)}: {error}") from error
             _note(summary, references[index], evaluated)

@@ -30,6 +30,7 @@ def run(
     nuclear repulsion these add it (pair_style hybrid/overlay zbl … snap …): the other two files cannot.
     """
     from mliuq import Model
+    from mliuq.reference.potential import is_code
 
     stem = output if output is not None else model.with_suffix("")
     loaded = Model.load(model)
@@ -39,5 +40,8 @@ def run(
         print_json({"files": [str(path) for path in (coeff, param, include)], "member": member, "zbl": loaded.zbl})
         return
     say(f"wrote {coeff}, {param} and {include} ({'best fit' if member is None else f'member {member}'})")
+    if loaded.reference:
+        part = "not part of these files" if is_code(loaded.reference) else f"in {include} only"
+        say(f"the reference potential {loaded.reference!r} is {part}")
     if loaded.zbl is not None:
         say(f"the nuclear repulsion is in {include} only: 'include {include.name}' in the input of LAMMPS")

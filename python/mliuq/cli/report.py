@@ -46,7 +46,8 @@ def run(
     batch = read_structures(structures, data.dialect)
     test = describe_structures(batch, structures.name, keys.group)
     with progress_bar(quiet=json) as bar:
-        reference = reference_rows(loaded, batch, stress=stress, keys=keys)
+        potential = data.reference_potential(loaded.params.elements)
+        reference = reference_rows(loaded, batch, stress=stress, keys=keys, reference=potential)
         numbers = write_report(loaded, reference, test, output, name=model.name, progress=bar)
     if json:
         print_json(numbers)

@@ -11,8 +11,10 @@ from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.fitting.settings import FitSettings
+from mliuq.readers.origin import numbered
 from mliuq.regression.computed import ComputedRows
 from mliuq.regression.problem import build_rows, isolated_atom_energies, split
+from mliuq.regression.referenced import less_reference
 from mliuq.regression.rows import Floats, RowTable
 from mliuq.regression.stress_check import odd_stress
 from mliuq.regression.targets import doubts
@@ -39,7 +41,14 @@ class FitData:
 def choose_data(
     structures: Sequence[Atoms], held_out: Sequence[Atoms], params: SnapParams, settings: FitSettings
 ) -> FitData:
-    """Take isolated atoms out where they give one-body energies, and hold out a share where no test set is given."""
+    """Take the reference potential off, isolated atoms out where they give one-body energies, and hold out a share.
+
+    Nothing is held out where there is a test set.
+    """
+    structures, held_out = numbered(structures), numbered(held_out)
+    if potential := settings.data.reference_potential(params.elements):
+        keys, wanted = settings.data.keys, settings.weights.wanted()
+        structures, held_out = (less_reference(part, potential, keys, wanted) for part in (structures, held_out))
     one_body = dict(settings.solver.one_body)
     if settings.solver.isolated_atoms:
         found, alone = isolated_atom_energies(structures, params, settings.data.keys)

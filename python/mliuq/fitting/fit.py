@@ -23,7 +23,6 @@ from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
 from mliuq.posterior.predict import Predictions, predict
-from mliuq.readers.origin import numbered
 from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
@@ -117,7 +116,7 @@ def run_fit(
     settings.validate()
     team = team or world()
     try:
-        train, held_out = numbered(structures), numbered(test or ())
+        train, held_out = list(structures), list(test or ())
         if not train:
             raise MliuqError("the data set is empty: expected at least one configuration")
         params = params or settings.snap.params([*train, *held_out])

@@ -103,6 +103,17 @@ class Model:
         """Number of posterior members, 0 without a posterior."""
         return 0 if self.members is None else len(self.members)
 
+    @property
+    def reference(self) -> str:
+        """The reference potential that the fit took off its data, as the fit was told; empty without.
+
+        The model gives its own part: who wants the whole adds this potential (`mliuq.reference`).
+        """
+        table: Any = self.metadata
+        for key in ("fit", "settings", "data", "reference"):
+            table = table.get(key) if isinstance(table, Mapping) else None
+        return table if isinstance(table, str) else ""
+
     @cached_property
     def error_scale(self) -> ErrorScale:
         """Calibration α and noise floors as the core takes them (α = 1 and no floor where the model has none)."""
@@ -247,4 +258,6 @@ class Model:
                 raise MliuqError(f"member is {member}, expected 0 to {self.n_members - 1} ({self.n_members} members)")
             theta = self.members[member]
         what = "best fit" if member is None else f"member {member}"
-        return write_snap(Path(stem), self.params, theta, self.zbl, what=what, force=force)[:2]
+        return write_snap(Path(stem), self.params, theta, self.zbl, what=what, force=force, reference=self.reference)[
+            :2
+        ]

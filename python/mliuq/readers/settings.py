@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,13 @@ from mliuq.errors import MliuqError, in_range
 from mliuq.readers.dialect import Dialect, EnergyUnit, LengthUnit
 from mliuq.readers.keys import Keys
 from mliuq.readers.units import StressSign, StressUnit
+from mliuq.reference import ReferencePotential
+from mliuq.reference.lammps_text import commands
+from mliuq.reference.potential import is_code
 from mliuq.toml import from_mapping, to_mapping
 
 #: What a model keeps for later commands: how values are called and written, which belongs to a family of data sets.
-_KEPT = ("energy_key", "forces_key", "stress_key", "group_key", "stress_unit", "stress_sign")
+_KEPT = ("energy_key", "forces_key", "stress_key", "group_key", "stress_unit", "stress_sign", "reference")
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class DataSettings:
     energy_key, forces_key, stress_key, group_key : names of the values in the files
     stress_unit, stress_sign : unit of the stress and what is positive, where the file's format does not say
     types, length_unit, energy_unit : elements of atom types and units, where the format leaves them out (`Dialect`)
+    reference : potential that is taken off the values before the fit and added to the model after it: `module:name` of
+        an ASE calculator, or LAMMPS commands (`mliuq.reference`)
     skip_missing : fit what there is of configurations without energy, forces or stress, instead of stopping
     """
 
@@ -42,6 +47,7 @@ class DataSettings:
     types: tuple[str, ...] = ()
     length_unit: LengthUnit | None = None
     energy_unit: EnergyUnit | None = None
+    reference: str = ""
     skip_missing: bool = False
 
     @classmethod
@@ -78,10 +84,16 @@ class DataSettings:
         """What the files' formats leave unsaid."""
         return Dialect(self.types, self.length_unit, self.energy_unit)
 
+    def reference_potential(self, elements: Sequence[str]) -> ReferencePotential | None:
+        """The reference potential for the elements of a model, None without."""
+        return ReferencePotential(self.reference, elements) if self.reference else None
+
     def validate(self) -> None:
         """Refuse values out of range."""
         in_range("data.test_fraction", self.test_fraction, 0.0, 1.0, open_top=True)
         self.dialect.validate()
+        if self.reference and not is_code(self.reference):
+            commands(self.reference)
         for name in ("energy_key", "forces_key", "stress_key", "group_key"):
             if not getattr(self, name).strip():
                 raise MliuqError(f"data.{name} is empty, expected a name")

@@ -12,7 +12,9 @@ from ase import Atoms
 from mliuq.model import Model
 from mliuq.posterior.predict import Predictions
 from mliuq.readers.keys import Keys
+from mliuq.reference import ReferencePotential
 from mliuq.regression.problem import build_rows
+from mliuq.regression.referenced import less_reference
 from mliuq.regression.row_cache import MemoryRows
 from mliuq.regression.rows import STRESS, Floats, RowSource
 from mliuq.regression.stress_check import suspicion
@@ -28,8 +30,8 @@ class ReferenceRows:
 
     Attributes
     ----------
-    rows : references without the nuclear repulsion, as weights are linear in them
-    baseline : (n,) the nuclear repulsion of each row, 0 for a model without
+    rows : references without nuclear repulsion and reference potential, as weights are linear in them
+    baseline : (n,) nuclear repulsion and reference potential of each row, 0 for a model without
     """
 
     rows: RowSource
@@ -37,11 +39,19 @@ class ReferenceRows:
 
 
 def reference_rows(
-    model: Model, structures: Sequence[Atoms], *, stress: bool = False, keys: Keys | None = None, threads: int = 0
+    model: Model,
+    structures: Sequence[Atoms],
+    *,
+    stress: bool = False,
+    keys: Keys | None = None,
+    reference: ReferencePotential | None = None,
+    threads: int = 0,
 ) -> ReferenceRows:
     """Rows of energies and forces, and of stress if asked for, all of weight one.
 
     A structure may lack some of them; rows are made of those there are.
+
+    `reference` is the potential that the fit of the model had been given; its part is in the baseline.
 
     Raises
     ------
@@ -50,11 +60,12 @@ def reference_rows(
     """
     weights = WeightSettings(stress=1.0 if stress else 0.0)
     options = {"keys": keys, "weights": weights, "skip_missing": True, "threads": threads}
-    rows = build_rows(structures, model.params, zbl=model.zbl, **options)  # type: ignore[arg-type]
+    left = structures if reference is None else less_reference(structures, reference, keys or Keys(), weights.wanted())
+    rows = build_rows(left, model.params, zbl=model.zbl, **options)  # type: ignore[arg-type]
     for message in doubts(structures, keys or Keys(), weights.wanted()):
         log.warning(message)
     baseline = np.zeros(len(rows.table))
-    if model.zbl is not None:
+    if model.zbl is not None or reference is not None:
         whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]
         baseline = whole.table.y - rows.table.y
     return ReferenceRows(MemoryRows(rows), baseline)
