@@ -119,6 +119,24 @@ py::dict row_spreads(Potential& potential, const PackedStructure& structure, con
   return result;
 }
 
+/// The same of any design rows [n][n_elements·P].
+py::dict spreads_of_rows(const Potential& potential, const Array<double>& rows, const std::set<std::string>& names,
+                         int threads) {
+  const auto width = static_cast<py::ssize_t>(potential.model().theta().size());
+  if (rows.ndim() != 2 || rows.shape(1) != width)
+    throw Error("spreads of rows: expected rows of " + std::to_string(width) + " numbers, one for each weight");
+  if (!potential.ensemble())
+    throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
+  Wanted wanted(potential, "", {rows.shape(0)}, names);
+  {
+    py::gil_scoped_release release;
+    potential.ensemble()->row_spreads(to_span(rows), wanted.out, threads);
+  }
+  py::dict result;
+  wanted.put(result);
+  return result;
+}
+
 py::array std_gradient(Potential& potential, const PackedStructure& structure, const Array<double>& features,
                        int threads) {
   if (features.size() != static_cast<py::ssize_t>(potential.model().theta().size()))
@@ -173,6 +191,8 @@ void register_potential(py::module_& module) {
            py::arg("threads") = 0)
       .def("row_spreads", &row_spreads, py::arg("structure"), py::arg("names"), py::kw_only(), py::arg("threads") = 0,
            py::arg("tile") = 0)
+      .def("spreads_of_rows", &spreads_of_rows, py::arg("rows"), py::arg("names"), py::kw_only(),
+           py::arg("threads") = 0)
       .def("energy_std_gradient", &std_gradient, py::arg("structure"), py::arg("features"), py::kw_only(),
            py::arg("threads") = 0)
       .def("energies_std_gradient", &atom_std_gradient, py::arg("structure"), py::arg("scales"), py::kw_only(),

@@ -97,6 +97,9 @@ class Potential:
     def row_spreads(
         self, structure: PackedStructure, names: set[str], *, threads: int = 0, tile: int = 0
     ) -> dict[str, NDArray[np.float64]]: ...
+    def spreads_of_rows(
+        self, rows: ArrayLike, names: set[str], *, threads: int = 0
+    ) -> dict[str, NDArray[np.float64]]: ...
     def energy_std_gradient(
         self, structure: PackedStructure, features: ArrayLike, *, threads: int = 0
     ) -> NDArray[np.float64]: ...

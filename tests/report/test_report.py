@@ -15,9 +15,11 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.posterior.predict import predict as plain_predict
 from mliuq.readers import read_structures
 from mliuq.report import describe_structures, predict, reference_rows, write_report
 from mliuq.report.numbers import worst
+from mliuq.report.predictions import KINDS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -81,6 +83,36 @@ def test_numbers_equal_those_of_the_calculator(written: Path, small_model: Path,
     assert [w["index"] for w in energy["worst"]] == order.tolist()
     assert [w["name"] for w in energy["worst"]] == [names[i] for i in order]
     assert energy["worst"][0]["error"] == pytest.approx(np.abs(error).max(), rel=1e-9)
+
+
+def test_forces_and_stress_are_judged_by_what_the_calculator_shows(small_model: Path, held_out: Path) -> None:
+    model, structures = Model.load(small_model), read_structures(held_out)[:12]
+    calculator = mliuq.MLIUQCalculator(model)
+    rows = reference_rows(model, structures, stress=True)
+    theta = model.theta.ravel()
+    plain = plain_predict(rows.rows, theta, model.members.reshape(model.n_members, -1) - theta)
+    for found in predict(model, rows)[1:]:
+        of = {"force": "forces", "stress": "stress"}[found.kind]
+        compared = 0
+        for config, atoms in enumerate(structures):
+            at = np.flatnonzero(found.config == config)
+            if len(at) != np.size(calculator.get_property(of, atoms)):
+                continue  # symmetry makes some components zero: they are left out
+            compared += 1
+            by_numpy = plain.of_kind(KINDS[found.kind])
+            by_numpy = by_numpy._at(by_numpy.config == config)
+            for values, suffix, expected in (
+                (found.prediction, "", by_numpy.mean),
+                (found.spread, "_std", by_numpy.std),
+                (found.lower, "_min", by_numpy.low),
+                (found.upper, "_max", by_numpy.high),
+                (found.best, "_err", None),
+            ):
+                shown = np.ravel(calculator.get_property(of + suffix, atoms))
+                np.testing.assert_allclose(values[at], shown, rtol=1e-10, atol=1e-10)
+                if expected is not None:
+                    np.testing.assert_allclose(values[at], expected, rtol=1e-10, atol=1e-10)
+        assert compared > 3
 
 
 def test_classes_hold_all_rows(written: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -55,6 +55,7 @@ def predict(
     theta: Floats,
     moves: Floats | None,
     *,
+    spreads: Callable[[Floats], tuple[Floats, Floats, Floats]] | None = None,
     team: Team | None = None,
     progress: Progress | None = None,
     stage: str = "predict",
@@ -65,6 +66,7 @@ def predict(
     ----------
     theta : (P,) best fit
     moves : (M, P) members minus best fit; without them std is zero and the envelope is the best fit
+    spreads : std, least and largest move of rows (n, P), where something faster than `moves` knows them
     """
     team = team or Team()
     share = team.share(rows.n_blocks)
@@ -76,7 +78,10 @@ def predict(
             out = np.zeros((len(x), 5))
             out[:, 4] = np.sqrt(np.einsum("rp,rp->r", x, x))
             out[:, 0] = out[:, 2] = out[:, 3] = mean
-            if moves is not None and len(moves):
+            if spreads is not None:
+                std, least, most = spreads(x)
+                out[:, 1:4] += np.stack([std, least, most], axis=1)
+            elif moves is not None and len(moves):
                 shifts = x @ moves.T
                 out[:, 1] = np.sqrt(np.mean(shifts**2, axis=1))
                 out[:, 2] += shifts.min(axis=1)

@@ -94,7 +94,13 @@ def predict(
     if theta.size != rows.n_weights:
         raise MliuqError(f"the model has {theta.size} weights, the rows are for {rows.n_weights}")
     moves = model.members.reshape(model.n_members, -1) - theta
-    whole = posterior_predict(rows, theta, moves, progress=progress)
+
+    def spreads(x: Array) -> tuple[Array, Array, Array]:
+        """What the doors show: by the core."""
+        found = model.evaluator.spreads_of_rows(x, {"std", "least", "most"})
+        return found["std"], found["least"], found["most"]
+
+    whole = posterior_predict(rows, theta, moves, spreads=spreads, progress=progress)
     warn_of_odd_stress(whole, baseline)
     pooled = _pooled_deviations(rows, moves, seed)
 
