@@ -14,7 +14,7 @@ from mliuq.cli import main
 from mliuq.cli.data_options import OPTIONS
 from mliuq.readers import read_structures
 
-READERS = ("fit", "eval", "report", "calibrate")
+READERS = ("fit", "tune", "eval", "report", "calibrate")
 FIT = ["--twojmax", "2", "--members", "16", "--stress-weight", "1000", "--test-fraction", "0"]
 FIT += ["--posterior", "hypercube", "--set", "posterior.calibrate=false"]
 
@@ -133,3 +133,18 @@ def test_report_and_calibrate_point_out_a_stress_of_another_unit(
             said = capsys.readouterr().err
             assert ("--stress-unit kbar" in said) == ("--stress-sign compression" in said) == odd
             assert ("WARNING" in said) == odd
+
+
+def test_tune_reads_under_the_names_it_is_told_and_writes_them(
+    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = []
+    for data, options, name in zip(renamed, ([], NAMES), ("plain", "other"), strict=True):
+        few = ["--twojmax", "2", "--quadratic", "none", "--rcut", "3.9", "--no-elements"]
+        assert main(["tune", str(data), "-o", str(tmp_path / name), *few, *options, "--json"]) == 0
+        chosen.append(json.loads(capsys.readouterr().out)["chosen"]["rmse"])
+    text = (tmp_path / "other" / "fit.toml").read_text(encoding="utf-8")
+    assert 'energy_key = "REF_energy"' in text
+    assert 'stress_unit = "kbar"' in text
+    assert chosen[0] == pytest.approx(chosen[1])
+    assert chosen[0]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_data_options
 
 EXAMPLE = (
     "Example: mliuq tune data.xyz.gz -o tune/ --budget 10min     (then mliuq fit --config tune/fit.toml -o W.mliuq)"
@@ -17,6 +18,7 @@ EXAMPLE = (
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "": 1.0}
 
 
+@takes_data_options
 def run(
     data: Annotated[
         list[Path] | None,
@@ -62,6 +64,8 @@ def run(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting of the fit.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Find cutoff, 2J and form by left-out errors, and what they cost.
 
@@ -85,6 +89,7 @@ def run(
         "data.test_fraction": test_fraction,
         "snap.zbl": zbl,
         "seed": seed,
+        **{f"data.{name}": value for name, value in reading.changes.items()},
         **parse_settings(setting or []),
     }
     settings = settings.updated({key: value for key, value in changes.items() if value is not None})
@@ -101,8 +106,8 @@ def run(
         max_cost=max_cost,
     )
     check_folder(output, [Path(path) for path in (*settings.data.train, *settings.data.test)])
-    structures = read_structures(settings.data.train)
-    held_out = read_structures(settings.data.test) if settings.data.test else None
+    structures = read_structures(settings.data.train, settings.data.dialect)
+    held_out = read_structures(settings.data.test, settings.data.dialect) if settings.data.test else None
     output.mkdir(parents=True, exist_ok=True)
     assert isinstance(options, TuneSettings)
     with progress_bar(quiet=json) as bar:
