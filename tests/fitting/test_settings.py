@@ -45,7 +45,7 @@ def test_everything_survives_the_round_trip(tmp_path):
         ("snap.zbl = [1.0]", "zbl is .1.0., expected two radii"),
         ("snap.zbl = 4.0", "zbl is 4.0, expected a list"),
         ("snap.radii = [0.5]", "snap.radii has 1 entries for 0 elements"),
-        ("solver.ridge = 'much'", "ridge is 'much', expected a number or one of 'evidence'"),
+        ("solver.ridge = 'much'", "ridge is 'much', expected a number or one of 'auto', 'evidence'"),
         ("solver.ridge = -1", "solver.ridge is -1.0, expected a number from 0"),
         ("solver.ridge = 'evidence'\nsolver.isolated_atoms = true", "expected a number when one-body energies"),
         ("posterior.kind = 'normal'", "kind is 'normal', expected one of 'gaussian'"),

@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 from linear_problems import matrix, misspecified
+from mliuq.descriptor.bispectrum import atomic_rows
 from mliuq.errors import MliuqError
 from mliuq.posterior.baselines import bag, draw_bayesian_ridge, rescale_to_residuals
-from mliuq.posterior.extrapolation import ActiveSet, atomic_rows, grade, mahalanobis, select_active_sets
+from mliuq.posterior.extrapolation import ActiveSet, grade, mahalanobis, select_active_sets
 from mliuq.posterior.predict import predict
 from mliuq.regression import ENERGY, FORCE, solve
 from mliuq.regression.loco import examine

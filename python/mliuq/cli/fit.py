@@ -181,6 +181,9 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
             f"{name} {SHOWN[name][1] * rmse:.4g} {SHOWN[name][0]}" for name, rmse in result.balance.left_out.items()
         )
         say(f"weights chosen by left-out errors: {constants} (RMSE {errors})")
+    solution = result.solution
+    held = f", {result.protection.lent:.1f} weights held by a prior" if result.protection.triangle is not None else ""
+    say(f"rank {solution.rank} of {len(solution.theta)}, condition number {solution.condition:.2g}{held}")
     model = result.model
     kind = model.metadata.get("posterior", {}).get("kind")
     posterior = f"{model.n_members} members of the {kind} posterior" if model.n_members else "no ensemble"

@@ -126,3 +126,22 @@ def design_rows(
     """
     packed = [pack(atoms, params) for atoms in structures]
     return _row_builder(params).build(packed, energy=energy, forces=forces, stress=stress, threads=threads or 0)
+
+
+def atomic_rows(b: NDArray[np.float64], quadratic: bool) -> NDArray[np.float64]:
+    """Return the rows d with e_i = d_i·θ_element from the bispectrum.
+
+    Parameters
+    ----------
+    b : (n_atoms, K) bispectrum
+    quadratic : append the products in LAMMPS's order, ½ on the diagonal
+
+    Returns
+    -------
+    (n_atoms, P) with P = 1 + K, or 1 + K + K(K + 1)/2
+    """
+    parts = [np.ones((len(b), 1)), b]
+    if quadratic:
+        i, j = np.triu_indices(b.shape[1])
+        parts.append(b[:, i] * b[:, j] * np.where(i == j, 0.5, 1.0))
+    return np.concatenate(parts, axis=1)

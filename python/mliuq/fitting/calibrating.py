@@ -16,13 +16,19 @@ from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
+from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowSource
 
 log = logging.getLogger(__name__)
 
 
 def refit_errors(
-    rows: RowSource, settings: FitSettings, n_configurations: int, team: Team, progress: Progress | None
+    rows: RowSource,
+    settings: FitSettings,
+    protection: Protection,
+    n_configurations: int,
+    team: Team,
+    progress: Progress | None,
 ) -> HeldOut | None:
     """Errors of K-fold refits where the settings want them and there are configurations enough."""
     options = settings.posterior
@@ -31,8 +37,13 @@ def refit_errors(
     config = rows.table.config
     if len(np.unique(config[config < n_configurations])) < max(FEW_CONFIGURATIONS, options.calibration_folds):
         return None
+    solver = settings.solver
     refits = RefitSettings(
-        settings.solver.ridge, settings.solver.rcond or None, options.calibration_folds, settings.seed
+        0.0 if solver.ridge == "auto" else solver.ridge,
+        solver.rcond or None,
+        options.calibration_folds,
+        settings.seed,
+        protection,
     )
     return refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
 

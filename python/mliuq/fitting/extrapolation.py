@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mliuq.descriptor.bispectrum import descriptors
+from mliuq.descriptor.bispectrum import atomic_rows, descriptors
 from mliuq.descriptor.params import SnapParams
 from mliuq.fitting.settings import FitSettings
-from mliuq.posterior.extrapolation import atomic_rows, select_active_sets
+from mliuq.posterior.extrapolation import select_active_sets
 from mliuq.regression.distributed import Progress
 from mliuq.regression.rows import Floats
 from mliuq.regression.solver import Solution

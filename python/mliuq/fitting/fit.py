@@ -19,6 +19,7 @@ from mliuq.fitting.data import choose_data, held_out_rows, training_constants, t
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
+from mliuq.fitting.solving import solve_protected
 from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
@@ -27,8 +28,9 @@ from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
 from mliuq.regression.problem import kept_rows
+from mliuq.regression.protection import Protection
 from mliuq.regression.rows import Floats, ReweightedRows
-from mliuq.regression.solver import Solution, solve
+from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class FitResult:
     ----------
     model : the model
     balance : constants of the weights that were chosen
+    protection : the prior on what the data leave open
     solution, statistics : best fit and per-row residuals, leverages, left-out residuals of the training rows
     train, test : predictions; test is None when nothing was held out
     train_structures, test_structures : the configurations that the rows' `config` counts
@@ -51,6 +54,7 @@ class FitResult:
 
     model: Model
     balance: Balance
+    protection: Protection
     solution: Solution
     statistics: RowStatistics
     train: Predictions
@@ -151,13 +155,20 @@ def _fit(
             unweighted, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress
         )
         rows = ReweightedRows(unweighted, balance.applied(unweighted.table, np.isnan(constants)))
-        solution = solve(rows, ridge=solver.ridge, rcond=solver.rcond or None, team=team, progress=progress)
+        solution, protection = solve_protected(rows, data.train, params, settings, team, progress)
         statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, n)
         posterior = build_posterior(
-            rows, solution, statistics, settings.posterior, seed=settings.seed, team=team, progress=progress
+            rows,
+            solution,
+            statistics,
+            settings.posterior,
+            seed=settings.seed,
+            protection=protection,
+            team=team,
+            progress=progress,
         )
         trained = predict(rows, solution.theta, posterior.moves, team=team, progress=progress).of_first(n)
-        left_out = refit_errors(rows, settings, n, team, progress) or posterior.held_out
+        left_out = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
     statistics = statistics.first(len(trained))
     calibration = calibration_of(left_out, trained, statistics, posterior, settings)
     tested = None
@@ -175,9 +186,11 @@ def _fit(
         noise=dict(posterior.noise) or None,
         calibration=calibration,
         arrays={**posterior.arrays, **extrapolation_arrays(data.train, params, solution, settings, progress)},
-        metadata=provenance(settings, balance, solution, rows, posterior, data, table),
+        metadata=provenance(settings, balance, solution, protection, rows, posterior, data, table),
     )
-    return FitResult(model, balance, solution, statistics, trained, tested, data.train, data.held_out, table)
+    return FitResult(
+        model, balance, protection, solution, statistics, trained, tested, data.train, data.held_out, table
+    )
 
 
 def _by_element(weights: Floats, params: SnapParams) -> Floats:

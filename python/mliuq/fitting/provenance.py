@@ -17,6 +17,7 @@ from mliuq.judging.errortable import ErrorLine
 from mliuq.posterior.build import Posterior
 from mliuq.regression.balance import Balance
 from mliuq.regression.computed import fingerprint
+from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowSource
 from mliuq.regression.solver import Solution
 
@@ -25,6 +26,7 @@ def provenance(
     settings: FitSettings,
     balance: Balance,
     solution: Solution,
+    protection: Protection,
     rows: RowSource,
     posterior: Posterior,
     data: FitData,
@@ -44,6 +46,7 @@ def provenance(
             "undetermined": list(solution.undetermined),
             "condition": solution.condition,
             "ridge": solution.ridge,
+            "weights_held_by_prior": protection.lent,
             "noise_variance": solution.noise_variance,
             "effective_parameters": solution.effective_parameters,
             "one_body": data.one_body,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mliuq.posterior.left_out import LeftOutSettings, left_out_rows
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
+from mliuq.regression.protection import Protection
 from mliuq.regression.rows import Floats, RowSource
 from mliuq.regression.solver import Solution
 
@@ -48,11 +49,29 @@ def build_posterior(
     settings: PosteriorSettings,
     *,
     seed: int,
+    protection: Protection | None = None,
     team: Team | None = None,
     progress: Progress | None = None,
 ) -> Posterior:
-    """Fit the posterior that `settings` names and draw its members."""
-    team = team or Team()
+    """Fit the posterior that `settings` names and draw its members.
+
+    Along what the prior of `protection` holds, members have its spread.
+    """
+    posterior = _of_rows(rows, solution, statistics, settings, seed, team or Team(), progress)
+    if protection is None:
+        return posterior
+    return replace(posterior, moves=protection.applied(posterior.moves, solution.factor, seed))
+
+
+def _of_rows(
+    rows: RowSource,
+    solution: Solution,
+    statistics: RowStatistics,
+    settings: PosteriorSettings,
+    seed: int,
+    team: Team,
+    progress: Progress | None,
+) -> Posterior:
     if settings.kind == "gaussian":
         # The likelihood sees a bounded number of rows: one rank fits, all get the result.
         own = _gaussian(rows, solution, statistics, settings, seed) if team.rank == 0 else None

@@ -27,25 +27,6 @@ _START = 1e-6  # volume of a direction no atom has explored yet, relative to the
 _CANDIDATES = 1024  # rows of largest grade that are exchanged before the grades of all are computed again
 
 
-def atomic_rows(b: Floats, quadratic: bool) -> Floats:
-    """Return the rows d with e_i = d_i·θ_element from the bispectrum.
-
-    Parameters
-    ----------
-    b : (n_atoms, K) bispectrum
-    quadratic : append the products in LAMMPS's order, ½ on the diagonal
-
-    Returns
-    -------
-    (n_atoms, P) with P = 1 + K, or 1 + K + K(K + 1)/2
-    """
-    parts = [np.ones((len(b), 1)), b]
-    if quadratic:
-        i, j = np.triu_indices(b.shape[1])
-        parts.append(b[:, i] * b[:, j] * np.where(i == j, 0.5, 1.0))
-    return np.concatenate(parts, axis=1)
-
-
 def mahalanobis(d: Floats, factor: Floats) -> Floats:
     """Return √(dᵀA⁻¹d) of rows `d` (n, P), with A = RᵀR given by its factor R (P, P)."""
     return np.asarray(np.linalg.norm(solve_triangular(factor, d.T, trans="T", check_finite=False), axis=0))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from mliuq.posterior.calibration import FOLDS, HeldOut, folds_of
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import examine, without_given
+from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, Floats, RowSource, SubsetRows
 from mliuq.regression.solver import Solution, solve
 
@@ -47,12 +48,14 @@ class RefitSettings:
     folds : K.  With few folds the bars calibrated on are those of much less data, and too wide the more weights there
         are: α of 496 weights from three folds of 2600 rows is too small by 6 %, from five by 2 %
     seed : of the deal into folds, of the rows and of the members
+    protection : the prior of the whole fit, kept in every fold
     """
 
     ridge: float | Literal["evidence"] = 0.0
     rcond: float | None = None
     folds: int = FOLDS
     seed: int = 0
+    protection: Protection = field(default_factory=Protection)
 
 
 def refitted(
@@ -92,9 +95,20 @@ def refitted(
         stage = None if progress is None else _Stage(progress, f"fold {k + 1}/{folds}")
         rest = SubsetRows(rows, fold != k)
         try:
-            solution = solve(rest, ridge=settings.ridge, rcond=settings.rcond, team=team, progress=stage)
+            solution = solve(
+                rest,
+                ridge=settings.ridge,
+                rcond=settings.rcond,
+                prior=settings.protection.triangle,
+                quiet=True,
+                team=team,
+                progress=stage,
+            )
             statistics = without_given(examine(rest, solution, team=team, progress=stage), rest.table, n)
-            fitted = build_posterior(rest, solution, statistics, bare, seed=settings.seed, team=team, progress=stage)
+            fitted = build_posterior(
+                rest, solution, statistics, bare,
+                seed=settings.seed, protection=settings.protection, team=team, progress=stage,
+            )  # fmt: skip
         except MliuqError as failure:
             raise MliuqError(
                 f"calibration by refits, without fold {k + 1} of {folds}: {failure}; expected data that can be fitted"

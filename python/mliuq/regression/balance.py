@@ -4,7 +4,8 @@ Constants c_k multiply the weights of the rows of kind k.  The best ones minimis
 
     Σ_k ln RMSE_k(c),      RMSE_k over leave-one-configuration-out residuals of the fit with c:
 
-halving the error of one kind is worth doubling that of another, whatever their units.  No trial refits anything.  One
+halving the error of one kind is worth doubling that of another, whatever their units; below what a reference is
+converged to (`CONVERGED`) nothing is gained any more.  No trial refits anything.  One
 factor (TSQR) is kept for each kind.  For the search along one constant, A = t A_k + A_rest is diagonal for every t in
 one basis V (a generalised singular value decomposition from the factors, never from normal equations):
 
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 #: Numbers z held for the search; beyond, configurations are drawn at random (150,000 rows of 56 weights).
 NUMBERS = 1 << 23
+#: eV/atom, eV/Å, eV/Å³: no reference is trusted to be better converged.
+CONVERGED = (5e-4, 1e-2, 1e-4)
+_NEGLIGIBLE = 1e-12  # part of the mean leverage below which a row is zero by symmetry and tells nothing of weights
 BELOW, ABOVE = 3, 5  # decades searched about equal shares of the squared targets
 STEPS = 8  # to a decade
 _ROUNDS = 3  # of searches along one constant each, where there are several
@@ -96,7 +100,7 @@ def choose_balance(
     factors = {kind: triangularise(SubsetRows(rows, own), team, progress, "balance") for kind, own in groups.items()}
     fixed = [] if free.all() else [triangularise(SubsetRows(rows, ~free), team, progress, "balance")]
     measure = table.w / np.where(free, 1.0, np.where(constants > 0.0, constants, 1.0))
-    sample = judged & _sample(table, (numbers or NUMBERS) // rows.n_weights, seed)
+    sample = judged & sampled(table, (numbers or NUMBERS) // rows.n_weights, seed)
     even = _even_shares(table, {kind: groups[kind] for kind in searched}, judged)
     chosen |= even
     best: dict[int, float] = {}
@@ -105,7 +109,7 @@ def choose_balance(
         for kind in searched:
             now = Balance({KINDS[k]: c for k, c in chosen.items()})
             others = [(chosen[k], factors[k]) for k in kinds if k != kind] + [(1.0, f) for f in fixed]
-            line = _Line(rows, groups[kind], now.applied(table, free), measure, sample, team)
+            line = LeftOutLine(rows, groups[kind], now.applied(table, free), measure, sample, team)
             line.diagonalise((chosen[kind], factors[kind]), others)
             chosen[kind], best = _search(line, chosen[kind], even[kind])
         if chosen == before:
@@ -116,7 +120,7 @@ def choose_balance(
     return balance
 
 
-class _Line:
+class LeftOutLine:
     """Left-out errors along one constant: t times the rows of one group, the others as they are."""
 
     def __init__(
@@ -137,7 +141,7 @@ class _Line:
 
     def diagonalise(self, group: tuple[float, Floats], others: list[tuple[float, Floats]]) -> None:
         """Find V from the (constant, factor) of the group and of the others; hold z = xV of this rank's sample."""
-        whole = solve_triangle(stacked([group, *others]), self.rows.table)
+        whole = solve_triangle(stacked([group, *others]), self.rows.table, quiet=True)
         q = np.sqrt(group[0]) * group[1][:, :-1] @ whole.whitener
         _, s, ut = svd(q, full_matrices=False, check_finite=False)
         v = whole.whitener @ ut.T
@@ -152,7 +156,7 @@ class _Line:
             self._z.append(self.rows.block(index).x[at] @ v if at.any() else np.zeros((0, len(v.T))))
 
     def errors(self, t: float) -> dict[int, float]:
-        """Return the RMSE of left-out residuals of each kind with t in place of 1; infinite where it is undefined."""
+        """Return the RMSE of left-out residuals with t in place of 1 of each kind that feels any weight."""
         scale = 1.0 / (1.0 - self.share + t * self.share)
         theta = scale * (t * self.own + self.rest)
         blocks, table = self.team.share(self.rows.n_blocks), self.rows.table
@@ -161,18 +165,19 @@ class _Line:
             for z, index in zip(self._z, blocks, strict=True):
                 at = np.flatnonzero(self.sample[self.rows.span(index)]) + self.rows.span(index).start
                 w = self.weights[at] * np.where(self.group[at], t, 1.0)
-                left = left_out_residuals(z * np.sqrt(scale), table.y[at] - z @ theta, w, table.config[at])[1]
+                h, left = left_out_residuals(z * np.sqrt(scale), table.y[at] - z @ theta, w, table.config[at])
                 known = np.isfinite(left)
                 kind, m = table.kind[at][known], self.measure[at][known]
                 squares = np.bincount(kind, m * left[known] ** 2, minlength=len(KINDS))
-                yield np.stack([squares, np.bincount(kind, m, minlength=len(KINDS))])
+                felt = m * (h[known] > _NEGLIGIBLE * len(theta) / len(table))
+                yield np.stack([squares, *(np.bincount(kind, weight, minlength=len(KINDS)) for weight in (m, felt))])
 
         total = self.team.reduce(blocks.start, sums(), np.add)
         assert total is not None  # a row source without blocks has been refused
-        return {int(k): float(np.sqrt(total[0, k] / total[1, k])) for k in np.flatnonzero(total[1] > 0.0)}
+        return {int(k): float(np.sqrt(total[0, k] / total[1, k])) for k in np.flatnonzero(total[2] > 0.0)}
 
 
-def _search(line: _Line, now: float, even: float) -> tuple[float, dict[int, float]]:
+def _search(line: LeftOutLine, now: float, even: float) -> tuple[float, dict[int, float]]:
     """Return the constant of least Σ ln RMSE on a logarithmic grid, coarse first, and the errors there."""
     centre = round(np.log10(even))
     found: dict[int, tuple[float, dict[int, float]]] = {}
@@ -180,7 +185,7 @@ def _search(line: _Line, now: float, even: float) -> tuple[float, dict[int, floa
     def cost(step: int) -> float:
         if step not in found:
             errors = line.errors(_rounded(10.0 ** (step / STEPS)) / now)
-            found[step] = (float(np.sum(np.log(np.maximum(list(errors.values()), 1e-300)))), errors)
+            found[step] = (score(errors), errors)
         return found[step][0]
 
     best = min(range((centre - BELOW) * STEPS, (centre + ABOVE) * STEPS + 1, STEPS), key=cost)
@@ -189,6 +194,11 @@ def _search(line: _Line, now: float, even: float) -> tuple[float, dict[int, floa
         best = min((best, best - stride, best + stride), key=cost)
         stride //= 2
     return _rounded(10.0 ** (best / STEPS)), found[best][1]
+
+
+def score(errors: Mapping[int, float]) -> float:
+    """Return Σ ln RMSE of errors by kind, each with what a reference is converged to added in squares."""
+    return float(sum(np.log(np.hypot(error, CONVERGED[kind])) for kind, error in errors.items()))
 
 
 def _rounded(value: float) -> float:
@@ -201,8 +211,10 @@ def _even_shares(
     """Constants under which each of these groups weighs as much as all other rows: Σ w (y − ȳ)² alike."""
 
     def weight(at: NDArray[np.bool_]) -> float:
-        y, w = table.y[at & judged], table.w[at & judged]
-        return float(np.sum(w * (y - np.average(y, weights=w)) ** 2)) if w.any() else 0.0
+        y, w, kind = table.y[at & judged], table.w[at & judged], table.kind[at & judged]
+        if not w.any():
+            return 0.0
+        return float(np.sum(w * ((y - np.average(y, weights=w)) ** 2 + np.square(CONVERGED)[kind])))
 
     others = ~np.any(list(groups.values()), axis=0)
     rest = sum(weight(others & (table.kind == kind)) for kind in range(len(KINDS)))
@@ -210,7 +222,7 @@ def _even_shares(
     return {kind: _rounded(rest / size) if size > 0.0 and rest > 0.0 else 1.0 for kind, size in own.items()}
 
 
-def _sample(table: RowTable, limit: int, seed: int) -> NDArray[np.bool_]:
+def sampled(table: RowTable, limit: int, seed: int) -> NDArray[np.bool_]:
     """Rows of configurations drawn at random, as many as `limit` rows hold."""
     configs, count = np.unique(table.config, return_counts=True)
     if count.sum() <= limit:

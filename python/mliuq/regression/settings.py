@@ -17,7 +17,8 @@ class SolverSettings:
 
     Attributes
     ----------
-    ridge : λ of λ‖θ‖², or "evidence" to maximise the evidence
+    ridge : λ of λ‖θ‖², "evidence" to maximise the evidence, or "auto": none, but a prior on forces of displaced
+        structures where the data leave weights open (`mliuq.regression.protection`)
     rcond : relative size below which a singular value counts as zero; 0 for the rounding error of the problem
     one_body : energy of an isolated atom of each element in eV (`{W = -4.1}`): fixed instead of fitted
     isolated_atoms : take those energies from the configurations of a single atom without neighbours in the data
@@ -27,7 +28,7 @@ class SolverSettings:
     threads : threads that compute rows; 0 for all
     """
 
-    ridge: float | Literal["evidence"] = 0.0
+    ridge: float | Literal["auto", "evidence"] = "auto"
     rcond: float = 0.0
     one_body: Mapping[str, float] = field(default_factory=dict)
     isolated_atoms: bool = False
@@ -38,9 +39,9 @@ class SolverSettings:
 
     def validate(self) -> None:
         """Refuse values out of range."""
-        if self.ridge != "evidence":
+        if not isinstance(self.ridge, str):
             in_range("solver.ridge", float(self.ridge), 0.0, np.inf)
-        elif self.one_body or self.isolated_atoms:
+        elif self.ridge == "evidence" and (self.one_body or self.isolated_atoms):
             raise MliuqError("solver.ridge is 'evidence', expected a number when one-body energies are given")
         in_range("solver.rcond", self.rcond, 0.0, 1.0)
         if self.cache and self.rows in ("memory", "recompute"):

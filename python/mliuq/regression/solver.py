@@ -68,6 +68,8 @@ def solve(
     ridge: float | Literal["evidence"] = 0.0,
     evidence: Evidence | None = None,
     rcond: float | None = None,
+    prior: Floats | None = None,
+    quiet: bool = False,
     team: Team | None = None,
     progress: Progress | None = None,
 ) -> Solution:
@@ -80,6 +82,8 @@ def solve(
     evidence : hyperpriors and stopping rule of the evidence maximisation
     rcond : singular values of the column-scaled R below this fraction of the largest are taken as zero; P·2.2e-16 when
         absent
+    prior : (P + 1, P + 1) triangular factor of rows [x y] that are fitted along but are no data
+    quiet : say nothing of a rank that is deficient: a fit on the way
     team : ranks to share the blocks with
     progress : called as ``progress("solve", done, total)``
 
@@ -91,7 +95,7 @@ def solve(
     if ridge != "evidence" and not (np.isfinite(ridge) and ridge >= 0.0):
         raise MliuqError(f"ridge is {ridge}, expected a number not below zero or 'evidence'")
     triangle = triangularise(rows, team or Team(), progress)
-    return solve_triangle(triangle, rows.table, ridge=ridge, evidence=evidence, rcond=rcond)
+    return solve_triangle(triangle, rows.table, ridge=ridge, evidence=evidence, rcond=rcond, prior=prior, quiet=quiet)
 
 
 def solve_triangle(
@@ -101,6 +105,8 @@ def solve_triangle(
     ridge: float | Literal["evidence"] = 0.0,
     evidence: Evidence | None = None,
     rcond: float | None = None,
+    prior: Floats | None = None,
+    quiet: bool = False,
 ) -> Solution:
     """Do what `solve` does from the triangular factor (P + 1, P + 1) of the weighted rows, and their table."""
     p = len(triangle) - 1
@@ -108,14 +114,13 @@ def solve_triangle(
     noise = None
     if ridge == "evidence":
         ridge, noise = maximise_evidence(factor, qty, chi2_floor, table.y, table.w, evidence or Evidence())
+    beside = [] if prior is None else [prior]
     if ridge > 0.0:
-        stacked = np.zeros((2 * p, p + 1))
-        stacked[:p, :p], stacked[:p, p] = factor, qty
-        stacked[p:, :p] = np.sqrt(ridge) * np.eye(p)
-        reduced: Floats = qr(stacked, mode="r", overwrite_a=True, check_finite=False)[0][:p]
-    else:
-        reduced = np.column_stack([factor, qty])
-    return _from_triangle(reduced[:, :p], reduced[:, p], triangle, float(ridge), noise, rcond, table)
+        beside.append(np.sqrt(ridge) * np.eye(p, p + 1))
+    reduced = np.column_stack([factor, qty])
+    if beside:
+        reduced = np.asarray(qr(np.concatenate([reduced, *beside]), mode="r", overwrite_a=True, check_finite=False)[0])
+    return _from_triangle(reduced[:p, :p], reduced[:p, p], triangle, float(ridge), noise, rcond, table, quiet)
 
 
 def triangularise(rows: RowSource, team: Team, progress: Progress | None = None, stage: str = "solve") -> Floats:
@@ -160,7 +165,14 @@ def _fold(triangle: Floats, block: Floats, height: int) -> Floats:
 
 
 def _from_triangle(
-    r: Floats, qty: Floats, data: Floats, ridge: float, noise: float | None, rcond: float | None, table: RowTable
+    r: Floats,
+    qty: Floats,
+    data: Floats,
+    ridge: float,
+    noise: float | None,
+    rcond: float | None,
+    table: RowTable,
+    quiet: bool,
 ) -> Solution:
     p = r.shape[1]
     scale = np.linalg.norm(r, axis=0)
@@ -181,13 +193,14 @@ def _from_triangle(
         factor = np.asarray(qr(np.where(keep, s, s[rank - 1])[:, None] * vt * scale, mode="r", check_finite=False)[0])
         share = np.sum(vt[rank:] ** 2, axis=0)
         undetermined = tuple(int(k) for k in np.argsort(-share, kind="stable") if share[k] > 0.01)
-        log.warning(
+        log.log(
+            logging.DEBUG if quiet else logging.WARNING,
             "the rows determine %d of %d combinations of weights; undetermined ones are set to zero (columns %s)",
             rank, p, ", ".join(map(str, undetermined[:8])) + (", …" if len(undetermined) > 8 else ""),
         )  # fmt: skip
     residual = data[:p, :p] @ theta - data[:p, p]
     chi2 = float(residual @ residual + data[p, p] ** 2)
-    effective = rank - ridge * float(np.sum(whitener**2))
+    effective = float(np.sum((data[:p, :p] @ whitener) ** 2))
     freedom = float(np.count_nonzero(table.w)) - effective
     if noise is None:
         noise = chi2 / freedom if freedom > 0.5 else 0.0
