@@ -110,7 +110,7 @@ def run(
                 "settings": PropagationSettings(**settings),
                 "progress": stack.enter_context(progress_bar(quiet=json)),
                 "checkpoint": stem.with_name(f".{stem.name}.partial.jsonl"),
-                "executor": _processes(workers, stack),
+                "executor": processes(workers, stack),
             }
             loaded = Model.load(model)
             output.mkdir(parents=True, exist_ok=True)
@@ -127,7 +127,8 @@ def run(
     say("wrote " + " ".join(str(path) for path in written))
 
 
-def _processes(workers: int, stack: ExitStack) -> Executor | None:
+def processes(workers: int, stack: ExitStack) -> Executor | None:
+    """Processes that live as long as the stack; None for one worker."""
     if workers < 1:
         raise MliuqError(f"workers is {workers}, expected at least 1")
     if workers == 1:

@@ -22,7 +22,8 @@ from mliuq.propagation.settings import PropagationSettings
 
 Array = NDArray[np.float64]
 
-GRID = np.linspace(0.86, 1.14, 57)
+GRID = 41
+"""Volumes of the curve that is drawn, over the volumes of the best fit."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,6 @@ class EquationOfState(Property):
         relaxed["reference"] = reference
         if reference in curves:
             zero = values[reference, "energy"].number
-            unit = values[reference, "volume"].number
             for name, curve in curves.items():
                 if composition(self.structures[name]) != composition(self.structures[reference]):
                     continue
@@ -153,7 +153,11 @@ class EquationOfState(Property):
                 number = values[name, "energy"].number - zero
                 if apart:
                     values[name, "formation energy"] = Value(number, "eV/atom", Noise(energy=np.sqrt(2.0)))
-                grid = unit * GRID if start is None else start.lines[name].x
+                if start is None:
+                    own = values[name, "volume"].number
+                    grid = np.linspace((1 - self.span) * own, (1 + self.span) * own, GRID)
+                else:
+                    grid = start.lines[name].x
                 lines[name] = Line(grid, curve.energy(grid) - zero, "volume (Å³/atom)", "energy (eV/atom)")
         elif start is not None and reference in start.structures:
             for name in curves:

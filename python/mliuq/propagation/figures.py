@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mliuq.propagation.results import Curve, Estimate, PropertyResult
 
@@ -39,20 +38,16 @@ STYLE: Any = {
 }
 
 
-def draw(result: PropertyResult, stem: Path) -> list[Path]:
-    """Write STEM.png and STEM.svg."""
-    from mliuq.propagation.write import _replace
-
+def draw(result: PropertyResult) -> dict[str, bytes]:
+    """The picture as PNG and SVG, by ending."""
     figure = picture(result)
-    written = []
-    for ending in ("png", "svg"):
+    drawn = {}
+    for ending, metadata in (("png", None), ("svg", {"Date": None})):
         buffer = io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            figure.savefig(buffer, format=ending, dpi=300, metadata={"Date": None} if ending == "svg" else None)
-        path = stem.with_name(f"{stem.name}.{ending}")
-        _replace(path, buffer.getvalue())
-        written.append(path)
-    return written
+            figure.savefig(buffer, format=ending, dpi=300, metadata=metadata)
+        drawn[ending] = buffer.getvalue()
+    return drawn
 
 
 def picture(result: PropertyResult) -> Figure:
@@ -72,6 +67,9 @@ def picture(result: PropertyResult) -> Figure:
                 _fan(axes, panel)
             else:
                 _bars(axes, panel)
+        if result.curves:
+            # One legend for all fans, above the first, where it lies over no curve.
+            grid[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.12), ncols=3, columnspacing=1.0, handlelength=1.2)
         words = _failures(result)
         if words:
             figure.supxlabel(words, fontsize=7, color=COLOURS[1], x=0.02, ha="left")
@@ -108,7 +106,6 @@ def _fan(axes: Axes, curve: Curve) -> None:
     if curve.ticks:
         axes.set_xticks(list(curve.ticks.values()), list(curve.ticks))
         axes.grid(axis="x", linewidth=0.5)
-    axes.legend(loc="best")
 
 
 def _bars(axes: Axes, group: Sequence[Estimate]) -> None:
@@ -128,6 +125,7 @@ def _bars(axes: Axes, group: Sequence[Estimate]) -> None:
     axes.set_yticks(range(len(group)), labels)
     axes.set_ylim(len(group) - 0.5, -0.5)
     unit = f" ({group[0].unit})" if group[0].unit else ""
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel((group[0].object if shared else group[0].quantity) + unit)
     if all(e.reason for e in group):
         axes.set_xticks([])
@@ -144,9 +142,3 @@ def _failures(result: PropertyResult) -> str:
         counts[failure.object] = counts.get(failure.object, 0) + 1
     total = len(result.members)
     return "\n".join(f"{name}: {n} of {total} members failed" for name, n in counts.items())
-
-
-def reach(estimate: Estimate, reference: float) -> tuple[float, bool]:
-    """Z of a reference value, and whether it lies within the members' bounds."""
-    z = (reference - estimate.value) / estimate.err if estimate.err > 0 else np.nan
-    return float(z), bool(estimate.low <= reference <= estimate.high)

@@ -71,7 +71,11 @@ class Phonons(ObjectProperty):
             x, ticks, labels = path.get_linear_kpoint_axis()
             marks: dict[str, float] = {}
             for position, label in zip(ticks, labels, strict=True):
-                marks[_unused(label.replace("G", "Γ"), marks)] = float(position)
+                name_here = label.replace("G", "Γ")
+                if marks and position == list(marks.values())[-1]:  # the path jumps from one point to another
+                    before_jump = marks.popitem()[0].strip()
+                    name_here = f"{before_jump}|{name_here}"
+                marks[_unused(name_here, marks)] = float(position)
             grid = (path.kpts, np.asarray(x), marks, path.special_points)
         else:
             grid = before[1]
@@ -82,7 +86,7 @@ class Phonons(ObjectProperty):
         table = np.asarray(phonon.mesh.frequencies)
         weights = np.repeat(phonon.mesh.weights, table.shape[1]) / np.sum(phonon.mesh.weights)
         modes = table.ravel()
-        axis = np.linspace(-2.0, 1.3 * modes.max(), 201) if before is None else before[2]
+        axis = np.linspace(-2.0, 2.0 * modes.max(), 301) if before is None else before[2]
         values = {"highest frequency": Value(float(modes.max()), "THz", kind="force")}
         for label, q in special.items():
             if label != "G":

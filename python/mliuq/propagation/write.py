@@ -6,29 +6,26 @@ import csv
 import io
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mliuq.errors import MliuqError
+from mliuq.outputs import write_files
 from mliuq.propagation.results import PropertyResult
 
 COLUMNS = ("object", "quantity", "unit", "value", "std", "err", "min", "max", "failed", "reason")
 
 
 def write_result(result: PropertyResult, stem: Path) -> list[Path]:
-    """Write STEM.json, STEM.csv, STEM.png and STEM.svg; return their names.
-
-    Each takes its name only when whole.
-    """
+    """Write STEM.json, STEM.csv, STEM.png and STEM.svg, all or none; return their names."""
     from mliuq.propagation.figures import draw
 
-    written = [stem.with_name(f"{stem.name}.{ending}") for ending in ("json", "csv")]
-    _replace(written[0], (to_json(result) + "\n").encode())
-    _replace(written[1], to_csv(result).encode())
-    return written + draw(result, stem)
+    contents = {"json": (to_json(result) + "\n").encode(), "csv": to_csv(result).encode(), **draw(result)}
+    files = {stem.with_name(f"{stem.name}.{ending}"): content for ending, content in contents.items()}
+    write_files(files)
+    return list(files)
 
 
 def read_result(path: Path) -> PropertyResult:
@@ -71,12 +68,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
