@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.units import GPa
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.comparisons import orders
@@ -175,7 +176,7 @@ class EquationOfState(Property):
         if self.relax == "all":
             at = relax(atoms, calculator, settings, cell="free", start=start)
         else:
-            at = _relax_volume(atoms if start is None else start.atoms, calculator)
+            at = _relax_volume(atoms, calculator, start)
         volume = at.atoms.get_volume()
         volumes, energies = volume * np.linspace(1 - self.span, 1 + self.span, self.points), []
         for v in volumes:
@@ -201,8 +202,12 @@ class EquationOfState(Property):
         )
 
 
-def _relax_volume(atoms: Atoms, calculator: Calculator) -> Relaxed:
-    """The volume of least energy at given shape and fractional positions: Newton's method on the pressure."""
+def _relax_volume(atoms: Atoms, calculator: Calculator, start: Relaxed | None) -> Relaxed:
+    """The volume of least energy at given shape and fractional positions, from 0.74 to 1.5 of the start's.
+
+    Members look near the best fit's volume first, then in the whole range.
+    """
+    atoms = atoms if start is None else start.atoms
     scaled = atoms.copy()
     scaled.calc = calculator
     cell = atoms.cell.array.copy()
@@ -211,15 +216,19 @@ def _relax_volume(atoms: Atoms, calculator: Calculator) -> Relaxed:
         scaled.set_cell(cell * np.exp(log_volume / 3), scale_atoms=True)
         return float(scaled.get_stress()[:3].mean() * scaled.get_volume())  # dE/d ln V
 
-    grid = np.linspace(-0.3, 0.4, 36)
-    slopes = np.array([pressure(u) for u in grid])
-    rising = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
+    rising = np.array([], dtype=int)
+    for low, high, points in ((-0.06, 0.06, 3), (-0.3, 0.4, 36)):
+        if start is None and points == 3:
+            continue
+        grid = np.linspace(low, high, points)
+        slopes = np.array([pressure(u) for u in grid])
+        rising = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
+        if len(rising):
+            break
     if not len(rising):
         raise RelaxationError("left the basin: no volume from 0.74 to 1.5 of the start's is stable")
-    from scipy.optimize import brentq
-
     k = rising[np.abs(grid[rising]).argmin()]
-    pressure(float(brentq(pressure, grid[k], grid[k + 1], xtol=1e-12)))
+    pressure(float(brentq(pressure, grid[k], grid[k + 1], xtol=1e-9)))
     energy = float(scaled.get_potential_energy())
     scaled.calc = None
     return Relaxed(scaled, energy)
