@@ -134,6 +134,7 @@ void PairMliuq::read_model(const std::string& path) {
     mliuq::ModelFile file = mliuq::read_model_file(found.empty() ? path : found);
     zbl_outer_.reset();
     if (file.zbl) zbl_outer_ = file.zbl->outer;
+    reference_ = file.reference;
     potential_ = std::make_unique<mliuq::Potential>(std::move(file), mliuq::KernelChoice::automatic(precision_));
   } catch (const mliuq::Error& e) {
     problem = e.what();
@@ -167,6 +168,12 @@ int PairMliuq::species_of(const std::string& element) const {
 
 void PairMliuq::init_style() {
   if (!potential_) error->all(FLERR, "Pair style mliuq: {}, found no pair_coeff", kUsage);
+  if (!reference_.empty() && force->pair == this && comm->me == 0) {
+    error->warning(FLERR,
+                   "Pair style mliuq: the fit of {} had the reference potential '{}', which is not part of the model: "
+                   "add it by pair_style hybrid/overlay (mliuq export writes the lines)",
+                   file_, reference_);
+  }
   if (!force->newton_pair) error->all(FLERR, "Pair style mliuq: expected newton pair on, found off");
   if (!atom->tag_enable) error->all(FLERR, "Pair style mliuq: expected atom IDs, found atom_modify id no");
   neighbor->add_request(this, NeighConst::REQ_FULL);

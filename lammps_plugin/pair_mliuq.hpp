@@ -125,6 +125,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   mliuq::Precision precision_ = mliuq::Precision::double_precision;
   std::unique_ptr<mliuq::Potential> potential_;
   std::optional<double> zbl_outer_;
+  std::string reference_;  // potential that the fit had beside the model
   std::string file_;
   std::vector<int> species_of_type_;  // [ntypes + 1]; -1: a type of another pair style
 

@@ -19,6 +19,8 @@ class Json {
   static Json parse(std::string_view text, const std::string& where);
 
   bool is_null() const { return std::holds_alternative<std::nullptr_t>(value_); }
+  bool is_object() const { return std::holds_alternative<Object>(value_); }
+  bool is_string() const { return std::holds_alternative<std::string>(value_); }
 
   // Typed access; each throws Error naming `where`, the path of this value, the expected and the found type.
   bool as_bool() const;

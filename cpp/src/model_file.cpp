@@ -278,6 +278,16 @@ void check_sections(const Json& metadata) {
   if (const Json* seed = metadata.find("seed"); seed && !seed->is_null()) seed->as_number();
 }
 
+/// What the settings of the fit say of a reference potential; empty without.
+std::string read_reference(const Json& metadata) {
+  const Json* at = &metadata;
+  for (const char* key : {"fit", "settings", "data", "reference"}) {
+    at = at->is_object() ? at->find(key) : nullptr;
+    if (!at) return {};
+  }
+  return at->is_string() ? at->as_string() : std::string();
+}
+
 ModelFile read_checked(TensorFile& file, const std::string& path) {
   const Json metadata = file.metadata();
   if (const long long version = metadata.at("format_version").as_integer(); version != kFormatVersion)
@@ -288,6 +298,7 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
   try {
     model.params = read_params(metadata);
     model.error_scale = read_error_scale(metadata);
+    model.reference = read_reference(metadata);
   } catch (const Error& error) {
     const std::string message = error.what();
     throw Error(message.starts_with(path) ? message : path + ": " + message);

@@ -33,6 +33,7 @@ struct ModelFile {
   std::vector<double> extrapolation_factor;  ///< [n_elements·P][n_elements·P] upper triangular, or empty
   std::optional<PosteriorBox> box;
   std::optional<ZblRange> zbl;
+  std::string reference;  ///< potential that the fit took off its data, as it was told; not part of the model
   ErrorScale error_scale;
 };
 
