@@ -25,7 +25,7 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
     throw Error("design rows: stress rows need a cell with a volume, found none");
   for (int i : structure.centres())
     if (atoms.species(i) < 0)
-      throw Error("design rows: atom " + std::to_string(i + 1) + " is of no element of the descriptor");
+      throw Error("design rows: atom " + atoms.name(i) + " is of no element of the descriptor");
 
   std::fill(rows.begin(), rows.end(), 0.0);
   double* const energy_row = rows.data();
@@ -67,7 +67,7 @@ void compute_descriptors(const Kernel& kernel, const SnapParams& params, const P
   require_species(atoms, params.n_elements());
   for (int i : structure.centres())
     if (atoms.species(i) < 0)
-      throw Error("descriptors: atom " + std::to_string(i + 1) + " is of no element of the descriptor");
+      throw Error("descriptors: atom " + atoms.name(i) + " is of no element of the descriptor");
   if (!derivatives) {
     kernel.evaluate(atoms, structure.centres(), {.B = B.data()}, *workspace);
     return;

@@ -61,7 +61,7 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
   if (!ensemble) throw Error("spreads were asked of a model without members, expected a model fitted with a posterior");
   const Neighbourhood& atoms = structure.neighbourhood();
   for (int i : structure.centres())
-    if (atoms.species(i) < 0) throw Error("spreads: atom " + std::to_string(i + 1) + " is of no element of the model");
+    if (atoms.species(i) < 0) throw Error("spreads: atom " + atoms.name(i) + " is of no element of the model");
   const EnergyModel& model = potential.model();
   const std::size_t width = model.theta().size();
   std::vector<double> strain_rows(wanted(strain) ? 6 * width : 0), rows;

@@ -93,7 +93,7 @@ TEST(potential, structures_of_another_model_are_refused) {
   for (InstructionSet set : available_instruction_sets()) {
     Potential potential(file(one, 0), {set});
     CHECK_THROWS(potential.evaluate(structure.neighbourhood(), structure.centres(), {}),
-                 "atom 2 is of element number 2, the model has 1");
+                 "atom 1 (counted from 0) is of element number 2, the model has 1");
   }
   std::vector<double> rows(100 * two.n_weights());
   CHECK_THROWS(RowBuilder(one, KernelChoice::automatic()).build(structure, {}, rows), "packed for another model");
@@ -190,7 +190,7 @@ TEST(potential, errors_and_recovery) {
     const double good = scene.positions[3 * 150 + 1];
     scene.positions[3 * 150 + 1] = bad;
     CHECK_THROWS(bare.evaluate(scene.view(), scene.centres, {.energy = &energy}, 3),
-                 "position of atom 151 is not finite");
+                 "position of atom 150 (counted from 0) is not finite");
     scene.positions[3 * 150 + 1] = good;
     bare.evaluate(scene.view(), scene.centres, {.energy = &energy}, 3);
     CHECK(energy == expected);
@@ -267,5 +267,5 @@ TEST(potential, design_rows_times_weights) {
   std::vector<double> rows(20 * builder.n_columns());
   CHECK_THROWS(builder.build(empty, {}, rows), "has no atoms");
   CHECK_THROWS(builder.build(flat, {.stress = true}, rows), "need a cell with a volume");
-  CHECK_THROWS(builder.build(foreign, {}, rows), "atom 1 is of no element");
+  CHECK_THROWS(builder.build(foreign, {}, rows), "atom 0 (counted from 0) is of no element");
 }

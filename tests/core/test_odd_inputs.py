@@ -121,13 +121,13 @@ def spoil(atoms: Atoms, how: str) -> Atoms:
 
 WRONG = {
     "empty": "the structure has no atoms, expected at least one",
-    "foreign element": "atom 3 is Ne, expected one of the model's elements: W Be",
-    "no element": "atom 3 is X, expected one of the model's elements: W Be",
-    "nan": r"atom 2 has position \[.*nan.*\], expected finite numbers",
-    "inf": r"atom 2 has position \[.*inf.*\], expected finite numbers",
-    "same place": r"atoms 1 and 4 are 0.00e\+00 Å apart, expected more than 0.001 Å",
-    "almost the same place": r"atoms 1 and 4 are 1.73e-05 Å apart, expected more than 0.001 Å",
-    "same place, one cell over": r"atoms 1 and 4 are .* Å apart, expected more than 0.001 Å",
+    "foreign element": "atom 3 .* is Ne, expected one of the model's elements: W Be",
+    "no element": "atom 3 .* is X, expected one of the model's elements: W Be",
+    "nan": r"atom 2 \(counted from 0\) has position \[.*nan.*\], expected finite numbers",
+    "inf": r"atom 2 \(counted from 0\) has position \[.*inf.*\], expected finite numbers",
+    "same place": r"atoms 1 and 4 \(counted from 0\) are 0.00e\+00 Å apart, expected more than 0.001 Å",
+    "almost the same place": r"atoms 1 and 4 \(counted from 0\) are 1.73e-05 Å apart, expected more than 0.001 Å",
+    "same place, one cell over": r"atoms 1 and 4 \(counted from 0\) are .* Å apart, expected more than 0.001 Å",
     "zero cell": "cell vector 0 is 0 Å long, expected at least 0.1 Å in a periodic direction",
     "zero vector": "cell vector 1 is 0 Å long, expected at least 0.1 Å in a periodic direction",
     "flat cell": "the periodic cell vectors .* are linearly dependent",
@@ -270,7 +270,7 @@ def test_spreads_of_a_damaged_member_are_an_error() -> None:
     members[2, 0, 2] = 1e155
     atoms = Atoms("W2", positions=[[0, 0, 0], [0, 0, 2.5]])
     atoms.calc = MLIUQCalculator(replace(made, members=members))
-    with pytest.raises(MliuqError, match=r"spread of the energy of atom 1 over the members is std (inf|-?nan)"):
+    with pytest.raises(MliuqError, match=r"spread of the energy of atom 0 .* over the members is std (inf|-?nan)"):
         atoms.get_potential_energy()
 
 

@@ -15,10 +15,12 @@ struct Neighbourhood {
   const int* n_neighbours = nullptr;       ///< [atom] -> length of its list, defined for centres
   const int* const* neighbours = nullptr;  ///< [atom] -> its list of atoms, defined for centres
   int index_mask = ~0;                     ///< low bits of a list entry that are the atom's index
-  const long long* ids = nullptr;          ///< [n_atoms], what messages call the atoms; null: index + 1
+  const long long* ids = nullptr;          ///< [n_atoms], what messages call the atoms; null: their indices
 
   int species(int atom) const { return species_of_type[types[atom]]; }
-  std::string name(int atom) const { return std::to_string(ids ? ids[atom] : atom + 1LL); }
+  std::string name(int atom) const {
+    return ids ? "ID " + std::to_string(ids[atom]) : std::to_string(atom) + " (counted from 0)";
+  }
 };
 
 /// Throws Error naming the first atom whose species is not below `n_elements`: a structure made for another model.
