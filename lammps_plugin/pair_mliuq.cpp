@@ -254,7 +254,7 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
   if (wanted & bit(kStd)) out.spreads.std = cleared(kStd);
   if (wanted & bit(kMin)) out.spreads.min = cleared(kMin);
   if (wanted & bit(kMax)) out.spreads.max = cleared(kMax);
-  if (wanted & bit(kExtrapolation)) out.spreads.extrapolation = cleared(kExtrapolation);
+  if (wanted & bit(kExtrapolation)) out.extrapolation = cleared(kExtrapolation);
   if (wanted & kCell) {
     features_.assign(potential_->model().theta().size(), 0.0);
     out.features = features_.data();
@@ -273,11 +273,13 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
       }
     };
     const std::size_t n = atoms.n_atoms;
-    if (out.spreads.any() && out.forces) forces_before_.assign(out.forces, out.forces + 3 * n);
-    if (fails(out) && out.spreads.any()) {
+    const bool wants_spreads = out.spreads.any() || out.extrapolation;
+    if (wants_spreads && out.forces) forces_before_.assign(out.forces, out.forces + 3 * n);
+    if (fails(out) && wants_spreads) {
       // Energies and forces may still be sound: only who reads the spreads is refused, and a guard may halt softly.
       mliuq::PotentialOutput plain = out;
       plain.spreads = {};
+      plain.extrapolation = nullptr;
       if (out.forces) std::copy(forces_before_.begin(), forces_before_.end(), out.forces);
       if (out.virial) std::fill_n(out.virial, 6, 0.0);
       if (out.atom_virials) std::fill_n(out.atom_virials, 6 * n, 0.0);
@@ -378,9 +380,10 @@ double* PairMliuq::cleared(AtomQuantity quantity) {
 
 void PairMliuq::require(unsigned wanted, const std::string& who) const {
   if (!potential_) error->all(FLERR, "{}: expected pair_style mliuq with a pair_coeff, found no model", who);
-  const mliuq::Ensemble* const ensemble = potential_->ensemble();
-  if (!ensemble) error->all(FLERR, "{}: {}: expected a model with posterior members, found none", who, file_);
-  if ((wanted & bit(kExtrapolation)) && !ensemble->has_extrapolation()) {
+  const bool needs_members = (wanted & ~bit(kExtrapolation)) || !wanted;
+  if (needs_members && !potential_->ensemble())
+    error->all(FLERR, "{}: {}: expected a model with posterior members, found none", who, file_);
+  if ((wanted & bit(kExtrapolation)) && !potential_->extrapolation()) {
     error->all(FLERR, "{}: {}: expected a model with extrapolation.factor, found none", who, file_);
   }
 }

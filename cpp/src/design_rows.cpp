@@ -24,8 +24,7 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
   if (request.stress && !(structure.volume() > 0.0))
     throw Error("design rows: stress rows need a cell with a volume, found none");
   for (int i : structure.centres())
-    if (atoms.species(i) < 0)
-      throw Error("design rows: atom " + atoms.name(i) + " is of no element of the descriptor");
+    if (atoms.species(i) < 0) throw Error("design rows: atom " + atoms.name(i) + " is of no element of the descriptor");
 
   std::fill(rows.begin(), rows.end(), 0.0);
   double* const energy_row = rows.data();
@@ -66,8 +65,7 @@ void compute_descriptors(const Kernel& kernel, const SnapParams& params, const P
   const std::size_t K = params.n_components();
   require_species(atoms, params.n_elements());
   for (int i : structure.centres())
-    if (atoms.species(i) < 0)
-      throw Error("descriptors: atom " + atoms.name(i) + " is of no element of the descriptor");
+    if (atoms.species(i) < 0) throw Error("descriptors: atom " + atoms.name(i) + " is of no element of the descriptor");
   if (!derivatives) {
     kernel.evaluate(atoms, structure.centres(), {.B = B.data()}, *workspace);
     return;

@@ -12,29 +12,6 @@ namespace mliuq {
 
 using simd::PanelledFactor;
 
-namespace {
-
-/// Inverse of an upper triangular R [n][n]: |R⁻ᵀ d|² = |dᵀ R⁻¹|².
-std::vector<double> inverse_of_triangle(std::span<const double> R, int n) {
-  std::vector<double> inverse(R.size(), 0.0);
-  for (int p = n - 1; p >= 0; --p) {
-    const double pivot = R[static_cast<std::size_t>(p) * n + p];
-    if (!(std::abs(pivot) > 0.0))
-      throw Error("ensemble: extrapolation factor is singular at weight " + std::to_string(p));
-    double* row = inverse.data() + static_cast<std::size_t>(p) * n;
-    row[p] = 1.0;
-    for (int q = p + 1; q < n; ++q) {
-      const double entry = R[static_cast<std::size_t>(p) * n + q];
-      const double* below = inverse.data() + static_cast<std::size_t>(q) * n;
-      for (int c = q; c < n; ++c) row[c] -= entry * below[c];
-    }
-    for (int c = p; c < n; ++c) row[c] /= pivot;
-  }
-  return inverse;
-}
-
-}  // namespace
-
 PanelledFactor moment_factor(std::vector<double> moves, int M, int P) {
   triangularise(moves, M, P);
   const int rank = std::min(M, P);
@@ -55,18 +32,6 @@ const PanelledFactor& Ensemble::Factors::joint_moment(int n_members, int n_weigh
     joint_ = moment_factor(std::move(scaled), n_members, n_weights);
   });
   return joint_;
-}
-
-void Ensemble::Factors::fill_features(const EnergyModel& model, const double* B, int count,
-                                      AlignedVector<double>& features) const {
-  const std::size_t K = model.n_components(), group = project.group;
-  features.resize(model.n_weights() * group);
-  for (std::size_t k = 0; k < K; ++k) {
-    double* lanes = features.data() + (1 + k) * group;
-    for (int a = 0; a < count; ++a) lanes[a] = B[a * K + k];
-    std::fill(lanes + count, lanes + group, 0.0);
-  }
-  project.complete_features(static_cast<int>(K), model.quadratic(), features.data());
 }
 
 Ensemble::Ensemble(const EnergyModel& model, std::span<const double> members, InstructionSet instruction_set)
@@ -99,21 +64,6 @@ Ensemble::~Ensemble() = default;
 Ensemble::Ensemble(Ensemble&&) noexcept = default;
 Ensemble& Ensemble::operator=(Ensemble&&) noexcept = default;
 
-void Ensemble::set_extrapolation_factor(std::span<const double> factor) {
-  const int n = n_elements_ * n_weights_;
-  if (factor.size() != static_cast<std::size_t>(n) * n)
-    throw Error("ensemble: extrapolation factor has " + std::to_string(factor.size()) + " entries, expected " +
-                std::to_string(n) + "²");
-  const std::vector<double> inverse = inverse_of_triangle(factor, n);
-  factors_->extrapolation.clear();
-  for (int e = 0; e < n_elements_; ++e)
-    factors_->extrapolation.emplace_back(std::span(inverse).subspan(static_cast<std::size_t>(e) * n_weights_ * n,
-                                                                    static_cast<std::size_t>(n_weights_) * n),
-                                         n_weights_, n, PanelledFactor::Padding::zeros);
-}
-
-bool Ensemble::has_extrapolation() const { return !factors_->extrapolation.empty(); }
-
 void Ensemble::set_box(std::span<const double> axes, std::span<const double> lo, std::span<const double> hi) {
   const std::size_t n = static_cast<std::size_t>(n_elements_) * n_weights_, A = lo.size();
   if (hi.size() != A || axes.size() != n * A)
@@ -141,8 +91,6 @@ bool Ensemble::has_box() const { return !factors_->box_centre.empty(); }
 
 void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
                             const double* B, const AtomSpreads& out) const {
-  if (out.extrapolation && !has_extrapolation())
-    throw Error("extrapolation: the model file has no extrapolation.factor, expected a model fitted by mliuq");
   require_box(out.box_min || out.box_max);
   const std::size_t K = model.n_components();
   const simd::ProjectionTable& project = factors_->project;
@@ -151,16 +99,13 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
   first_result.resize(group);
   second_result.resize(group);
   for_each_run(species.first(centres.size()), project.group, [&](int first, int count) {
-    factors_->fill_features(model, B + first * K, count, features);
+    fill_features(project, model, B + first * K, count, features);
     const int element = species[first];
-    const auto norms = [&](const std::vector<PanelledFactor>& factors, auto&& put) {
-      const auto panels = factors[element].panels();
+    if (out.std) {
+      const auto panels = factors_->moments[element].panels();
       project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data());
-      for (int a = 0; a < count; ++a) put(centres[first + a], first_result[a]);
-    };
-    if (out.std) norms(factors_->moments, [&](int atom, double variance) { out.std[atom] = std::sqrt(variance); });
-    if (out.extrapolation)
-      norms(factors_->extrapolation, [&](int atom, double norm) { out.extrapolation[atom] = norm; });
+      for (int a = 0; a < count; ++a) out.std[centres[first + a]] = std::sqrt(first_result[a]);
+    }
     const int first_weight = element * n_weights_;
     if (out.min || out.max) {
       const auto& panels = factors_->moves_of_element[element];

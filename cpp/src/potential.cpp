@@ -38,8 +38,6 @@ void require_spreads(const AtomSpreads& spreads, const Neighbourhood& atoms, int
   const auto value = [atom](const double* array, double absent) { return array ? array[atom] : absent; };
   const double min = value(spreads.min, value(spreads.max, 0.0));
   require_spread({value(spreads.std, 0.0), min, value(spreads.max, min)}, "the energy of atom " + atoms.name(atom));
-  if (!std::isfinite(value(spreads.extrapolation, 0.0)))
-    throw Error("the extrapolation of atom " + atoms.name(atom) + " is not a finite number");
 }
 
 }  // namespace
@@ -62,9 +60,10 @@ struct Potential::State {
         error_scale(file.error_scale) {
     if (!file.members.empty()) {
       ensemble.emplace(model, file.members, choice.instruction_set);
-      if (!file.extrapolation_factor.empty()) ensemble->set_extrapolation_factor(file.extrapolation_factor);
       if (file.box) ensemble->set_box(file.box->axes, file.box->lo, file.box->hi);
     }
+    if (!file.extrapolation_factor.empty())
+      extrapolation.emplace(model, file.extrapolation_factor, choice.instruction_set);
     if (file.zbl) zbl.emplace(params.elements, file.zbl->inner, file.zbl->outer);
   }
 
@@ -107,6 +106,7 @@ struct Potential::State {
   EnergyModel model;
   std::unique_ptr<Kernel> kernel;
   std::optional<Ensemble> ensemble;
+  std::optional<Extrapolation> extrapolation;
   std::optional<Zbl> zbl;
   ErrorScale error_scale;
   std::vector<ThreadState> threads;
@@ -118,7 +118,7 @@ struct Potential::State {
 void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                                  const KernelOutput& sums, ThreadState& thread) const {
   const std::size_t K = params.n_components(), P = model.n_weights();
-  const bool wants_B = out.B || out.features || out.spreads.any();
+  const bool wants_B = out.B || out.features || out.extrapolation || out.spreads.any();
   for (int i : centres) {
     const double* r = atoms.positions + 3 * static_cast<std::size_t>(i);
     if (!std::isfinite(r[0] + r[1] + r[2])) throw Error("the position of atom " + atoms.name(i) + " is not finite");
@@ -150,9 +150,17 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
       for (std::size_t p = 0; p < P; ++p) sum[p] += thread.row[p];
     }
   }
-  if (out.spreads.any()) {
+  if (out.extrapolation || out.spreads.any()) {
     thread.species.resize(centres.size());
     for (std::size_t c = 0; c < centres.size(); ++c) thread.species[c] = atoms.species(centres[c]);
+  }
+  if (out.extrapolation) {
+    extrapolation->distances(model, centres, thread.species, thread.B.data(), out.extrapolation);
+    for (int i : centres)
+      if (!std::isfinite(out.extrapolation[i]))
+        throw Error("the extrapolation of atom " + atoms.name(i) + " is not a finite number");
+  }
+  if (out.spreads.any()) {
     ensemble->atom_spreads(model, centres, thread.species, thread.B.data(), out.spreads);
     for (double* extreme : {out.spreads.min, out.spreads.max, out.spreads.box_min, out.spreads.box_max})
       if (extreme)
@@ -239,6 +247,9 @@ Potential& Potential::operator=(Potential&&) noexcept = default;
 const SnapParams& Potential::params() const { return state_->params; }
 const EnergyModel& Potential::model() const { return state_->model; }
 const Ensemble* Potential::ensemble() const { return state_->ensemble ? &*state_->ensemble : nullptr; }
+const Extrapolation* Potential::extrapolation() const {
+  return state_->extrapolation ? &*state_->extrapolation : nullptr;
+}
 const ErrorScale& Potential::error_scale() const { return state_->error_scale; }
 const Kernel& Potential::kernel() const { return *state_->kernel; }
 
@@ -252,6 +263,8 @@ void Potential::evaluate(const Neighbourhood& atoms, std::span<const int> centre
   State& s = *state_;
   const std::lock_guard alone(s.busy);
   if (out.spreads.any()) s.members("spreads were asked");
+  if (out.extrapolation && !s.extrapolation)
+    throw Error("extrapolation: the model file has no extrapolation.factor, expected a model fitted by mliuq");
   require_species(atoms, s.params.n_elements());
   s.sort_centres(atoms, centres);
   const int n = s.share_centres(n_threads, [&](ThreadState& thread, bool first, std::span<const int> share) {

@@ -54,7 +54,7 @@ void Ensemble::atom_std_slopes(const EnergyModel& model, std::span<const int> sp
   const std::size_t K = model.n_components(), group = factors_->project.group;
   thread_local AlignedVector<double> features, products, weights, slopes;
   for_each_run(species, static_cast<int>(group), [&](int first, int count) {
-    factors_->fill_features(model, B + first * K, count, features);
+    fill_features(factors_->project, model, B + first * K, count, features);
     const auto panels = factors_->moments[species[first]].panels();
     products.resize(panels.size() * simd::kPanelColumns * group);
     factors_->project.products(panels.data(), static_cast<int>(panels.size()), features.data(), products.data());

@@ -7,6 +7,7 @@
 #include "check.hpp"
 #include "mliuq/ensemble.hpp"
 #include "mliuq/error.hpp"
+#include "mliuq/extrapolation.hpp"
 #include "scenes.hpp"
 
 using namespace mliuq;
@@ -150,13 +151,9 @@ TEST(ensemble, rows_are_plain_sums) {
     }
 }
 
-TEST(ensemble, extrapolation) {
+TEST(ensemble, extrapolation_needs_no_members) {
   const Problem p = make(2, 3, false, 4, 70, 9);
-  Ensemble ensemble(p.model, p.members);
-  CHECK(!ensemble.has_extrapolation());
   std::vector<double> values(3 * p.n);
-  CHECK_THROWS(ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.extrapolation = values.data()}),
-               "no extrapolation.factor");
   const int n = p.n_elements * p.P;
   std::mt19937 random(10);
   std::normal_distribution<double> normal;
@@ -164,8 +161,7 @@ TEST(ensemble, extrapolation) {
   for (int i = 0; i < n; ++i)
     for (int j = i; j < n; ++j) R[i * n + j] = normal(random) + (i == j ? 4.0 : 0.0);
   R[0] = -R[0];  // a factor of QR need not have a positive diagonal
-  ensemble.set_extrapolation_factor(R);
-  ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), {.extrapolation = values.data()});
+  Extrapolation(p.model, R).distances(p.model, p.centres, p.species, p.B.data(), values.data());
   for (int i = 0; i < p.n; ++i) {
     // |y|² with Rᵀ y = d, by forward substitution.
     std::vector<double> d(n, 0.0);
@@ -180,10 +176,10 @@ TEST(ensemble, extrapolation) {
     CHECK_NEAR(values[p.centres[i]], norm, 1e-11 * (1.0 + norm));
   }
   R[3 * n + 3] = 0.0;
-  CHECK_THROWS(ensemble.set_extrapolation_factor(R), "singular at weight 3");
+  CHECK_THROWS(Extrapolation(p.model, R), "singular at weight 3");
   R[3 * n + 3] = std::numeric_limits<double>::quiet_NaN();
-  CHECK_THROWS(ensemble.set_extrapolation_factor(R), "singular at weight 3");
-  CHECK_THROWS(ensemble.set_extrapolation_factor(std::span(R).first(5)), "has 5 entries");
+  CHECK_THROWS(Extrapolation(p.model, R), "singular at weight 3");
+  CHECK_THROWS(Extrapolation(p.model, std::span(R).first(5)), "has 5 entries");
 }
 
 TEST(ensemble, bad_weights) {

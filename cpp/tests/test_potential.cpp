@@ -49,7 +49,8 @@ struct Output {
             .forces = forces.data(),
             .virial = virial.data(),
             .atom_virials = atom_virials.data(),
-            .spreads = {std.data(), min.data(), max.data(), extrapolation.data()},
+            .spreads = {std.data(), min.data(), max.data()},
+            .extrapolation = extrapolation.data(),
             .features = features.data()};
   }
 
@@ -134,7 +135,7 @@ TEST(potential, cell_spread_and_committee_from_summed_features) {
   Potential potential(f);
   Output all(scene.n_atoms(), f.theta.size());
   PotentialOutput wanted = all.pointers();
-  wanted.spreads.extrapolation = nullptr;
+  wanted.extrapolation = nullptr;
   potential.evaluate(scene.view(), scene.centres, wanted, 1);
   std::vector<double> committee(4);
   potential.committee(all.features, all.energy, committee);
@@ -162,12 +163,12 @@ TEST(potential, centres_of_no_element_are_skipped) {
   Potential potential(file(p, 2));
   Output before(scene.n_atoms(), potential.model().theta().size());
   PotentialOutput wanted = before.pointers();
-  wanted.spreads.extrapolation = nullptr;
+  wanted.extrapolation = nullptr;
   potential.evaluate(scene.view(), scene.centres, wanted, 1);
   scene.types[2] = 0;
   Output after(scene.n_atoms(), potential.model().theta().size());
   wanted = after.pointers();
-  wanted.spreads.extrapolation = nullptr;
+  wanted.extrapolation = nullptr;
   potential.evaluate(scene.view(), scene.centres, wanted, 1);
   CHECK(after.energies[2] == 0.0 && after.std[2] == 0.0);
   CHECK_NEAR(after.energy, before.energy - before.energies[2], 1e-12);
@@ -183,7 +184,7 @@ TEST(potential, errors_and_recovery) {
   double energy = 0.0, expected = 0.0;
   CHECK_THROWS(bare.evaluate(scene.view(), scene.centres, {.spreads = {.std = values.data()}}), "without members");
   CHECK_THROWS(bare.cell_spread(std::vector<double>(bare.model().theta().size()), 0.0), "without members");
-  CHECK_THROWS(with_members.evaluate(scene.view(), scene.centres, {.spreads = {.extrapolation = values.data()}}),
+  CHECK_THROWS(with_members.evaluate(scene.view(), scene.centres, {.extrapolation = values.data()}),
                "no extrapolation.factor");
   bare.evaluate(scene.view(), scene.centres, {.energy = &expected}, 3);
   for (double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {

@@ -38,7 +38,7 @@ py::dict evaluate(Potential& potential, const PackedStructure& structure, bool f
     want("energies_box_min", out.spreads.box_min, {n});
     want("energies_box_max", out.spreads.box_max, {n});
   }
-  if (extrapolation) want("extrapolation", out.spreads.extrapolation, {n});
+  if (extrapolation) want("extrapolation", out.extrapolation, {n});
   if (spreads || committee || box) out.features = features.data();
   double virial_sum[6] = {};
   if (virial) out.virial = virial_sum;
@@ -182,9 +182,7 @@ void register_potential(py::module_& module) {
       .def_property_readonly("has_members", [](const Potential& self) { return self.ensemble() != nullptr; })
       .def_property_readonly("has_box",
                              [](const Potential& self) { return self.ensemble() && self.ensemble()->has_box(); })
-      .def_property_readonly(
-          "has_extrapolation",
-          [](const Potential& self) { return self.ensemble() && self.ensemble()->has_extrapolation(); })
+      .def_property_readonly("has_extrapolation", [](const Potential& self) { return self.extrapolation() != nullptr; })
       .def("evaluate", &evaluate, py::arg("structure"), py::kw_only(), py::arg("forces") = true,
            py::arg("virial") = true, py::arg("spreads") = false, py::arg("committee") = false,
            py::arg("extrapolation") = false, py::arg("atom_virials") = false, py::arg("box") = false,

@@ -264,7 +264,7 @@ class TestCaching:
         atoms.get_forces()
         good = atoms.positions.copy()
         atoms.positions[0, 0] = np.nan
-        with pytest.raises(MliuqError, match="atom 0 .* has position"):
+        with pytest.raises(MliuqError, match=r"atom 0 .* has position"):
             atoms.get_potential_energy()
         assert "energy" not in atoms.calc.results
         atoms.positions[:] = good

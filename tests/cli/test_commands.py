@@ -172,7 +172,11 @@ def test_fit_is_reproducible_bit_by_bit(tungsten_split: tuple[Path, Path], tmp_p
         (["eval", "{model}", "{empty}"], 1, "{empty}"),
         (["eval", "{data}", "{data}"], 1, "{data}"),
         (["eval", "{model}", "{data}", "-o", "no_such_folder/out.xyz"], 1, "no_such_folder"),
-        (["eval", "{model}", "{strange}"], 1, "strange.xyz: configuration 0 (the 1st, diverse): atom 1 (counted from 0) is Mo"),
+        (
+            ["eval", "{model}", "{strange}"],
+            1,
+            "configuration 0 (the 1st, diverse): atom 1 (counted from 0) is Mo",
+        ),
         (["export", "{model}", "--member", "64", "-o", "x"], 1, "member is 64"),
         (["export", "{model}", "--member", "-1", "-o", "x"], 1, "member is -1"),
         (["fit", "missing.xyz", "-o", "x.mliuq"], 1, "missing.xyz"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from ase import Atoms
-from mliuq import MLIUQCalculator, MliuqError, Model, descriptors
+from ase.build import bulk
+from ase.calculators.calculator import PropertyNotImplementedError
+from mliuq import MLIUQCalculator, MliuqError, Model, SnapParams, descriptors
 from mliuq.descriptor.neighbours import pack
 from mliuq.descriptor.zbl import evaluate as zbl_energy
 from systems import PARAMS, random_model, structure
@@ -130,7 +134,7 @@ def test_each_member_as_a_model_of_its_own_gives_its_entry_of_the_committee() ->
         assert atoms.get_potential_energy() == pytest.approx(expected, rel=1e-11)
 
 
-@pytest.mark.parametrize("ask", ["spreads", "committee", "extrapolation"])
+@pytest.mark.parametrize("ask", ["spreads", "committee"])
 def test_models_without_members_say_so(ask: str) -> None:
     params = PARAMS["linear"]
     potential = random_model(params).potential()
@@ -138,9 +142,10 @@ def test_models_without_members_say_so(ask: str) -> None:
         potential.evaluate(pack(structure("cube", params), params), **{ask: True})
 
 
-def test_extrapolation_without_a_factor_says_so() -> None:
+@pytest.mark.parametrize("members", [0, 3])
+def test_extrapolation_without_a_factor_says_so(members: int) -> None:
     params = PARAMS["linear"]
-    potential = random_model(params, members=3).potential()
+    potential = random_model(params, members=members).potential()
     assert not potential.has_extrapolation
     with pytest.raises(MliuqError, match=r"the model file has no extrapolation\.factor"):
         potential.evaluate(pack(structure("cube", params), params), extrapolation=True)
@@ -162,3 +167,23 @@ def test_bad_extrapolation_factors_are_refused(factor: np.ndarray, message: str)
             members=np.zeros((1, 1, params.n_weights)),
             arrays={"extrapolation.factor": factor},
         ).potential()
+
+
+def test_extrapolation_needs_the_factor_of_the_fit_alone():
+    rng = np.random.default_rng(3)
+    atoms = bulk("W", cubic=True).repeat(2)
+    atoms.rattle(0.1, seed=3)
+    params = SnapParams(["W"], twojmax=4)
+    p = params.n_weights
+    factor = np.triu(rng.normal(size=(p, p))) + 10.0 * np.eye(p)
+    bare = Model(params, rng.normal(size=(1, p)), arrays={"extrapolation.factor": factor})
+    calculator = MLIUQCalculator(bare)
+    assert "extrapolation" in calculator.implemented_properties
+    assert "energy_std" not in calculator.implemented_properties
+    found = calculator.get_property("extrapolation", atoms)
+    d = np.column_stack([np.ones(len(atoms)), descriptors(atoms, params)])
+    np.testing.assert_allclose(found, np.sum(np.linalg.solve(factor.T, d.T) ** 2, axis=0), rtol=1e-9)
+    with_members = dataclasses.replace(bare, members=rng.normal(size=(5, 1, p)))
+    np.testing.assert_array_equal(MLIUQCalculator(with_members).get_property("extrapolation", atoms), found)
+    with pytest.raises(PropertyNotImplementedError):
+        MLIUQCalculator(dataclasses.replace(bare, arrays={})).get_property("extrapolation", atoms)

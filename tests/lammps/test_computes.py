@@ -96,9 +96,10 @@ def test_repulsion_moves_the_extremes_with_the_energy(make_model: Make, structur
     np.testing.assert_allclose(found.columns[:, 2] - without.columns[:, 2], shift, rtol=1e-8)
 
 
-def test_extrapolation_is_the_leverage(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+@pytest.mark.parametrize("members", [M, 0])
+def test_extrapolation_is_the_leverage(members: int, make_model: Make, structures: Structures, tmp_path: Path) -> None:
     atoms = structures("Ta")["rattled"]
-    model = make_model("Ta06A", M, file="factor.mliuq", factor=True)
+    model = make_model("Ta06A", members, file=f"factor-{members}.mliuq", factor=True)
     after = SNA["Ta06A"] + "compute u all mliuq/atom extrapolation\n"
     state = evaluate(atoms, pair_lines(model, "Ta"), tmp_path, elements=["Ta"], after=after, columns="c_u c_b[*]")
     R = load_file(model)["extrapolation.factor"]

@@ -187,7 +187,7 @@ class TestRefusals:
     def test_a_structure_that_cannot_be_evaluated_is_named(self, model: Model) -> None:
         a, b = cells("cube", "slab")
         b.symbols[1] = "Mo"
-        with pytest.raises(MliuqError, match="structure 2 of 2: atom 1 .* is Mo"):
+        with pytest.raises(MliuqError, match=r"structure 2 of 2: atom 1 .* is Mo"):
             compare(a, b, model=model)
 
 

@@ -22,11 +22,10 @@ struct AtomSpreads {
   double* std = nullptr;
   double* min = nullptr;
   double* max = nullptr;
-  double* extrapolation = nullptr;  ///< dᵀA⁻¹d, needs an extrapolation factor
-  double* box_min = nullptr;        ///< smallest over the whole box of a hypercube posterior
-  double* box_max = nullptr;        ///< largest over the box
+  double* box_min = nullptr;  ///< smallest over the whole box of a hypercube posterior
+  double* box_max = nullptr;  ///< largest over the box
 
-  bool any() const { return std || min || max || box_min || box_max || extrapolation; }
+  bool any() const { return std || min || max || box_min || box_max; }
 };
 
 /// Weights sampled from the posterior, and what they say of energies. The second moment of M members of P weights is
@@ -42,10 +41,6 @@ class Ensemble {
   Ensemble& operator=(Ensemble&&) noexcept;
 
   int n_members() const { return n_members_; }
-
-  /// The upper triangular R of A = RᵀR over all n_elements·P weights, row-major: extrapolation = |R⁻ᵀ d|².
-  void set_extrapolation_factor(std::span<const double> factor);
-  bool has_extrapolation() const;
 
   /// The box of a hypercube posterior, θ = θ* + axes·u with lo ≤ u ≤ hi: axes [n_elements·P][A], lo and hi [A]. Throws
   /// Error on wrong lengths, on numbers that are not finite and where lo > hi.

@@ -8,6 +8,7 @@
 
 #include "mliuq/energy_model.hpp"
 #include "mliuq/ensemble.hpp"
+#include "mliuq/extrapolation.hpp"
 #include "mliuq/kernel.hpp"
 #include "mliuq/model_file.hpp"
 #include "mliuq/zbl.hpp"
@@ -23,6 +24,7 @@ struct PotentialOutput {
   double* atom_virials = nullptr;   ///< [n_atoms][6] Voigt, eV, added to
   double* B = nullptr;              ///< [n_atoms][K], overwritten
   AtomSpreads spreads;              ///< per-atom spreads, need members
+  double* extrapolation = nullptr;  ///< [n_atoms], dᵀA⁻¹d, needs an extrapolation factor
   double* features = nullptr;       ///< [n_elements][P], sum of D over the centres, overwritten: add over ranks,
                                     ///  then ask Potential::cell_spread
 };
@@ -38,7 +40,8 @@ class Potential {
 
   const SnapParams& params() const;
   const EnergyModel& model() const;
-  const Ensemble* ensemble() const;  ///< null without members
+  const Ensemble* ensemble() const;            ///< null without members
+  const Extrapolation* extrapolation() const;  ///< null without a factor
   const ErrorScale& error_scale() const;
   const Kernel& kernel() const;
   double cutoff() const;  ///< Å, largest of SNAP and ZBL

@@ -121,8 +121,8 @@ class MLIUQCalculator(Calculator):
             self.implemented_properties += [*_SPREADS, *_ON_REQUEST]
             if self._potential.has_box:
                 self.implemented_properties += _OF_BOX
-            if self._potential.has_extrapolation:
-                self.implemented_properties.append("extrapolation")
+        if self._potential.has_extrapolation:
+            self.implemented_properties.append("extrapolation")
 
     def results_of(self, atoms: Atoms, names: Collection[str]) -> dict[str, Any]:
         """Evaluate several properties in one pass, where `get_property` would make a pass for each bar of forces.

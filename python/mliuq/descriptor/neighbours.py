@@ -49,7 +49,8 @@ class Neighbours:
         if len(distances) and distances.min() < CLOSEST:
             pair = int(distances.argmin())
             raise MliuqError(
-                f"atoms {i[pair]} and {j[pair]} (counted from 0) are {distances[pair]:.2e} Å apart, expected more than {CLOSEST} Å"
+                f"atoms {i[pair]} and {j[pair]} (counted from 0) are {distances[pair]:.2e} Å apart, "
+                f"expected more than {CLOSEST} Å"
             )
         self._pack(i, j, shifts, params.n_elements)
 
@@ -124,12 +125,14 @@ def _check(atoms: Atoms) -> None:
         raise MliuqError("the structure has no atoms, expected at least one")
     if not np.all(np.isfinite(atoms.positions)):
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
-        raise MliuqError(f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers")
+        raise MliuqError(
+            f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers"
+        )
     farthest = np.abs(np.asarray(atoms.positions, dtype=np.float64)).max(axis=1)
     if farthest.max() > _FARTHEST:
         raise MliuqError(
-            f"atom {int(farthest.argmax())} (counted from 0) is {farthest.max():.3g} Å from the origin, expected at most "
-            f"{_FARTHEST:.0e} Å: wrap the positions into the cell first"
+            f"atom {int(farthest.argmax())} (counted from 0) is {farthest.max():.3g} Å from the origin, "
+            f"expected at most {_FARTHEST:.0e} Å: wrap the positions into the cell first"
         )
     cell = atoms.cell.array
     if not np.all(np.isfinite(cell)):

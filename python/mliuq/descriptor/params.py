@@ -133,7 +133,8 @@ class SnapParams:
         for i, symbol in enumerate(symbols):
             if symbol not in table:
                 raise MliuqError(
-                    f"atom {i} (counted from 0) is {symbol}, expected one of the model's elements: {' '.join(self.elements)}"
+                    f"atom {i} (counted from 0) is {symbol}, "
+                    f"expected one of the model's elements: {' '.join(self.elements)}"
                 )
         return [table[symbol] for symbol in symbols]
 
