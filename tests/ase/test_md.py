@@ -310,6 +310,7 @@ class TestCommand:
             (["--temperature", "300", "--halt", "much"], 2, "--halt"),
             (["--temperature", "300", "--halt", "auto"], 1, "no thresholds for energies_err"),
             (["--temperature", "300", "--halt", "-1"], 1, "halt is -1"),
+            (["{part}"], 1, "took the reference potential 'pair_style zbl 4 5' off"),
             (["--restart"], 1, "no run to go on with"),
             ([], 1, "no velocities"),
         ],
@@ -317,7 +318,14 @@ class TestCommand:
     def test_refusals(
         self, arguments: list[str], status: int, says: str, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        command = ["md", "W.mliuq", "start.xyz", "-o", "run", "--steps", "2", "--quantity", QUANTITY]
+        name = "W.mliuq"
+        if "{part}" in arguments:
+            whole = Model.load(name)
+            name = "part.mliuq"
+            facts = {"fit": {"settings": {"data": {"reference": "pair_style zbl 4 5"}}}}
+            replace(whole, metadata=dict(whole.metadata) | facts).save(name)
+            arguments = []
+        command = ["md", name, "start.xyz", "-o", "run", "--steps", "2", "--quantity", QUANTITY]
         assert main([*command, *arguments]) == status
         message = capsys.readouterr().err
         assert message.startswith("mliuq: error: ")

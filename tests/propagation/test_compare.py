@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -183,6 +183,11 @@ class TestRefusals:
         with pytest.raises(MliuqError, match="different models"):
             compare(a, b)
         assert compare(a, b, model=model).energy == from_one.energy
+
+    def test_a_model_that_is_a_part_of_the_whole(self, model: Model) -> None:
+        part = replace(model, metadata={"fit": {"settings": {"data": {"reference": "pair_style zbl 4 5"}}}})
+        with pytest.raises(MliuqError, match="took the reference potential 'pair_style zbl 4 5' off its data"):
+            compare(*cells("cube", "slab"), model=part)
 
     def test_a_structure_that_cannot_be_evaluated_is_named(self, model: Model) -> None:
         a, b = cells("cube", "slab")

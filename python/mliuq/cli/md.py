@@ -12,6 +12,7 @@ import typer
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.one_structure import one_structure
+from mliuq.errors import MliuqError
 from mliuq.outputs import write_files
 
 if TYPE_CHECKING:
@@ -75,8 +76,14 @@ def run(
     from mliuq.ase.md import RunSettings, read_settings, run_md
     from mliuq.ase.readings import check_quantity
 
+    loaded = Model.load(model)
+    if loaded.reference:
+        raise MliuqError(
+            f"{model}: the fit took the reference potential {loaded.reference!r} off its data: forces of the model "
+            "alone move no atoms; run it in LAMMPS (mliuq export writes what to include)"
+        )
     atoms = one_structure(start)
-    atoms.calc = MLIUQCalculator(Model.load(model), threads=threads)
+    atoms.calc = MLIUQCalculator(loaded, threads=threads)
     before = read_settings(output) if restart else RunSettings(steps)
     held: dict[str, Any] = {
         "ensemble": None if ensemble is None else ensemble.value,

@@ -98,8 +98,9 @@ def compare(
     Raises
     ------
     MliuqError
-        For a model without members or none at all, coefficients that do not fit the structures, references that cannot
-        balance them or do so in more than one way, and structures that the model cannot evaluate.
+        For no model, one without members or one fitted to what a reference potential left, coefficients that do not
+        fit the structures, references that cannot balance them or do so in more than one way, and structures that the
+        model cannot evaluate.
     """
     if not structures:
         raise MliuqError("nothing to compare, expected at least one structure")
@@ -108,6 +109,11 @@ def compare(
     model = _model_of(everything) if model is None else model
     if not model.n_members:
         raise MliuqError("the model has no members: energies cannot be compared with an error (fit with members)")
+    if model.reference:
+        raise MliuqError(
+            f"the fit took the reference potential {model.reference!r} off its data: the model's energies are a part "
+            "of the whole, and are not compared without the rest"
+        )
     given = _checked(coefficients, len(structures))
     if per_atom:
         given = given / [max(len(atoms), 1) for atoms in structures]
