@@ -33,4 +33,5 @@ def in_range(key: str, value: float, low: float, high: float, *, open_top: bool 
         also for NaN.
     """
     if not (low <= value < high or (value == high and not open_top and math.isfinite(high))):
-        raise MliuqError(f"{key} is {value}, expected a number from {low:g} to {high:g}")
+        to = "to below" if open_top else "to"
+        raise MliuqError(f"{key} is {value}, expected a number from {low:g} {to} {high:g}")

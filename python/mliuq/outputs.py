@@ -8,6 +8,7 @@ Links are followed, file modes kept.  Devices, pipes and open files (`/dev/stdou
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mliuq.errors import MliuqError
+
+log = logging.getLogger(__name__)
 
 SCRATCH = ".mliuq-"
 """How the names of scratch folders begin; what a killed process leaves behind bears it too, then the process's id."""
@@ -125,6 +128,7 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 raise
             except OSError as error:
                 raise MliuqError(f"{path}: cannot be written: {error.strerror}") from error
+        log.info("wrote %s", ", ".join(map(str, paths)))
         for folder in {target.parent for target in targets if target is not None}:
             _flush(folder)
 

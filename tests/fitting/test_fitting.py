@@ -194,6 +194,24 @@ def test_empty_data_is_refused():
         mliuq.fit([])
 
 
+@pytest.mark.parametrize("what", [lambda s: s[0], lambda s: [s[0], "atoms"], lambda s: 3])
+def test_anything_but_configurations_is_refused(tungsten, what):
+    with pytest.raises(MliuqError, match=r"^(structures|test).* is .*expected (a list of )?Atoms"):
+        mliuq.fit(what(tungsten))
+    with pytest.raises(MliuqError, match=r"^test.* is .*expected (a list of )?Atoms"):
+        mliuq.fit(tungsten[:5], test=what(tungsten))
+
+
+def test_rank_deficiency_is_one_warning_that_names_weights(tungsten, caplog):
+    """Also where the folds of a calibration leave the same weights open."""
+    with caplog.at_level("WARNING"):
+        result = run_fit(tungsten, settings={**SMALL, "solver.ridge": 0.0, "solver.rcond": 0.1})
+    assert 8 <= result.solution.rank < 15
+    said = [record.getMessage() for record in caplog.records if "combinations of weights" in record.getMessage()]
+    assert len(said) == 1
+    assert f"W {result.solution.undetermined[0]}" in said[0]
+
+
 def test_single_configuration_has_no_error_bars(tungsten):
     with pytest.raises(MliuqError, match="leaves none to fit"):
         mliuq.fit(tungsten[:1], settings=SMALL)

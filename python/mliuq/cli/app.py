@@ -6,7 +6,6 @@ of a signal: stopped by it, 130 for Ctrl-C.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -17,6 +16,7 @@ import typer
 
 from mliuq.cli import calibrate, compare, evaluate, export, fit, info, md, propagate, report, sheet, tune
 from mliuq.cli.console import spelled_out
+from mliuq.cli.logs import logged
 from mliuq.cli.signals import Stopped
 from mliuq.errors import MliuqError, printable
 
@@ -44,13 +44,6 @@ propagate.app.command("all", epilog=sheet.EXAMPLE)(sheet.run)
 app.add_typer(propagate.app)
 
 
-class _Printable(logging.Formatter):
-    """Lines whose text may quote a file."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return printable(super().formatMessage(record))
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         import mliuq
@@ -76,22 +69,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     words = [word for word in given if word not in _VERBOSE]
     verbose = len(words) < len(given)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Printable("%(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
-    with spelled_out(sys.stdout, sys.stderr):
+    with spelled_out(sys.stdout, sys.stderr), logged(sys.stderr, verbose):
         try:
             status = app(args=words, prog_name="mliuq", standalone_mode=False)
             sys.stdout.flush()
             return status if isinstance(status, int) else DONE
-        except BrokenPipeError:  # `mliuq eval … | head`: the reader has what it wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return DONE
-        except SystemExit:
-            raise
         except BaseException as error:
+            if any(isinstance(cause, BrokenPipeError) for cause in _chain(error)):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return DONE  # `mliuq eval … | head`: the reader has what it wanted
+            if isinstance(error, SystemExit):
+                raise
             if verbose:
-                traceback.print_exception(error)
+                lines = "".join(traceback.format_exception(error)).splitlines()
+                print(*map(printable, lines), sep="\n", file=sys.stderr)
             return _fail(*_explain(error))
 
 

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
+from mliuq.cli.seen import warn_of_seen
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:
@@ -54,9 +55,10 @@ def run(
     loaded = Model.load(model)
     data = reading.settings(loaded.metadata)
     batch = read_structures(structures, data.dialect)
+    warn_of_seen(loaded, batch, "error bars calibrated on them are too small")
     with progress_bar(quiet=json) as bar:
         held_out = errors_on(loaded, batch, structures.name, data=data, stress=stress, progress=bar)
-    found = calibrate(held_out).to_mapping()
+    found = calibrate(held_out.of_enough_rows()).to_mapping()
     old = dict(loaded.calibration or {})
     new = list(found["rows"])
     for kind in KINDS:

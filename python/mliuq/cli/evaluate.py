@@ -17,6 +17,7 @@ from ase.calculators.calculator import Calculator
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
+from mliuq.cli.seen import warn_of_seen
 from mliuq.cli.structures import check_structures, structure_writer
 from mliuq.errors import MliuqError
 from mliuq.outputs import is_stream
@@ -157,6 +158,8 @@ def run(
             bar("evaluating", index + 1, len(batch))
 
     facts = summary.facts()
+    if summary.energy_error or summary.force_errors:
+        warn_of_seen(loaded, batch, "errors on them are no test")
     if json:
         print_json({"summary": facts, "structures": results, "output": None if output is None else str(output)})
         return

@@ -180,7 +180,8 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
         errors = ", ".join(
             f"{name} {SHOWN[name][1] * rmse:.4g} {SHOWN[name][0]}" for name, rmse in result.balance.left_out.items()
         )
-        say(f"weights chosen by left-out errors: {constants} (RMSE {errors})")
+        say(f"weights chosen by left-out errors: {constants}")
+        say(f"left-out RMSE: {errors}")
     solution = result.solution
     held = f", {result.protection.lent:.1f} weights held by a prior" if result.protection.triangle is not None else ""
     say(f"rank {solution.rank} of {len(solution.theta)}, condition number {solution.condition:.2g}{held}")

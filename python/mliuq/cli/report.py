@@ -9,6 +9,7 @@ import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
+from mliuq.cli.seen import warn_of_seen
 
 _BARS = ("rms_z", "coverage_1", "coverage_2", "envelope")
 
@@ -44,6 +45,7 @@ def run(
     data = reading.settings(loaded.metadata)
     keys = data.keys
     batch = read_structures(structures, data.dialect)
+    warn_of_seen(loaded, batch, "errors on them are no test")
     test = describe_structures(batch, structures.name, keys.group)
     with progress_bar(quiet=json) as bar:
         potential = data.reference_potential(loaded.params.elements)

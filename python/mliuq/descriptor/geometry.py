@@ -9,7 +9,6 @@ than the cutoff: both leave every distance within the cutoff as it was. The thir
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from ase.geometry import minkowski_reduce
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
+from mliuq.memory import total_memory
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -152,7 +152,7 @@ def _refuse_too_many(positions: Floats, full: Floats, pbc: NDArray[np.bool_], re
         volume *= _extent(positions, full, pbc, int(axis)) + reach
     pairs = len(positions) ** 2 / volume * 4.0 / 3.0 * math.pi * reach**3
     needed = pairs * _BYTES_PER_PAIR
-    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    memory = total_memory()
     if pairs > _MOST_PAIRS or needed > memory:
         raise MliuqError(
             f"{len(positions)} atoms in this cell have some {pairs:.1e} neighbours within {reach:.4g} Å, which need "

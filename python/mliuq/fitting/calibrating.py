@@ -45,7 +45,8 @@ def refit_errors(
         settings.seed,
         protection,
     )
-    return refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
+    found = refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
+    return found if len(found.error) else None  # no fold's rows are determined by the others
 
 
 def calibration_of(
@@ -65,6 +66,6 @@ def calibration_of(
         source = "leave-one-configuration-out residuals"
         held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source) if rows.any() else None
     if held_out is None:
-        log.warning("error bars are not calibrated: too few configurations that can be left out")
+        log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
     return calibrate(held_out).to_mapping()

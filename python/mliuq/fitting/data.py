@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
+from mliuq.errors import MliuqError
 from mliuq.fitting.settings import FitSettings
 from mliuq.readers.origin import numbered
 from mliuq.regression.computed import ComputedRows
@@ -36,6 +37,24 @@ class FitData:
     train: Sequence[Atoms]
     held_out: Sequence[Atoms]
     one_body: dict[str, float]
+
+
+def configurations(structures: Iterable[Atoms], what: str) -> list[Atoms]:
+    """Return configurations as a list.
+
+    Raises
+    ------
+    MliuqError
+        for anything but an iterable of Atoms, one Atoms among it.
+    """
+    if isinstance(structures, Atoms) or not isinstance(structures, Iterable):
+        found = "one Atoms" if isinstance(structures, Atoms) else f"{structures!r}"
+        raise MliuqError(f"{what} is {found}, expected a list of Atoms (or another iterable)")
+    listed = list(structures)
+    for index, atoms in enumerate(listed):
+        if not isinstance(atoms, Atoms):
+            raise MliuqError(f"{what}[{index}] is {type(atoms).__name__}, expected Atoms")
+    return listed
 
 
 def choose_data(

@@ -15,7 +15,15 @@ from threadpoolctl import threadpool_limits
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.calibrating import calibration_of, refit_errors
-from mliuq.fitting.data import choose_data, held_out_rows, training_constants, training_rows, warn_of_odd_values
+from mliuq.fitting.checks import refuse_impossible, warn_of_leaks
+from mliuq.fitting.data import (
+    choose_data,
+    configurations,
+    held_out_rows,
+    training_constants,
+    training_rows,
+    warn_of_odd_values,
+)
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
@@ -24,6 +32,7 @@ from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
 from mliuq.posterior.predict import Predictions, predict
+from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
@@ -120,10 +129,11 @@ def run_fit(
     settings.validate()
     team = team or world()
     try:
-        train, held_out = list(structures), list(test or ())
+        train, held_out = configurations(structures, "structures"), configurations(test or (), "test")
         if not train:
             raise MliuqError("the data set is empty: expected at least one configuration")
         params = params or settings.snap.params([*train, *held_out])
+        refuse_impossible(params, settings)
         # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
         one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < _SMALL else nullcontext()
         with one:
@@ -147,6 +157,11 @@ def _fit(
     zbl = zbl or settings.snap.repulsion
     data = choose_data(structures, held_out, params, settings)
     n, solver = len(data.train), settings.solver
+    log.info(
+        "%d configurations to fit, %d held out, %d weights", n, len(data.held_out), params.n_elements * params.n_weights
+    )
+    if team.rank == 0:
+        warn_of_leaks(data)
     with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as unweighted:
         if team.rank == 0:
             warn_of_odd_values(data, params, zbl, settings)
@@ -156,6 +171,7 @@ def _fit(
         )
         rows = ReweightedRows(unweighted, balance.applied(unweighted.table, np.isnan(constants)))
         solution, protection = solve_protected(rows, data.train, params, settings, team, progress)
+        log.info("%d rows: rank %d, condition number %.3g", len(rows.table), solution.rank, solution.condition)
         statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, n)
         posterior = build_posterior(
             rows,
@@ -185,7 +201,11 @@ def _fit(
         zbl=zbl,
         noise=dict(posterior.noise) or None,
         calibration=calibration,
-        arrays={**posterior.arrays, **extrapolation_arrays(data.train, params, solution, settings, progress)},
+        arrays={
+            **posterior.arrays,
+            **extrapolation_arrays(data.train, params, solution, settings, progress),
+            "data.fingerprints": fingerprints(data.train),
+        },
         metadata=provenance(settings, balance, solution, protection, rows, posterior, data, table),
     )
     return FitResult(

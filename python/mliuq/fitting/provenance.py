@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import metadata as installed
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,15 @@ from mliuq.regression.computed import fingerprint
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowSource
 from mliuq.regression.solver import Solution
+
+
+def without_folders(settings: FitSettings) -> dict[str, Any]:
+    """Settings with the names of files, but not the folders of the machine that the model was made on."""
+    values = settings.to_mapping()
+    for key in ("train", "test"):
+        values["data"][key] = [Path(path).name for path in values["data"][key]]
+    values["solver"]["cache"] = Path(values["solver"]["cache"]).name
+    return values
 
 
 def provenance(
@@ -38,7 +48,7 @@ def provenance(
     groups = Counter(str(atoms.info.get(settings.data.group_key, "")) for atoms in train)
     return {
         "fit": {
-            "settings": settings.to_mapping(),
+            "settings": without_folders(settings),
             "balance": asdict(balance),
             "rows": {name: int(n) for name, n in zip(KINDS, kinds, strict=True)},
             "weights": rows.n_weights,

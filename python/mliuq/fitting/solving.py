@@ -10,6 +10,7 @@ from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
+from mliuq.fitting.checks import judge_rank
 from mliuq.fitting.settings import FitSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.protection import Protection, displaced_rows, protect
@@ -40,7 +41,9 @@ def solve_protected(
     triangle = triangularise(rows, team, progress)
     rcond = solver.rcond or None
     if solver.ridge != "auto":
-        return solve_triangle(triangle, rows.table, ridge=solver.ridge, rcond=rcond), Protection()
+        solution = solve_triangle(triangle, rows.table, ridge=solver.ridge, rcond=rcond, quiet=True)
+        judge_rank(solution, params)
+        return solution, Protection()
     displaced = displaced_rows(structures, params, rows.table, seed=settings.seed, threads=solver.threads)
     protection = protect(
         rows, triangle, displaced, n_configurations=len(structures), rcond=rcond, seed=settings.seed, team=team

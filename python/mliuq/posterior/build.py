@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,8 @@ from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import Floats, RowSource
 from mliuq.regression.solver import Solution
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def build_posterior(
 
     Along what the prior of `protection` holds, members have its spread.
     """
+    log.info("%s posterior, %d members", settings.kind, settings.members)
     posterior = _of_rows(rows, solution, statistics, settings, seed, team or Team(), progress)
     if protection is None:
         return posterior

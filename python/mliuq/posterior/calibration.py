@@ -45,6 +45,8 @@ over-tightens where |e|/err is flatter than a Gaussian (tantalum: rms z 1.13 and
 both)."""
 ALPHA_RANGE = (1e-3, 1e3)
 FOLDS = 5
+FEW_ROWS = 10
+"""Rows of a kind below which given structures do not calibrate it: α from n rows is uncertain by (2n)^-½."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,25 @@ class HeldOut:
         columns = zip(*((part.error, part.spread, part.floor, part.kind) for part in parts), strict=True)
         error, spread, floor, kind = map(np.concatenate, columns)
         return cls(error, spread, floor, kind, source)
+
+    def of_enough_rows(self) -> HeldOut:
+        """Return the rows of kinds that have enough of them to calibrate on.
+
+        Raises
+        ------
+        MliuqError
+            when no kind has.
+        """
+        counts = {int(kind): int((self.kind == kind).sum()) for kind in np.unique(self.kind)}
+        enough = np.isin(self.kind, [kind for kind, count in counts.items() if count >= FEW_ROWS])
+        few = ", ".join(f"{n} of {KINDS[kind]}" for kind, n in counts.items() if n < FEW_ROWS)
+        if not enough.any():
+            raise MliuqError(
+                f"calibration on {self.source}: expected at least {FEW_ROWS} rows of a kind, found {few or 'none'}"
+            )
+        if few:
+            log.warning("too few rows to calibrate on (%s; expected %d of a kind): left as they are", few, FEW_ROWS)
+        return HeldOut(self.error[enough], self.spread[enough], self.floor[enough], self.kind[enough], self.source)
 
     def validate(self) -> None:
         """Raise MliuqError unless every row can be calibrated on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -42,6 +43,9 @@ _BY_CONTENT: tuple[tuple[re.Pattern[str], Callable[[str, Dialect], list[Atoms]]]
 )
 
 
+log = logging.getLogger(__name__)
+
+
 def read_structures(paths: str | Path | Iterable[str | Path], dialect: Dialect | None = None) -> list[Atoms]:
     """Read all configurations of one or several files or folders, in order.
 
@@ -70,6 +74,7 @@ def read_structures(paths: str | Path | Iterable[str | Path], dialect: Dialect |
         found = _read_folder(path, dialect) if path.is_dir() else _named(path, dialect)
         if not found:
             raise MliuqError(f"{path}: holds no configurations")
+        log.info("%s: %d configurations", path, len(found))
         structures += found
     if not structures:
         raise MliuqError("no data files were given")

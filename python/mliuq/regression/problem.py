@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from mliuq.regression.rows import RowSource
 from mliuq.regression.settings import SolverSettings
 from mliuq.regression.targets import Targets, read_targets
 from mliuq.regression.weights import WeightSettings, row_weights
+
+log = logging.getLogger(__name__)
 
 #: Weight of a given one-body energy relative to all energies together: it is met to this accuracy, and costs no digits.
 _OVERWHELMING = 1e10
@@ -132,6 +135,7 @@ def kept_rows(
     how = settings.rows
     if how == "auto":
         how = "disk" if settings.cache or mebibytes / team.size > settings.memory else "memory"
+    log.info("%d rows of %d numbers, %.3g MiB: %s", len(rows.table), rows.n_weights, mebibytes, how)
     if how == "recompute":
         yield rows
     elif how == "memory":

@@ -43,6 +43,7 @@ class SolverSettings:
             in_range("solver.ridge", float(self.ridge), 0.0, np.inf)
         elif self.ridge == "evidence" and (self.one_body or self.isolated_atoms):
             raise MliuqError("solver.ridge is 'evidence', expected a number when one-body energies are given")
+        in_range("solver.threads", self.threads, 0, 4096)
         in_range("solver.rcond", self.rcond, 0.0, 1.0)
         if self.cache and self.rows in ("memory", "recompute"):
             raise MliuqError(f"solver.cache is given, but solver.rows is {self.rows!r}: expected 'disk' or 'auto'")
