@@ -6,6 +6,7 @@ import io
 import re
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -64,7 +65,8 @@ def _svg(figure: Figure) -> str:
         for owner in (artist, *getattr(artist, "get_children", list)()):
             _fix_colour(owner)
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "mliuq"}):  # ids of clips and markers are random without
+        figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None})
     return buffer.getvalue()
 
 
