@@ -338,6 +338,24 @@ class TestModels:
             assert frames[3].info[name] == pytest.approx(fresh.calc.get_property(name, fresh), rel=1e-5), name
         assert "energy_comm" not in frames[3].info
 
+    def test_forces_are_watched_unless_told_otherwise(self, crystal: Atoms, tmp_path: Path) -> None:
+        guard = UncertaintyGuard(VelocityVerlet(crystal, FS), crystal, save="auto", file=tmp_path / "u.xyz", every=2)
+        assert (guard.quantity, guard.unit, guard.save, guard.halt) == ("forces_err", "eV/Å", 0.3, None)
+        guard.save = 1e-9
+        guard.dyn.run(2)
+        kept = read(tmp_path / "u.xyz")
+        fresh = kept.copy()
+        fresh.calc = MLIUQCalculator(crystal.calc.model)
+        size = np.linalg.norm(fresh.calc.get_property("forces_err", fresh), axis=1)
+        assert guard.reading is not None
+        assert guard.reading.atom == size.argmax()
+        assert guard.reading.value == pytest.approx(size.max(), rel=1e-5)
+        assert len({round(float(value), 6) for value in size}) > 1, "all atoms alike: nothing was tested"
+        for name in ("forces_std", "forces_err", "forces_min", "forces_max"):
+            np.testing.assert_allclose(kept.arrays[name], fresh.calc.get_property(name, fresh), rtol=1e-4, atol=1e-6)
+        for name in ("stress_std", "stress_err", "stress_min", "stress_max"):
+            np.testing.assert_allclose(kept.info[name], fresh.calc.get_property(name, fresh), rtol=1e-4, atol=1e-8)
+
     def test_thresholds_of_the_model(self, crystal: Atoms, tmp_path: Path) -> None:
         def guard(**options: Any) -> UncertaintyGuard:
             return UncertaintyGuard(VelocityVerlet(crystal, FS), crystal, file=tmp_path / "u.xyz", **options)

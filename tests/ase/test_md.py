@@ -236,6 +236,25 @@ def test_settings_that_make_no_run(changes: dict[str, Any], says: str) -> None:
             RunSettings(**bad).validate()
 
 
+def test_forces_are_watched_and_kept_unless_told_otherwise(model: Model, tmp_path: Path) -> None:
+    run_md(start(model), RunSettings(5, 5, ENSEMBLES["nve"]), tmp_path / "run")
+    for frame, row in zip(read(tmp_path / "run" / "trajectory.xyz", ":"), table(tmp_path / "run"), strict=True):
+        fresh = frame.copy()
+        fresh.calc = MLIUQCalculator(model)
+        err = fresh.calc.get_property("forces_err", fresh)
+        np.testing.assert_allclose(frame.arrays["forces_err"], err, atol=1e-5)
+        np.testing.assert_allclose(frame.info["stress_err"], fresh.calc.get_property("stress_err", fresh), rtol=1e-4)
+        assert float(row["forces_err"]) == pytest.approx(np.linalg.norm(err, axis=1).max(), rel=1e-4)
+
+
+def test_the_distance_from_the_data_needs_no_members(model: Model, tmp_path: Path) -> None:
+    bare = replace(model, members=None)
+    run_md(start(bare), settings("nve", 5, quantity="extrapolation", save=1e-9), tmp_path / "run")
+    assert {row["energy_err_eV"] for row in table(tmp_path / "run")} == {"nan"}
+    assert all(float(row["extrapolation"]) > 0 for row in table(tmp_path / "run"))
+    assert len(read(tmp_path / "run" / "uncertain.xyz", ":")) == 2
+
+
 def test_npt_needs_a_periodic_cell(model: Model, tmp_path: Path) -> None:
     atoms = start(model)
     atoms.pbc = (True, True, False)

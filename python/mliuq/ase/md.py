@@ -223,15 +223,16 @@ class _Recorder:
     ) -> None:
         self._dyn, self._atoms, self._settings, self._files, self._progress = dyn, atoms, settings, files, progress
         self._bars = [name for name in bars_of(atoms) if name.endswith("_err") or name == settings.guard.quantity]
+        self._has_members = "energy_err" in atoms.calc.implemented_properties
         self.largest = 0.0
         self.last = -1  # step
 
     def __call__(self) -> None:
         atoms, step = self._atoms, int(self._dyn.nsteps)
+        kept = frame(atoms, self._bars)  # all bars in one pass: the reading is one of them
         reading = read(atoms, self._settings.guard.quantity)
         self.last = step
         self.largest = max(self.largest, reading.value)
-        kept = frame(atoms, self._bars)
         kept.info |= {"step": step, "time_fs": step * self._settings.ensemble.timestep}
         with self._files.trajectory.open("a", encoding="utf-8") as stream:
             ase.io.write(stream, kept, format="extxyz")
@@ -253,7 +254,7 @@ class _Recorder:
         numbers = {
             "time_fs": step * self._settings.ensemble.timestep,
             "energy_eV": atoms.get_potential_energy(),
-            "energy_err_eV": float(atoms.calc.get_property("energy_err", atoms)),
+            "energy_err_eV": atoms.calc.get_property("energy_err", atoms) if self._has_members else np.nan,
             "kinetic_energy_eV": atoms.get_kinetic_energy(),
             "temperature_K": atoms.get_temperature(),
             "volume_A3": atoms.get_volume() if has_volume else np.nan,
