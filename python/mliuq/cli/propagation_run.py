@@ -28,7 +28,7 @@ Name = Annotated[str | None, typer.Option(help="Files are called NAME-PROPERTY; 
 Members = Annotated[int | None, typer.Option(help="How many members; all by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the choice of --members.")]
 EngineName = Annotated[str, typer.Option("--engine", help="resampling, implicit or both.")]
-RelaxerName = Annotated[str, typer.Option("--relaxer", help="ase.")]
+RelaxerName = Annotated[str, typer.Option("--relaxer", help="ase or lammps.")]
 Fmax = Annotated[float, typer.Option(help="Largest force of a relaxed structure, eV/Å.")]
 MaxFailed = Annotated[float, typer.Option(help="Share of failed members beyond which there is no number.")]
 Workers = Annotated[int, typer.Option(help="Processes that share the members.")]

@@ -189,6 +189,8 @@ def assemble(
 
 def _reason(numbers: np.ndarray, settings: PropagationSettings) -> str:
     failed = int(np.isnan(numbers).sum())
+    if failed == len(numbers):
+        return f"all {failed} members failed"
     if failed > settings.max_failed * len(numbers):
         return f"{failed} of {len(numbers)} members failed, more than the {settings.max_failed:.0%} allowed"
     return ""

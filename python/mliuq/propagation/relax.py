@@ -18,6 +18,7 @@ from mliuq.errors import MliuqError
 from mliuq.propagation.calculator import WeightsCalculator
 from mliuq.propagation.coordinates import CellMode, coordinates, deformed, hessian, strain_matrix
 from mliuq.propagation.implicit import Response, respond
+from mliuq.propagation.lammps_relaxer import minimise
 from mliuq.propagation.settings import PropagationSettings
 
 Array = NDArray[np.float64]
@@ -85,6 +86,9 @@ def relax(
     known = None if start is None else start.hessian
     if known is not None and cell == "fixed":
         known = known[: 3 * len(moving), : 3 * len(moving)]
+    if settings.relaxer == "lammps" and cell != "isochoric" and not moving.constraints:
+        assert isinstance(calculator, WeightsCalculator)
+        minimise(moving, calculator.model, cell=cell, fmax=settings.fmax, steps=settings.steps)
     _optimise(moving, settings, cell, known)
     if guess is None or start is not None:
         _check_basin(moving, begin if start is None else start.atoms, settings, first=start is None)

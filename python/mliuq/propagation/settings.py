@@ -10,7 +10,7 @@ import numpy as np
 from mliuq.errors import MliuqError, in_range
 
 Engine = Literal["resampling", "implicit", "both"]
-Relaxer = Literal["ase"]
+Relaxer = Literal["ase", "lammps"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class PropagationSettings:
     seed : of that choice
     engine : resampling (every member relaxes again, from the best fit's structure), implicit (derivatives of the best
         fit's relaxed structures, no relaxation) or both (resampling, and how well implicit agrees)
-    relaxer : ase (optimisers of ASE)
+    relaxer : ase (optimisers of ASE) or lammps (its minimiser and ``fix box/relax``; what it leaves above ``fmax``,
+        cells at constant volume and constrained atoms are ASE's)
     fmax : largest force on an atom of a relaxed structure, eV/Å; of the cell, strain derivative of the energy per atom
         divided by 1 Å
     steps : of a relaxation, beyond which it has not converged
