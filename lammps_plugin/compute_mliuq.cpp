@@ -75,13 +75,12 @@ void ComputeMliuq::update_energy() {
   evaluation_ = source.evaluation();
 }
 
-/// Noise of the components is independent: of their mean it is smaller by √3.
 void ComputeMliuq::update_stress(PairMliuq& pair) {
   const std::array<double, 7> std = pair.stress_std();
   const mliuq::ErrorScale& scale = pair.potential().error_scale();
   const double noise = scale.noise_stress * force->nktv2p;
   values_[7] = std[6];
-  values_[8] = std::hypot(scale.alpha_stress * std[6], noise / std::sqrt(3.0));
+  values_[8] = pair.pressure_error(std[6]);
   for (int v = 0; v < 6; ++v) values_[9 + v] = std::hypot(scale.alpha_stress * std[v], noise);
 }
 

@@ -17,6 +17,8 @@
 #include "neigh_list.h"
 #include "neighbor.h"
 #include "pair.h"
+#include "timer.h"
+#include "universe.h"
 #include "update.h"
 #pragma GCC visibility pop
 

@@ -5,6 +5,7 @@
 #include "compute_mliuq.hpp"
 #include "compute_mliuq_atom.hpp"
 #include "compute_mliuq_committee.hpp"
+#include "fix_mliuq_guard.hpp"
 #include "fix_mliuq_recall.hpp"
 #include "lammps_headers.hpp"
 #include "lammpsplugin_api.hpp"
@@ -27,11 +28,6 @@ void* create_compute(void* lammps, int narg, char** arg) {
 template <class Style>
 void* create_fix(void* lammps, int narg, char** arg) {
   return static_cast<LAMMPS_NS::Fix*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
-}
-
-void* guard_not_available(void* lammps, int, char**) {
-  static_cast<LAMMPS*>(lammps)->error->all(
-      FLERR, std::string("fix mliuq/guard is not available yet; stop a run with compute mliuq and fix halt"));
 }
 
 }  // namespace
@@ -72,7 +68,7 @@ void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
   register_style(&plugin, lammps);
 
   plugin.name = "mliuq/guard";
-  plugin.info = "not available yet";
-  plugin.creator.v2 = &guard_not_available;
+  plugin.info = "saves and stops where the model no longer knows";
+  plugin.creator.v2 = &create_fix<mliuq_lammps::FixMliuqGuard>;
   register_style(&plugin, lammps);
 }

@@ -56,6 +56,10 @@ AtomQuantity quantity_of(const std::string& name) {
   return static_cast<AtomQuantity>(found - kQuantityNames.begin());
 }
 
+const char* unit_of(AtomQuantity quantity) {
+  return quantity == kExtrapolation ? "(no unit)" : quantity > kExtrapolation ? "eV/A" : "eV";
+}
+
 PairMliuq::PairMliuq(LAMMPS* lmp)
     : Pair(lmp),
       force_spreads_([this] { comm->forward_comm(this); }, [this](int size) { comm->reverse_comm(this, size); }) {
@@ -208,7 +212,7 @@ void PairMliuq::setup() {
 
 /// Whether this rank's neighbour list, as far as is known, describes the present atoms at the present positions.
 bool PairMliuq::listed_covers() const {
-  return listed_.same_atoms(*atom) && 2.0 * listed_.largest_move(*atom) <= neighbor->skin;
+  return listed_.same_atoms(*atom) && listed_.largest_approach(*atom) <= neighbor->skin;
 }
 
 /// The present positions are what results belong to from here on.
@@ -324,7 +328,7 @@ void PairMliuq::evaluate_rows(unsigned wanted) {
   }
   if (!problem.empty() && spread_problem_.empty()) {
     spread_problem_ = problem;
-    spread_culprit_ = comm->me;
+    spread_culprit_ = 0;  // of no atom in particular
   }
   fresh_ |= wanted & kRows;
 }
@@ -354,20 +358,24 @@ std::string PairMliuq::at_step(const std::string& problem) const {
   return problem.empty() ? problem : "step " + std::to_string(update->ntimestep) + ": " + problem;
 }
 
-void PairMliuq::fail_together(const std::string& problem, bigint order) const {
-  constexpr bigint kNone = std::numeric_limits<bigint>::max();
+std::string PairMliuq::told(const std::string& message, bigint order) const {
+  const double none = static_cast<double>(std::numeric_limits<bigint>::max());
   struct {
     double order;
     int rank;
-  } mine = {problem.empty() ? static_cast<double>(kNone) : static_cast<double>(order), comm->me}, first = {};
+  } mine = {message.empty() ? none : static_cast<double>(order), comm->me}, first = {};
   MPI_Allreduce(&mine, &first, 1, MPI_DOUBLE_INT, MPI_MINLOC, world);
-  if (first.order == static_cast<double>(kNone)) return;
-  std::string message = problem;
-  int length = static_cast<int>(message.size());
+  if (first.order == none) return {};
+  std::string text = message;
+  int length = static_cast<int>(text.size());
   MPI_Bcast(&length, 1, MPI_INT, first.rank, world);
-  message.resize(length);
-  MPI_Bcast(message.data(), length, MPI_CHAR, first.rank, world);
-  error->all(FLERR, "Pair style mliuq: " + message);
+  text.resize(length);
+  MPI_Bcast(text.data(), length, MPI_CHAR, first.rank, world);
+  return text;
+}
+
+void PairMliuq::fail_together(const std::string& problem, bigint order) const {
+  if (const std::string found = told(problem, order); !found.empty()) error->all(FLERR, "Pair style mliuq: " + found);
 }
 
 double* PairMliuq::cleared(AtomQuantity quantity) {
@@ -403,7 +411,7 @@ unsigned PairMliuq::wanted_now() const {
   return evaluated(wanted) & ~kRows;  // those share nothing with the forces
 }
 
-void PairMliuq::ensure(unsigned wanted) {
+void PairMliuq::prepare(unsigned wanted) {
   enum { kPresent, kMoved, kForeign };
   int state = kPresent;
   if (!list || !listed_.same_atoms(*atom)) {
@@ -414,7 +422,8 @@ void PairMliuq::ensure(unsigned wanted) {
   MPI_Allreduce(MPI_IN_PLACE, &state, 1, MPI_INT, MPI_MAX, world);
   if (state == kMoved) {
     comm->forward_comm();  // images follow their atoms
-    if (!listed_covers()) state = kForeign;
+    // Within a run LAMMPS sees to it that the list is good, also where a fix moved atoms or the box after the forces.
+    if (update->whichflag == 0 && !listed_covers()) state = kForeign;
     MPI_Allreduce(MPI_IN_PLACE, &state, 1, MPI_INT, MPI_MAX, world);
   }
   if (state == kForeign) {
@@ -427,11 +436,25 @@ void PairMliuq::ensure(unsigned wanted) {
   const unsigned missing = evaluated(wanted) & ~fresh_;
   if (missing & ~kRows) evaluate({}, missing & ~kRows);
   if (missing & kRows) evaluate_rows(missing);
+}
+
+void PairMliuq::ensure(unsigned wanted) {
+  prepare(wanted);
   fail_together(at_step(spread_problem_), spread_culprit_);
+}
+
+const double* PairMliuq::peek(AtomQuantity quantity) {
+  const bool known = list && listed_.same_atoms(*atom) && evaluated_at_.same_atoms(*atom) &&
+                     evaluated_at_.same_place(*atom, *domain) && (evaluated(bit(quantity)) & ~fresh_) == 0;
+  return known ? local_values(quantity) : nullptr;
 }
 
 const double* PairMliuq::atom_values(AtomQuantity quantity) {
   ensure(bit(quantity));
+  return local_values(quantity);
+}
+
+const double* PairMliuq::local_values(AtomQuantity quantity) {
   if ((bit(quantity) & (bit(kErr) | kOfForces)) && !(fresh_ & bit(quantity))) {
     double* const values = cleared(quantity);
     for (int k = 0; k < list->inum; ++k) values[list->ilist[k]] = derived(quantity, list->ilist[k]);
@@ -451,23 +474,63 @@ double PairMliuq::derived(AtomQuantity quantity, int i) const {
   return quantity < kFxErr ? std[quantity - kFxStd] : error(quantity - kFxErr);
 }
 
+const std::vector<double>& PairMliuq::atom_energies() {
+  prepare(0);
+  energies_.assign(static_cast<std::size_t>(std::max(atom->nmax, 1)), 0.0);
+  mliuq::PotentialOutput out;
+  out.atom_energies = energies_.data();
+  evaluate(out, 0);
+  return energies_;
+}
+
+std::optional<std::array<double, 2>> PairMliuq::own_thresholds(const std::string& quantity) const {
+  const auto found = potential_->thresholds().find(quantity);
+  if (found == potential_->thresholds().end()) return std::nullopt;
+  return found->second;
+}
+
+std::string PairMliuq::element_of_type(int type) const {
+  const int species = species_of_type_[type];
+  return species < 0 ? "X" : potential_->params().elements[species];
+}
+
 PairMliuq::Cell PairMliuq::cell() {
-  ensure(kCell);
+  prepare(kCell);
   Cell cell{local_energy_, features_, static_cast<double>(n_centres())};
-  MPI_Allreduce(MPI_IN_PLACE, cell.features.data(), static_cast<int>(cell.features.size()), MPI_DOUBLE, MPI_SUM, world);
-  double sums[2] = {cell.energy, cell.n_atoms};
-  MPI_Allreduce(MPI_IN_PLACE, sums, 2, MPI_DOUBLE, MPI_SUM, world);
-  cell.energy = sums[0];
-  cell.n_atoms = sums[1];
+  std::vector<double>& sums = cell.features;
+  sums.insert(sums.end(), {cell.energy, cell.n_atoms});
+  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM, world);
+  cell.n_atoms = sums.back();
+  sums.pop_back();
+  cell.energy = sums.back();
+  sums.pop_back();
   return cell;
 }
 
+double PairMliuq::cell_energy_error_per_atom() {
+  const Cell sum = cell();
+  if (sum.n_atoms == 0.0) return 0.0;
+  try {
+    const mliuq::Spread spread = potential_->cell_spread(sum.features, sum.energy);
+    return mliuq::energy_error(potential_->error_scale(), spread.std, sum.n_atoms) / sum.n_atoms;
+  } catch (const mliuq::Error& e) {  // on every rank alike
+    spread_problem_ = e.what();
+    return std::numeric_limits<double>::infinity();
+  }
+}
+
 std::array<double, 7> PairMliuq::stress_std() {
-  ensure(kStrain);
+  prepare(kStrain);
   const double volume = domain->xprd * domain->yprd * (domain->dimension == 3 ? domain->zprd : 1.0);
   std::array<double, 7> std = force_spreads_.strain_std();
   for (double& value : std) value *= force->nktv2p / volume;
   return std;
+}
+
+/// Noise of the components is independent: of their mean it is smaller by √3.
+double PairMliuq::pressure_error(double std) const {
+  const mliuq::ErrorScale& scale = potential_->error_scale();
+  return std::hypot(scale.alpha_stress * std, scale.noise_stress * force->nktv2p / std::sqrt(3.0));
 }
 
 int PairMliuq::pack_forward_comm(int n, int* list, double* buffer, int, int*) {

@@ -38,6 +38,10 @@ inline constexpr std::array<const char*, kNumQuantities> kQuantityNames = {
 
 /// The quantity of a name, kNumQuantities when there is none.
 AtomQuantity quantity_of(const std::string& name);
+const char* unit_of(AtomQuantity quantity);
+
+/// Whether a quantity is evaluated by itself when it is read, never together with the forces.
+constexpr bool quantity_comes_after_forces(AtomQuantity quantity) { return quantity > kExtrapolation; }
 
 /// Sets of wanted quantities.
 constexpr unsigned bit(AtomQuantity quantity) { return 1u << quantity; }
@@ -75,7 +79,23 @@ class PairMliuq : public LAMMPS_NS::Pair {
 
   /// Evaluates what is wanted at the present positions and not known yet, all of it at once. Throws LAMMPS's error when
   /// the neighbour list does not describe the present atoms. Called by all ranks together.
+  void prepare(unsigned wanted);
+
+  /// The same, and throws LAMMPS's error where a spread is no number.
   void ensure(unsigned wanted);
+
+  /// Values of this rank's atoms where they are known already for the present positions, null elsewhere: asks no other
+  /// rank.
+  const double* peek(AtomQuantity quantity);
+
+  /// Whether the spreads of the present positions are no numbers on this rank, of which atom, and (told to all ranks
+  /// together) why.
+  bool spread_problem() const { return !spread_problem_.empty(); }
+  LAMMPS_NS::bigint spread_culprit() const { return spread_culprit_; }
+  std::string told_problem() const { return told(spread_problem_, spread_culprit_); }
+
+  /// Tells all ranks the message of the smallest `order` among those that have one (empty: none).
+  std::string told(const std::string& message, LAMMPS_NS::bigint order) const;
 
   /// Values of this rank's atoms at the present positions, [nlocal]; zero for atoms the pair style does not cover.
   const double* atom_values(AtomQuantity quantity);
@@ -93,6 +113,24 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// the unit of pressure. Called by all ranks together.
   std::array<double, 7> stress_std();
 
+  /// Predicted error of the pressure from its standard deviation, both in the unit of pressure.
+  double pressure_error(double std) const;
+
+  /// energy_err of the cell per atom, eV, at the present positions; infinite where the members overflow. Called by all
+  /// ranks together.
+  double cell_energy_error_per_atom();
+
+  /// Best-fit energies of this rank's atoms at the present positions, eV, [nlocal]. Called by all ranks together.
+  const std::vector<double>& atom_energies();
+
+  /// Thresholds (save, halt) of a quantity that calibration left in the model.
+  std::optional<std::array<double, 2>> own_thresholds(const std::string& quantity) const;
+
+  const std::string& file() const { return file_; }
+
+  /// Chemical symbol of an atom type, "X" for a type of another pair style.
+  std::string element_of_type(int type) const;
+
   /// Atoms of this rank that the pair style covers.
   int n_centres() const { return list ? list->inum : 0; }
 
@@ -103,7 +141,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   const mliuq::Potential& potential() const { return *potential_; }
 
  private:
-  /// Ends the run on every rank when any of them has a problem (empty: none). `order` says whose is told: the smallest.
+  /// Ends the run on every rank when any of them has a problem.
   void fail_together(const std::string& problem, LAMMPS_NS::bigint order) const;
   void allocate();
   void read_model(const std::string& path);
@@ -111,6 +149,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;
   bool listed_covers() const;
+  const double* local_values(AtomQuantity quantity);
   void begin_evaluation();
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
   void evaluate_rows(unsigned wanted);
@@ -138,6 +177,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::vector<double> features_;
   double local_energy_ = 0.0;
   ForceSpreads force_spreads_;
+  std::vector<double> energies_;
   std::string spread_problem_;  // why no spread of the present positions may be read
   LAMMPS_NS::bigint spread_culprit_ = 0;
   std::vector<double> forces_before_;  // of other styles, while spreads are evaluated

@@ -47,15 +47,16 @@ bool Snapshot::same_place(const Atom& atom, const Domain& domain) const {
          (positions_.empty() || equal(positions_, atom.x[0]));
 }
 
-double Snapshot::largest_move(const Atom& atom) const {
-  double largest2 = 0.0;
+double Snapshot::largest_approach(const Atom& atom) const {
+  double own2 = 0.0, any2 = 0.0;
   for (std::size_t i = 0; i < ids_.size(); ++i) {
     const double* const then = positions_.data() + 3 * i;
     const double* const now = atom.x[i];
     const double d[3] = {now[0] - then[0], now[1] - then[1], now[2] - then[2]};
-    largest2 = std::max(largest2, d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+    any2 = std::max(any2, d[0] * d[0] + d[1] * d[1] + d[2] * d[2]);
+    if (i + 1 == static_cast<std::size_t>(n_local_)) own2 = any2;
   }
-  return std::sqrt(largest2);
+  return std::sqrt(own2) + std::sqrt(any2);
 }
 
 }  // namespace mliuq_lammps

@@ -21,8 +21,8 @@ class Snapshot {
   /// Same positions and box; asks nothing about who the atoms are.
   bool same_place(const LAMMPS_NS::Atom& atom, const LAMMPS_NS::Domain& domain) const;
 
-  /// Largest distance, Å, by which an atom or an image of the same atoms has moved since.
-  double largest_move(const LAMMPS_NS::Atom& atom) const;
+  /// By how much, Å, an atom of this rank and any other of the same atoms may have come closer since.
+  double largest_approach(const LAMMPS_NS::Atom& atom) const;
 
  private:
   bool taken_ = false;

@@ -49,11 +49,15 @@ int SpreadReader::take_pair_keyword(LAMMPS* lmp, const std::string& who, int nar
   for (int i = 3; i < narg; ++i) {
     if (std::strcmp(arg[i], "pair") != 0) continue;
     if (i + 2 != narg) lmp->error->all(FLERR, "{}: expected the keyword pair and a number at the end of the line", who);
-    number_ = utils::inumeric(FLERR, arg[i + 1], false, lmp);
-    if (number_ < 1) lmp->error->all(FLERR, "{}: pair: expected a number of at least 1, found {}", who, arg[i + 1]);
+    choose_pair(lmp, who, arg[i + 1]);
     return i;
   }
   return narg;
+}
+
+void SpreadReader::choose_pair(LAMMPS* lmp, const std::string& who, const std::string& number) {
+  number_ = utils::inumeric(FLERR, number, false, lmp);
+  if (number_ < 1) lmp->error->all(FLERR, "{}: pair: expected a number of at least 1, found {}", who, number);
 }
 
 bool ReadingHabit::expects(bigint step) {

@@ -29,6 +29,9 @@ class SpreadReader {
   /// Takes the keyword `pair K` off the end of the arguments; returns how many are left.
   int take_pair_keyword(LAMMPS_NS::LAMMPS* lmp, const std::string& who, int narg, char** arg);
 
+  /// The K of `pair K`.
+  void choose_pair(LAMMPS_NS::LAMMPS* lmp, const std::string& who, const std::string& number);
+
  private:
   int number_ = 0;  // K of `pair K`, 0: the only one
 };

@@ -271,6 +271,21 @@ ErrorScale read_error_scale(const Json& metadata) {
           .noise_stress = number_or(metadata, "noise", "stress", 0.0)};
 }
 
+/// calibration.thresholds, {"force_err": [save, halt], …}.
+std::map<std::string, std::array<double, 2>> read_thresholds(const Json& metadata) {
+  std::map<std::string, std::array<double, 2>> thresholds;
+  const Json* calibration = metadata.find("calibration");
+  const Json* section = calibration && !calibration->is_null() ? calibration->find("thresholds") : nullptr;
+  if (!section || section->is_null()) return thresholds;
+  for (const auto& [quantity, values] : section->as_object()) {
+    const std::vector<double> pair = numbers(values);
+    if (pair.size() != 2 || !(pair[0] >= 0.0 && pair[1] >= pair[0]))
+      throw Error("calibration.thresholds." + quantity + ": expected two numbers in order, to save and to halt above");
+    thresholds[quantity] = {pair[0], pair[1]};
+  }
+  return thresholds;
+}
+
 /// What only Python reads must still be what Python takes: a file is a model to both readers or to none.
 void check_sections(const Json& metadata) {
   for (const char* key : {"zbl", "noise", "calibration", "units", "fit", "posterior", "data", "software"})
@@ -299,6 +314,7 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     model.params = read_params(metadata);
     model.error_scale = read_error_scale(metadata);
     model.reference = read_reference(metadata);
+    model.thresholds = read_thresholds(metadata);
   } catch (const Error& error) {
     const std::string message = error.what();
     throw Error(message.starts_with(path) ? message : path + ": " + message);

@@ -57,7 +57,8 @@ struct Potential::State {
       : params(validated(std::move(file.params))),
         model(params.n_elements(), params.n_components(), params.quadraticflag, std::move(file.theta)),
         kernel(make_kernel(params, model, choice)),
-        error_scale(file.error_scale) {
+        error_scale(file.error_scale),
+        thresholds(std::move(file.thresholds)) {
     if (!file.members.empty()) {
       ensemble.emplace(model, file.members, choice.instruction_set);
       if (file.box) ensemble->set_box(file.box->axes, file.box->lo, file.box->hi);
@@ -109,6 +110,7 @@ struct Potential::State {
   std::optional<Extrapolation> extrapolation;
   std::optional<Zbl> zbl;
   ErrorScale error_scale;
+  std::map<std::string, std::array<double, 2>> thresholds;
   std::vector<ThreadState> threads;
   std::vector<int> sorted_centres;
   std::vector<RowChunk> row_chunks;
@@ -251,6 +253,7 @@ const Extrapolation* Potential::extrapolation() const {
   return state_->extrapolation ? &*state_->extrapolation : nullptr;
 }
 const ErrorScale& Potential::error_scale() const { return state_->error_scale; }
+const std::map<std::string, std::array<double, 2>>& Potential::thresholds() const { return state_->thresholds; }
 const Kernel& Potential::kernel() const { return *state_->kernel; }
 
 double Potential::cutoff() const {

@@ -66,7 +66,7 @@ def test_units(units: str, start: str, tmp_path: Path) -> None:
         (PAIR + "compute u all mliuq/atom energy_std\nrun 0", ["posterior members", "Ta06A"]),
         (PAIR + "compute g all mliuq\nrun 0", ["posterior members", "Ta06A"]),
         (PAIR + "fix p all pair 1 mliuq energy_std 1", ["posterior members", "Ta06A"]),
-        (PAIR + "fix g all mliuq/guard 10 energy_std halt 0.2", ["mliuq/guard", "not available yet"]),
+        (PAIR + "fix g all mliuq/guard 10 energy_std halt 0.2\nrun 0", ["Fix mliuq/guard g", "posterior members"]),
         ("pair_style zero 5.0\npair_coeff * *\ncompute g all mliuq\nrun 0", ["expected a pair_style mliuq", "none"]),
     ],
 )

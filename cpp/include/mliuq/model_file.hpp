@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +37,7 @@ struct ModelFile {
   std::optional<ZblRange> zbl;
   std::string reference;  ///< potential that the fit took off its data, as it was told; not part of the model
   ErrorScale error_scale;
+  std::map<std::string, std::array<double, 2>> thresholds;  ///< quantity -> (save, halt): where its guard begins
 };
 
 /// Reads a model file. Throws Error naming file, key, expected and found; never trusts a size it has not checked.

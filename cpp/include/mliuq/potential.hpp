@@ -43,6 +43,7 @@ class Potential {
   const Ensemble* ensemble() const;            ///< null without members
   const Extrapolation* extrapolation() const;  ///< null without a factor
   const ErrorScale& error_scale() const;
+  const std::map<std::string, std::array<double, 2>>& thresholds() const;  ///< of a guard, as in ModelFile
   const Kernel& kernel() const;
   double cutoff() const;  ///< Å, largest of SNAP and ZBL
 
