@@ -247,6 +247,35 @@ def test_forces_are_watched_and_kept_unless_told_otherwise(model: Model, tmp_pat
         assert float(row["forces_err"]) == pytest.approx(np.linalg.norm(err, axis=1).max(), rel=1e-4)
 
 
+def test_a_fit_stores_thresholds_of_what_it_has_seen(
+    small_model: Path, tungsten_split: tuple[Path, Path], held_out: Path, tmp_path: Path
+) -> None:
+    """By the calculator: a tenth of the training configurations is above the first, the worst of them is the second."""
+
+    def largest(model: Model, quantity: str) -> list[float]:
+        calculator = MLIUQCalculator(model)
+        structures = read(tungsten_split[0], ":")
+        return [float(np.linalg.norm(calculator.get_property(quantity, a), axis=1).max()) for a in structures]
+
+    model = Model.load(small_model)
+    assert main(["calibrate", str(small_model), str(held_out), "-o", str(tmp_path / "again.mliuq")]) == 0
+    again = Model.load(tmp_path / "again.mliuq")
+    assert model.calibration is not None
+    assert again.calibration is not None
+    assert again.calibration["alpha_force"] != model.calibration["alpha_force"]
+    for one in (model, again):
+        assert one.calibration is not None
+        for name in ("err", "std"):
+            values = largest(one, f"forces_{name}")
+            save, halt = one.calibration["thresholds"][f"force_{name}"]
+            assert halt == pytest.approx(max(values), rel=1e-6)
+            assert save == pytest.approx(np.quantile(values, 0.9), rel=1e-6)
+    atoms = start(model)
+    guarded = RunSettings(0, guard=GuardSettings(save="auto", halt="auto"), ensemble=ENSEMBLES["nve"])
+    summary = run_md(atoms, guarded, tmp_path / "run")
+    assert [summary.save, summary.halt] == model.calibration["thresholds"]["force_err"]
+
+
 def test_the_distance_from_the_data_needs_no_members(model: Model, tmp_path: Path) -> None:
     bare = replace(model, members=None)
     run_md(start(bare), settings("nve", 5, quantity="extrapolation", save=1e-9), tmp_path / "run")
@@ -327,7 +356,11 @@ class TestCommand:
             (["--ensemble", "nph"], 2, "nph"),
             (["--ensemble", "nvt"], 1, "temperature is missing"),
             (["--temperature", "300", "--halt", "much"], 2, "--halt"),
-            (["--temperature", "300", "--halt", "auto"], 1, "no thresholds for energies_err"),
+            (
+                ["--temperature", "300", "--halt", "auto"],
+                1,
+                "no thresholds for energies_err (it has force_err, force_std)",
+            ),
             (["--temperature", "300", "--halt", "-1"], 1, "halt is -1"),
             (["{part}"], 1, "took the reference potential 'pair_style zbl 4 5' off"),
             (["--restart"], 1, "no run to go on with"),

@@ -47,6 +47,7 @@ def run(
     from mliuq import Model
     from mliuq.model.model_file import check_model
     from mliuq.posterior.calibration import calibrate
+    from mliuq.posterior.thresholds import guard_thresholds
     from mliuq.readers import read_structures
     from mliuq.regression.rows import KINDS
 
@@ -67,6 +68,10 @@ def run(
             for part in ("conformal", "rows"):
                 if kind in old.get(part, {}):
                     found[part][kind] = old[part][kind]
+    spreads = (old.get("thresholds") or {}).get("force_std")
+    if spreads is not None:
+        floor = (loaded.noise or {}).get("force", 0.0)
+        found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], floor)
     replace(loaded, calibration=found).save(target)
     if json:
         print_json({"model": str(target), "calibration": found, "before": old or None})

@@ -14,6 +14,7 @@ from mliuq.posterior.calibration import HeldOut, calibrate
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
+from mliuq.posterior.thresholds import guard_thresholds, spread_thresholds
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
@@ -68,4 +69,8 @@ def calibration_of(
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
-    return calibrate(held_out).to_mapping()
+    found = calibrate(held_out).to_mapping()
+    spreads = spread_thresholds(predictions)
+    if spreads is not None:
+        found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))
+    return found
