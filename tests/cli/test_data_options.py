@@ -148,3 +148,32 @@ def test_tune_reads_under_the_names_it_is_told_and_writes_them(
     assert 'stress_unit = "kbar"' in text
     assert chosen[0] == pytest.approx(chosen[1])
     assert chosen[0]
+
+
+def test_commands_on_single_structures_take_what_files_leave_unsaid(
+    small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = (
+        "made by a test\n\n1 atoms\n1 atom types\n\n0 3.2 xlo xhi\n0 3.2 ylo yhi\n0 3.2 zlo zhi\n\nAtoms # atomic\n\n"
+    )
+    (tmp_path / "cell.data").write_text(f"{cell}1 1 0.0 0.0 0.0\n", encoding="utf-8")
+    words = {
+        "compare": ["compare", str(small_model), str(tmp_path / "cell.data")],
+        "md": [
+            "md",
+            str(small_model),
+            str(tmp_path / "cell.data"),
+            "-o",
+            str(tmp_path / "md"),
+            "--steps",
+            "1",
+            "--temperature",
+            "9",
+        ],
+        "eval": ["eval", str(small_model), str(tmp_path / "cell.data")],
+    }
+    for name, command in words.items():
+        assert main(command) == 1, name
+        assert "expected --types, such as --types W,Be" in capsys.readouterr().err
+        assert main([*command, "--types", "W"]) == 0, name
+        capsys.readouterr()

@@ -95,7 +95,9 @@ def fitsnap(atoms: Atoms, first: str = "") -> str:
     return first + json.dumps({"Dataset": {"Data": [data], "PressureStyle": "bar"}})
 
 
-@pytest.mark.parametrize("first", ["", "# comment\n", "header\n", "Å file of a {set}\n", "12 words\n\n# more\n"])
+@pytest.mark.parametrize(
+    "first", ["", "# comment\n", "header\n", "Å file of a {set}\n", "12 words\n\n# more\n", "[2020] made by {me}\n"]
+)
 def test_fitsnap_with_any_first_line(tmp_path: Path, structures: list[Atoms], first: str) -> None:
     for i, atoms in enumerate(structures):
         (tmp_path / f"{i}.json").write_text(fitsnap(atoms, first))
@@ -471,6 +473,9 @@ def test_mtp(tmp_path: Path, structures: list[Atoms], direct: bool) -> None:
         read_structures(tmp_path / "train.cfg")
     with pytest.raises(MliuqError, match="an atom has type 1, but --types W names 1 types from 0"):
         read_structures(tmp_path / "train.cfg", Dialect(types=("W",)))
+    (tmp_path / "train.cfg").write_text(mtp(structures).replace("Size\n    3", "Size\n    300"))
+    with pytest.raises(MliuqError, match="the configuration at line 1 cannot be read: it ends too early"):
+        read_structures(tmp_path / "train.cfg", Dialect(types=("W", "Be")))
     (tmp_path / "train.cfg").write_text(mtp(structures)[:-12])
     with pytest.raises(MliuqError, match="no END_CFG: the file is cut off"):
         read_structures(tmp_path / "train.cfg", Dialect(types=("W", "Be")))

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from mliuq.cli.console import print_json, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_file_options
 from mliuq.cli.one_structure import one_structure
 from mliuq.errors import MliuqError
 
@@ -44,6 +45,7 @@ def _number(text: str) -> Fraction | None:
         return None
 
 
+@takes_file_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
     structures: Annotated[
@@ -67,6 +69,8 @@ def run(
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with the value of every member.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Combine energies of structures: differences, formation, surface and vacancy energies, with their errors.
 
@@ -77,7 +81,7 @@ def run(
     given = None if coefficients is None else _parse(coefficients)
     loaded = Model.load(model)
     names = [*structures, *(reference or [])]
-    everything = [one_structure(name) for name in names]
+    everything = [one_structure(name, reading.dialect) for name in names]
     try:
         found = compare(
             *everything[: len(structures)],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from mliuq.errors import MliuqError
+from mliuq.readers.dialect import Dialect
 from mliuq.readers.keys import named
 from mliuq.readers.settings import DataSettings
 from mliuq.readers.units import PRESSURE
@@ -40,12 +41,21 @@ OPTIONS: dict[str, Any] = {
     ),
 }
 
+#: Those that say what a format leaves out of a structure itself.
+FILE_OPTIONS = ("types", "length_unit", "energy_unit")
+
 
 @dataclass(frozen=True)
 class DataOptions:
     """What a user said about the data on the command line, by name of the setting."""
 
     changes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dialect(self) -> Dialect:
+        """What files leave unsaid."""
+        said = {name: self.changes[name] for name in FILE_OPTIONS if name in self.changes}
+        return DataSettings().updated(said).dialect
 
     def settings(self, metadata: Mapping[str, Any]) -> DataSettings:
         """Settings for data beside a model: what its fit was told, and what was said now."""
@@ -63,20 +73,29 @@ class DataOptions:
 
 
 def takes_data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options above; it receives them as its parameter `reading`, a `DataOptions`."""
+    """Give a command all options above; it receives them as its parameter `reading`, a `DataOptions`."""
+    return _with_options(command, tuple(OPTIONS))
 
+
+def takes_file_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same with the options about files alone, for commands that read structures and no values."""
+    return _with_options(command, FILE_OPTIONS)
+
+
+def _with_options(command: Callable[..., None], names: Sequence[str]) -> Callable[..., None]:
     def run(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in OPTIONS}
+        given = {name: arguments.pop(name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
-        prefix = given.pop("keys", None)
         if "types" in given:
             given["types"] = [name.strip() for name in given["types"].split(",")]
+        prefix = given.pop("keys", None)
         command(**arguments, reading=DataOptions({**(named(prefix) if prefix is not None else {}), **given}))
 
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.name != "reading"]
     added = [
-        inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=a) for n, a in OPTIONS.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=OPTIONS[name])
+        for name in names
     ]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own] + added
     run.__signature__ = inspect.Signature(parameters, return_annotation=None)  # type: ignore[attr-defined]

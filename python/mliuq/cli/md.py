@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
+from mliuq.cli.data_options import DataOptions, takes_file_options
 from mliuq.cli.one_structure import one_structure
 from mliuq.errors import MliuqError
 from mliuq.outputs import write_files
@@ -33,6 +34,7 @@ class Ensemble(StrEnum):
     npt = "npt"
 
 
+@takes_file_options
 def run(
     model: Annotated[Path, typer.Argument(help="Model file (.mliuq).", show_default=False)],
     start: Annotated[
@@ -66,6 +68,8 @@ def run(
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    *,
+    reading: DataOptions,
 ) -> None:
     """Run molecular dynamics that halts where the model no longer knows.
 
@@ -82,7 +86,7 @@ def run(
             f"{model}: the fit took the reference potential {loaded.reference!r} off its data: forces of the model "
             "alone move no atoms; run it in LAMMPS (mliuq export writes what to include)"
         )
-    atoms = one_structure(start)
+    atoms = one_structure(start, reading.dialect)
     atoms.calc = MLIUQCalculator(loaded, threads=threads)
     before = read_settings(output) if restart else RunSettings(steps)
     held: dict[str, Any] = {

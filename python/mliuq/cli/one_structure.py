@@ -7,9 +7,10 @@ from pathlib import Path
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.dialect import Dialect
 
 
-def one_structure(name: str) -> Atoms:
+def one_structure(name: str, dialect: Dialect | None = None) -> Atoms:
     """The structure that FILE or FILE@INDEX names.
 
     Raises
@@ -22,7 +23,7 @@ def one_structure(name: str) -> Atoms:
     path, at, index = name.rpartition("@")
     if not at or Path(name).exists():
         path, index = name, ""
-    found = read_structures(path)
+    found = read_structures(path, dialect)
     if not index:
         if len(found) > 1:
             raise MliuqError(f"{path}: holds {len(found)} configurations, expected one: pick it by {path}@INDEX")

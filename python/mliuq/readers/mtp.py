@@ -29,10 +29,11 @@ def read_mtp(text: str, dialect: Dialect) -> list[Atoms]:
     for number, block in _blocks(text):
         try:
             found.append(_configuration(block, dialect))
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, StopIteration) as error:
             if isinstance(error, MliuqError):
                 raise
-            raise MliuqError(f"the configuration at line {number} cannot be read: {error}") from error
+            what = "it ends too early" if isinstance(error, StopIteration) else str(error)
+            raise MliuqError(f"the configuration at line {number} cannot be read: {what}") from error
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ase.io
 from ase import Atoms
@@ -30,6 +30,7 @@ from mliuq.readers.pymatgen_json import holds_pymatgen, read_pymatgen
 
 T = TypeVar("T")
 
+_FIRST_LINES = 10  # among which JSON begins
 _HEAD = 4096  # characters in which a file says what it is
 
 #: Text formats that their first lines tell, before the name has a say.
@@ -133,8 +134,8 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[At
         for pattern, reader in _BY_CONTENT:
             if pattern.search(head):
                 return reader(text, dialect), True
-        if packed:
-            return _by_ase(text, None if suffix else "extxyz"), bool(suffix)
+        if packed and not suffix and re.match(r"\s*\d+\s*\n", head):
+            return read_extended_xyz(StringIO(text)), False
     return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
 
 
@@ -149,12 +150,7 @@ def _text(path: Path) -> str | None:
 
 
 def _read_json(text: str, path: Path, root: Path | None) -> tuple[list[Atoms], bool]:
-    lines = text.splitlines()
-    first = next((i for i, line in enumerate(lines) if line.lstrip()[:1] in ("{", "[")), 0)
-    try:  # FitSNAP's files begin with a line of any kind
-        data = json.loads("\n".join(line for line in lines[first:] if not line.lstrip().startswith("#")))
-    except json.JSONDecodeError as error:
-        raise MliuqError(f"not JSON: {error}") from error
+    data = _parsed(text)
     if isinstance(data, dict) and "Dataset" in data:
         return read_fitsnap(data, path, root), True
     if isinstance(data, dict) and {"ids", "nextid"} <= set(data):
@@ -165,6 +161,19 @@ def _read_json(text: str, path: Path, root: Path | None) -> tuple[list[Atoms], b
         "JSON of an unknown kind: expected FitSNAP's (a key 'Dataset'), pymatgen's (structures with 'lattice' and "
         "'sites') or a database of ASE"
     )
+
+
+def _parsed(text: str) -> Any:
+    """The JSON of a text that may begin with a line of any kind, as FitSNAP's files do, and hold comments."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    starts = [i for i, line in enumerate(lines[:_FIRST_LINES]) if line.lstrip()[:1] in ("{", "[")] or [0]
+    failure: json.JSONDecodeError | None = None
+    for start in starts:
+        try:
+            return json.loads("\n".join(lines[start:]))
+        except json.JSONDecodeError as error:
+            failure = failure or error
+    raise MliuqError(f"not JSON: {failure}") from failure
 
 
 class _Stream(StringIO):
