@@ -16,7 +16,7 @@ from mliuq.fitting import run_fit
 from mliuq.model import Model
 from mliuq.posterior.predict import Predictions
 from mliuq.readers import read_structures
-from mliuq.readers.keys import Keys
+from mliuq.readers.settings import DataSettings
 from mliuq.regression.rows import ENERGY, FORCE
 
 
@@ -51,7 +51,9 @@ def test_report_and_calibration_keep_every_energy(
     assert main(["report", str(model), str(structures), "-o", str(tmp_path), "--json"]) == 0
     energies = json.loads(capsys.readouterr().out)["quantities"]["energy"]
     assert (energies["rows"], energies["rows_zero_by_symmetry"]) == (4, 0)
-    held_out = errors_on(Model.load(model), read_structures(structures), "x", keys=Keys(), stress=False, progress=None)
+    held_out = errors_on(
+        Model.load(model), read_structures(structures), "x", data=DataSettings(), stress=False, progress=None
+    )
     assert np.count_nonzero(held_out.kind == ENERGY) == 4
     spread = held_out.spread[held_out.kind == ENERGY]
     assert spread.min() < 1e-2 * spread.max(), "by spread the crystals would have been left out"

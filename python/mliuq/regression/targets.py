@@ -85,9 +85,9 @@ def read_targets(
 def target_of(atoms: Atoms, index: int, keys: Keys, wanted: tuple[bool, bool, bool] = (True, True, False)) -> Targets:
     """Reference values of one structure, None for what is not wanted or not there.
 
-    A value is looked for in ``atoms.calc.results`` (where ASE's readers put `energy`, `forces` and `stress`), in
-    ``atoms.info`` and in ``atoms.arrays``; where two of them hold different values, that is an error. Where there is
-    no stress, `virial` or `virials` (eV; stress = −virial/V) of the same method stands in for it.
+    A value is looked for in ``atoms.calc.results`` (where ASE's readers put `energy`, `forces` and `stress`), then in
+    ``atoms.info`` and ``atoms.arrays``. Where there is no stress, `virial` or `virials` (eV; stress = −virial/V) of the
+    same method stands in for it.
     """
     where = describe(atoms, index, keys.group)
     if not len(atoms):
@@ -129,24 +129,19 @@ def _named(kind: str) -> str:
     return {"energy": "an energy", "force": "forces", "stress": "a stress"}[kind]
 
 
-def _find(atoms: Atoms, key: str, where: str) -> Any:
-    """The value under a key; an error where the structure carries two that differ, or another structure's result."""
+def _places(atoms: Atoms, key: str) -> dict[str, Any]:
+    """Where a structure carries values under a key, the one that counts first."""
     results = atoms.calc.results if atoms.calc is not None else {}
     places = {"calc.results": results, "info": atoms.info, "arrays": atoms.arrays}
-    found = {name: place[key] for name, place in places.items() if place.get(key) is not None}
-    if not found:
-        return None
+    return {name: place[key] for name, place in places.items() if place.get(key) is not None}
+
+
+def _find(atoms: Atoms, key: str, where: str) -> Any:
+    """The value under a key; an error where it is the result of another structure."""
+    found = _places(atoms, key)
     if "calc.results" in found:
         _refuse_results_of_others(atoms, key, where)
-    (first, value), *others = found.items()
-    for place, other in others:
-        try:
-            same = np.allclose(np.asarray(value, float).ravel(), np.asarray(other, float).ravel(), rtol=1e-8, atol=1e-8)
-        except (TypeError, ValueError):
-            same = False
-        if not same:
-            raise MliuqError(f"{where} carries two different {key!r}, in atoms.{first} and in atoms.{place}: keep one")
-    return value
+    return next(iter(found.values()), None)
 
 
 def _refuse_results_of_others(atoms: Atoms, key: str, where: str) -> None:
@@ -220,12 +215,28 @@ def doubts(structures: Sequence[Atoms], keys: Keys, wanted: tuple[bool, bool, bo
     """Say what a user should look at: values under other names only, of two methods, a virial beside another stress."""
     targets = [target_of(atoms, index, keys, wanted) for index, atoms in enumerate(structures)]
     messages = absence(structures, targets, keys, wanted)
-    checks = [_other_method] if keys.energy == Keys.energy else []
+    checks = [_other_value, *([_other_method] if keys.energy == Keys.energy else [])]
     checks += [_other_virial] if wanted[2] else []
     for check in checks:
         found = (check(atoms, keys, describe(atoms, i, keys.group)) for i, atoms in enumerate(structures))
         messages += islice(filter(None, found), 1)
     return messages
+
+
+def _other_value(atoms: Atoms, keys: Keys, where: str) -> str:
+    for key in (keys.energy, keys.forces):
+        (first, value), *others = _places(atoms, key).items() or [("", None)]
+        for place, other in others:
+            try:
+                one, two = (np.asarray(v, dtype=np.float64).ravel() for v in (value, other))
+                same = one.shape == two.shape and np.allclose(one, two, rtol=1e-8, atol=_SAME_ENERGY)
+            except (TypeError, ValueError):
+                same = False
+            if not same:
+                return (
+                    f"{where} carries two different {key!r}: that in atoms.{first} is taken, not that in atoms.{place}"
+                )
+    return ""
 
 
 def _other_method(atoms: Atoms, keys: Keys, where: str) -> str:
