@@ -11,6 +11,7 @@ import typer
 
 from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
+from mliuq.cli.one_body import with_one_body
 from mliuq.cli.structures import check_structures, structure_writer
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ def run(
     stress_weight: Annotated[
         str | None, typer.Option(metavar="W|auto", help="Weight of squared stress residuals.  [default: 0]")
     ] = None,
+    one_body: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="X=E …|FILE|isolated",
+            help="Energies of isolated atoms, eV (In=-2.1 P=-3.4), a TOML or JSON file of them, or those in the data.",
+        ),
+    ] = None,
+    robust: Annotated[
+        bool | None, typer.Option("--robust", help="Leave out configurations whose values cannot be right.")
+    ] = None,
     posterior: Annotated[str | None, typer.Option(help="gaussian, hypercube (the published POPS) or ensemble.")] = None,
     members: Annotated[int | None, typer.Option(help="Weight vectors kept in the model.  [default: 500]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
@@ -83,7 +94,10 @@ def run(
     from mliuq.fitting.settings import FitSettings
 
     settings = FitSettings.from_toml(config) if config is not None else FitSettings()
+    data, energies = with_one_body(data or [], one_body or [])
     changes = {
+        "solver.robust": robust,
+        **energies,
         "data.train": None if not data else tuple(map(str, data)),
         "data.test": None if not test else tuple(map(str, test)),
         "data.test_fraction": test_fraction,

@@ -12,14 +12,18 @@ from ase import Atoms
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.settings import FitSettings
-from mliuq.readers.origin import numbered
+from mliuq.readers.origin import describe, numbered
 from mliuq.regression.computed import ComputedRows
+from mliuq.regression.outliers import Outlier
 from mliuq.regression.problem import build_rows, isolated_atom_energies, split
 from mliuq.regression.referenced import less_reference
 from mliuq.regression.rows import Floats, RowTable
 from mliuq.regression.stress_check import odd_stress
 from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings, row_constants
+
+UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
+_NAMED = 5  # outliers named one by one
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +119,20 @@ def warn_of_odd_values(
         messages.append(odd_stress(data.train, params, zbl=zbl, keys=keys))
     for message in filter(None, messages):
         log.warning(message)
+
+
+def warn_of_outliers(outliers: Sequence[Outlier], structures: Sequence[Atoms], settings: FitSettings) -> None:
+    """Name the configurations whose values cannot be right, in one warning."""
+    if not outliers:
+        return
+    named = [
+        f"{describe(structures[o.config], o.config, settings.data.group_key)}: {o.kind} {o.value:.4g} {UNITS[o.kind]},"
+        f" off by {o.error:.3g} ({o.times:.0f} times what is usual)"
+        for o in outliers[:_NAMED]
+    ]
+    more = f"; and {len(outliers) - _NAMED} more" if len(outliers) > _NAMED else ""
+    what = "left out" if settings.solver.robust else "fitted all the same; --robust leaves them out"
+    log.warning("%d with values that cannot be right, %s: %s%s", len(outliers), what, "; ".join(named), more)
 
 
 def _rows(

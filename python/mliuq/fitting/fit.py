@@ -23,6 +23,7 @@ from mliuq.fitting.data import (
     training_constants,
     training_rows,
     warn_of_odd_values,
+    warn_of_outliers,
 )
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
@@ -36,9 +37,10 @@ from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
+from mliuq.regression.outliers import Outlier, find_outliers
 from mliuq.regression.problem import kept_rows
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import Floats, ReweightedRows
+from mliuq.regression.rows import Floats, ReweightedRows, SubsetRows
 from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class FitResult:
     Attributes
     ----------
     model : the model
+    outliers : configurations whose values cannot be right; left out under `solver.robust`, fitted otherwise
     balance : constants of the weights that were chosen
     protection : the prior on what the data leave open
     solution, statistics : best fit and per-row residuals, leverages, left-out residuals of the training rows
@@ -62,6 +65,7 @@ class FitResult:
     """
 
     model: Model
+    outliers: Sequence[Outlier]
     balance: Balance
     protection: Protection
     solution: Solution
@@ -166,6 +170,14 @@ def _fit(
         if team.rank == 0:
             warn_of_odd_values(data, params, zbl, settings)
         constants = training_constants(data, unweighted.table, settings)
+        outliers = find_outliers(unweighted, n_configurations=n, team=team, progress=progress)
+        out = {outlier.config for outlier in outliers}
+        if team.rank == 0:
+            warn_of_outliers(outliers, data.train, settings)
+        if solver.robust and out:
+            keep = ~np.isin(unweighted.table.config, list(out))
+            unweighted, constants = SubsetRows(unweighted, keep), constants[keep]
+        fitted = [atoms for config, atoms in enumerate(data.train) if not (solver.robust and config in out)]
         balance = choose_balance(
             unweighted, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress
         )
@@ -203,13 +215,13 @@ def _fit(
         calibration=calibration,
         arrays={
             **posterior.arrays,
-            **extrapolation_arrays(data.train, params, solution, settings, progress),
+            **extrapolation_arrays(fitted, params, solution, settings, progress),
             "data.fingerprints": fingerprints(data.train),
         },
-        metadata=provenance(settings, balance, solution, protection, rows, posterior, data, table),
+        metadata=provenance(settings, outliers, balance, solution, protection, rows, posterior, data, table),
     )
     return FitResult(
-        model, balance, protection, solution, statistics, trained, tested, data.train, data.held_out, table
+        model, outliers, balance, protection, solution, statistics, trained, tested, data.train, data.held_out, table
     )
 
 

@@ -18,6 +18,7 @@ from mliuq.judging.errortable import ErrorLine
 from mliuq.posterior.build import Posterior
 from mliuq.regression.balance import Balance
 from mliuq.regression.computed import fingerprint
+from mliuq.regression.outliers import Outlier
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowSource
 from mliuq.regression.solver import Solution
@@ -34,6 +35,7 @@ def without_folders(settings: FitSettings) -> dict[str, Any]:
 
 def provenance(
     settings: FitSettings,
+    outliers: Sequence[Outlier],
     balance: Balance,
     solution: Solution,
     protection: Protection,
@@ -50,6 +52,7 @@ def provenance(
         "fit": {
             "settings": without_folders(settings),
             "balance": asdict(balance),
+            "outliers": [outlier.to_mapping() for outlier in outliers],
             "rows": {name: int(n) for name, n in zip(KINDS, kinds, strict=True)},
             "weights": rows.n_weights,
             "rank": solution.rank,

@@ -19,6 +19,7 @@ class SolverSettings:
     ----------
     ridge : λ of λ‖θ‖², "evidence" to maximise the evidence, or "auto": none, but a prior on forces of displaced
         structures where the data leave weights open (`mliuq.regression.protection`)
+    robust : leave out training configurations with a value that cannot be right (`mliuq.regression.outliers`)
     rcond : relative size below which a singular value counts as zero; 0 for the rounding error of the problem
     one_body : energy of an isolated atom of each element in eV (`{W = -4.1}`): fixed instead of fitted
     isolated_atoms : take those energies from the configurations of a single atom without neighbours in the data
@@ -29,6 +30,7 @@ class SolverSettings:
     """
 
     ridge: float | Literal["auto", "evidence"] = "auto"
+    robust: bool = False
     rcond: float = 0.0
     one_body: Mapping[str, float] = field(default_factory=dict)
     isolated_atoms: bool = False
