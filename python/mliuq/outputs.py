@@ -2,12 +2,14 @@
 
 What is made grows in a folder of its own beside its target, `.mliuq-PID-…`, closed to others, and takes its name when
 it is complete and on the disk: a reader never meets half a file, an error, a signal or a full disk leaves the old one.
+What a killed process leaves is removed by the next that writes there.
 Links are followed, file modes kept.  Devices, pipes and open files (`/dev/stdout`) are written to, never replaced.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import re
@@ -15,6 +17,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ SCRATCH = ".mliuq-"
 
 STANDARD_OUTPUT = Path("-")
 
+_YOUNG = 60.0  # seconds
 _HEAD = 4096  # bytes a file is recognised by
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
@@ -181,15 +185,47 @@ def _matches(target: Path, kind: Kind) -> bool:
 
 @contextmanager
 def _scratch(target: Path | None) -> Iterator[Path]:
-    """Make a folder beside a target (for a stream: where temporary files go) and remove it in the end."""
+    """Make a folder beside a target (for a stream: where temporary files go) and remove it in the end.
+
+    Its lock says that its owner lives: the system releases it with the process, however that ends.
+    """
+    parent = Path(tempfile.gettempdir()) if target is None else target.parent
+    _remove_abandoned(parent)
     try:
-        folder = tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=None if target is None else target.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=parent))
     except OSError as error:
-        raise MliuqError(f"{target or tempfile.gettempdir()}: cannot be written: {error.strerror}") from error
+        raise MliuqError(f"{target or parent}: cannot be written: {error.strerror}") from error
     try:
-        yield Path(folder)
+        with _locked(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder where nobody else does; False where somebody does, or locks are unknown."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove what killed processes have left, old enough not to be on the way between its making and its lock."""
+    with suppress(OSError):
+        for folder in parent.glob(f"{SCRATCH}*"):
+            with suppress(OSError):
+                if folder.lstat().st_mtime < time.time() - _YOUNG:
+                    with _locked(folder) as abandoned:
+                        if abandoned:
+                            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

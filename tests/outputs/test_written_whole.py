@@ -42,6 +42,35 @@ def test_nothing_changes_when_the_work_fails(tmp_path: Path, failure: type[BaseE
     assert not left_over(tmp_path)
 
 
+def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
+    """But not what a living one is writing, however old."""
+    program = """
+import sys, time
+from pathlib import Path
+from mliuq.outputs import written_whole
+with written_whole(Path(sys.argv[1])) as (draft,):
+    draft.write_text("half")
+    print(draft.parent, flush=True)
+    time.sleep(60)
+"""
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, tmp_path / name], stdout=subprocess.PIPE, text=True)
+        for name in ("killed", "alive")
+    ]
+    folders = [Path(writer.stdout.readline().strip()) for writer in writers if writer.stdout]
+    writers[0].kill()
+    writers[0].wait()
+    write_files({tmp_path / "a": b""})
+    assert all(folder.exists() for folder in folders), "the young may be on their way to their lock"
+    for folder in folders:
+        os.utime(folder, (0, 0))
+    write_files({tmp_path / "b": b""})
+    assert [folder.exists() for folder in folders] == [False, True]
+    writers[1].kill()
+    for writer in writers:
+        writer.communicate()
+
+
 def test_several_files_appear_together(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     write_files({tmp_path / "a": b"1", tmp_path / "other" / "b": b"2"})

@@ -121,5 +121,6 @@ def _replace(path: Path, *contents: bytes | Floats) -> None:
                 content.tofile(stream) if isinstance(content, np.ndarray) else stream.write(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise MliuqError(f"{path}: cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
