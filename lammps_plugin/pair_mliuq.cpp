@@ -7,9 +7,11 @@
 #include <cmath>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <limits>
 #include <new>
 #include <span>
+#include <sstream>
 #include <utility>
 
 #include "mliuq/error.hpp"
@@ -130,12 +132,43 @@ void PairMliuq::allocate() {
   allocated = 1;
 }
 
-/// Every rank reads. One that cannot must not leave the others waiting, and one message is enough.
+/// One rank reads the file: thousands of ranks would stand in line for it on a cluster's file system.
+std::string PairMliuq::bytes_of(const std::string& path) {
+  std::string bytes, problem;
+  if (comm->me == 0) {
+    try {
+      const std::string found = utils::get_potential_file_path(path);
+      std::ifstream stream(found.empty() ? path : found, std::ios::binary);
+      if (!stream) problem = path + ": cannot be opened for reading, expected a .mliuq model file";
+      std::ostringstream whole;
+      if (stream && !(whole << stream.rdbuf()))
+        problem = path + ": empty, or cannot be read; expected a .mliuq model file";
+      bytes = std::move(whole).str();
+    } catch (const std::bad_alloc&) {
+      problem = path + ": not enough memory to read it";
+    }
+  }
+  fail_together(problem, comm->me);
+  bigint size = static_cast<bigint>(bytes.size());
+  MPI_Bcast(&size, 1, MPI_LMP_BIGINT, 0, world);
+  try {
+    bytes.resize(static_cast<std::size_t>(size));
+  } catch (const std::bad_alloc&) {
+    problem = path + ": not enough memory to read it";
+  }
+  fail_together(problem, comm->me);
+  constexpr bigint kLargest = 1 << 30;  // MPI counts in int
+  for (bigint at = 0; at < size; at += kLargest)
+    MPI_Bcast(bytes.data() + at, static_cast<int>(std::min(kLargest, size - at)), MPI_CHAR, 0, world);
+  return bytes;
+}
+
+/// A rank that cannot use the model must not leave the others waiting, and one message is enough.
 void PairMliuq::read_model(const std::string& path) {
+  std::istringstream stream(bytes_of(path));
   std::string problem;
   try {
-    const std::string found = utils::get_potential_file_path(path);
-    mliuq::ModelFile file = mliuq::read_model_file(found.empty() ? path : found);
+    mliuq::ModelFile file = mliuq::read_model_file(stream, path);
     zbl_outer_.reset();
     if (file.zbl) zbl_outer_ = file.zbl->outer;
     reference_ = file.reference;

@@ -145,6 +145,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   void fail_together(const std::string& problem, LAMMPS_NS::bigint order) const;
   void allocate();
   void read_model(const std::string& path);
+  std::string bytes_of(const std::string& path);
   void log_model() const;
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;

@@ -30,8 +30,7 @@ constexpr std::size_t kMaxDimensions = 16;
 /// and end where the file ends, finite numbers, and the checksum where there is one.
 class TensorFile {
  public:
-  explicit TensorFile(const std::string& path) : path_(path), stream_(path, std::ios::binary) {
-    if (!stream_) throw Error(path + ": cannot be opened for reading, expected a .mliuq model file");
+  TensorFile(std::istream& stream, const std::string& path) : path_(path), stream_(stream) {
     stream_.seekg(0, std::ios::end);
     const auto end = stream_.tellg();
     if (end < 0) throw Error(path + ": cannot be read, expected a .mliuq model file");
@@ -196,7 +195,7 @@ class TensorFile {
   static constexpr std::string_view kNoChecksum = "crc32:00000000";
 
   std::string path_;
-  std::ifstream stream_;
+  std::istream& stream_;
   std::uint64_t size_ = 0;
   std::uint64_t data_start_ = 0;
   std::map<std::string, std::string> texts_;
@@ -354,8 +353,14 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
 }  // namespace
 
 ModelFile read_model_file(const std::string& path) {
-  TensorFile file(path);
-  return read_checked(file, path);
+  std::ifstream stream(path, std::ios::binary);
+  if (!stream) throw Error(path + ": cannot be opened for reading, expected a .mliuq model file");
+  return read_model_file(stream, path);
+}
+
+ModelFile read_model_file(std::istream& stream, const std::string& name) {
+  TensorFile file(stream, name);
+  return read_checked(file, name);
 }
 
 }  // namespace mliuq

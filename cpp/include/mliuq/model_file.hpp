@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <istream>
 #include <map>
 #include <optional>
 #include <string>
@@ -42,5 +43,8 @@ struct ModelFile {
 
 /// Reads a model file. Throws Error naming file, key, expected and found; never trusts a size it has not checked.
 ModelFile read_model_file(const std::string& path);
+
+/// The same from a stream of its bytes; `name` is what messages call it.
+ModelFile read_model_file(std::istream& stream, const std::string& name);
 
 }  // namespace mliuq
