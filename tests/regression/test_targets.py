@@ -15,6 +15,7 @@ from mliuq.errors import MliuqError
 from mliuq.fitting import run_fit
 from mliuq.readers.keys import Keys
 from mliuq.readers.origin import Origin, describe, numbered, with_origin
+from mliuq.readers.units import PRESSURE
 from mliuq.regression.stress_check import suspicion
 from mliuq.regression.targets import doubts, read_targets
 
@@ -175,6 +176,18 @@ def test_a_fit_is_told_of_a_stress_in_other_units(factor: float, says: str, capl
     messages = [r.message for r in caplog.records if r.name == "mliuq.fitting.data"]
     assert bool(messages) == bool(says)
     assert says in "".join(messages)
+
+
+@pytest.mark.parametrize("true", ["eV/A3", "GPa", "kbar", "bar"])
+@pytest.mark.parametrize("said", ["eV/A3", "GPa", "kbar", "bar"])
+@pytest.mark.parametrize(("sign", "other"), [("tension", "compression"), ("compression", "tension")])
+def test_the_advice_counts_from_what_was_said(true: str, said: str, sign: str, other: str) -> None:
+    stress = np.random.default_rng(0).normal(size=(20, 6))
+    read = -stress * PRESSURE[said] / PRESSURE[true]
+    message = suspicion(read, 1.3 * stress, Keys(stress_unit=said, stress_sign=sign))  # type: ignore[arg-type]
+    assert f"--stress-sign {other}" in message
+    assert (f"--stress-unit {true}" in message) == (true != said)
+    assert ("--stress-unit" in message) == (true != said)
 
 
 def test_vasp_order_of_the_shear_is_noticed() -> None:

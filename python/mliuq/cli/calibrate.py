@@ -115,7 +115,7 @@ def errors_on(
     theta = model.theta.ravel()
     moves = model.members.reshape(model.n_members, -1) - theta
     p = predict(reference.rows, theta, moves, progress=progress)
-    warn_of_odd_stress(p, reference.baseline)
+    warn_of_odd_stress(p, reference)
     floor = np.array([(model.noise or {}).get(name, 0.0) for name in KINDS])[p.kind]
     live = informative(p.kind, p.size) & ((p.std > 0.0) | (floor > 0.0))
     return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source)

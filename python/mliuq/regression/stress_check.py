@@ -22,21 +22,26 @@ _TOO_LARGE = 3.0  # ratio of given to predicted, either way; SNAP's own stresses
 _VASP = (0, 1, 2, 4, 5, 3)
 
 
-def suspicion(given: Floats, predicted: Floats, source: str = "energies and forces lead to") -> str:
+def suspicion(
+    given: Floats, predicted: Floats, keys: Keys | None = None, source: str = "energies and forces lead to"
+) -> str:
     """Say what is odd about a stress, empty where nothing is.
 
     Parameters
     ----------
     given, predicted : (n, 6) eV/Å³ as they were read, Voigt xx yy zz yz xz xy
+    keys : unit and sign they were read with, for the advice
     source : what predicted, for the message
     """
     correlation = _correlation(given, predicted)
     if abs(correlation) >= _RELATED:
         size = float(np.sqrt(np.sum(given**2) / np.sum(predicted**2)))
         sign = "" if correlation > 0 else "-"
-        hints = ["a positive number seems to mean compression: --stress-sign compression"] if correlation < 0 else []
+        read = keys or Keys()
+        other = "compression" if read.stress_sign == "tension" else "tension"
+        hints = [f"a positive number seems to mean {other}: --stress-sign {other}"] if correlation < 0 else []
         if not 1 / _TOO_LARGE < size < _TOO_LARGE:
-            units = {unit: abs(np.log(size * factor)) for unit, factor in PRESSURE.items()}
+            units = {unit: abs(np.log(size * factor / PRESSURE[read.stress_unit])) for unit, factor in PRESSURE.items()}
             unit = min(units, key=lambda name: units[name])
             hints += [f"the unit seems to be {unit}: --stress-unit {unit}"] if units[unit] < np.log(_TOO_LARGE) else []
         elif not hints:
@@ -67,7 +72,7 @@ def odd_stress(structures: Sequence[Atoms], params: SnapParams, *, zbl: tuple[fl
     scale = np.sqrt(np.mean((x[~stress] * root[:, None]) ** 2, axis=0)) + 1e-300
     theta = np.linalg.lstsq(x[~stress] * root[:, None] / scale, table.y[~stress] * root, rcond=1e-6)[0] / scale
     baseline = whole[stress] - table.y[stress]
-    return suspicion(whole[stress].reshape(-1, 6), (x[stress] @ theta + baseline).reshape(-1, 6))
+    return suspicion(whole[stress].reshape(-1, 6), (x[stress] @ theta + baseline).reshape(-1, 6), keys)
 
 
 def _few(structures: Sequence[Atoms]) -> list[Atoms]:

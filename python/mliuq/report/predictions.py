@@ -101,7 +101,7 @@ def predict(
         return found["std"], found["least"], found["most"]
 
     whole = posterior_predict(rows, theta, moves, spreads=spreads, progress=progress)
-    warn_of_odd_stress(whole, baseline)
+    warn_of_odd_stress(whole, reference)
     pooled = _pooled_deviations(rows, moves, seed)
 
     judged = metrics.informative(whole.kind, whole.size)

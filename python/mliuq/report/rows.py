@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
@@ -32,10 +32,12 @@ class ReferenceRows:
     ----------
     rows : references without nuclear repulsion and reference potential, as weights are linear in them
     baseline : (n,) nuclear repulsion and reference potential of each row, 0 for a model without
+    keys : what the references were read with
     """
 
     rows: RowSource
     baseline: Floats
+    keys: Keys = field(default_factory=Keys)
 
 
 def reference_rows(
@@ -68,12 +70,13 @@ def reference_rows(
     if model.zbl is not None or reference is not None:
         whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]
         baseline = whole.table.y - rows.table.y
-    return ReferenceRows(MemoryRows(rows), baseline)
+    return ReferenceRows(MemoryRows(rows), baseline, keys or Keys())
 
 
-def warn_of_odd_stress(predictions: Predictions, baseline: Floats) -> None:
+def warn_of_odd_stress(predictions: Predictions, reference: ReferenceRows) -> None:
     """Warn where the references of a stress have another unit, sign or order than the model's stress."""
     of_stress = predictions.kind == STRESS
-    given, predicted = ((y[of_stress] + baseline[of_stress]).reshape(-1, 6) for y in (predictions.y, predictions.mean))
-    if message := suspicion(given, predicted, "the model predicts"):
+    baseline = reference.baseline[of_stress]
+    given, predicted = ((y[of_stress] + baseline).reshape(-1, 6) for y in (predictions.y, predictions.mean))
+    if message := suspicion(given, predicted, reference.keys, "the model predicts"):
         log.warning(message)
