@@ -8,6 +8,7 @@
 #include "fix_mliuq_guard.hpp"
 #include "fix_mliuq_recall.hpp"
 #include "lammps_headers.hpp"
+#include "lammps_version.hpp"
 #include "lammpsplugin_api.hpp"
 #include "pair_mliuq.hpp"
 
@@ -33,6 +34,10 @@ void* create_fix(void* lammps, int narg, char** arg) {
 }  // namespace
 
 void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
+  if (const std::string problem = mliuq_lammps::version_mismatch(lammps); !problem.empty()) {
+    mliuq_lammps::warn_of_mismatch(lammps, problem);
+    return;
+  }
   auto* const register_style = reinterpret_cast<lammpsplugin_regfunc>(register_function);
   lammpsplugin_t plugin{};
   plugin.version = MLIUQ_LAMMPS_VERSION;

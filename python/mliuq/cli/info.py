@@ -45,6 +45,7 @@ def build_facts() -> dict[str, Any]:
 
     import mliuq
     from mliuq.core import available_kernels, compiler, default_kernel
+    from mliuq.lammps import built_for, installed_lammps
 
     facts: dict[str, Any] = {"version": mliuq.__version__, "python": platform.python_version()}
     for name in ("numpy", "ase", "lammps"):
@@ -52,6 +53,8 @@ def build_facts() -> dict[str, Any]:
             facts[name] = version(name)
         except PackageNotFoundError:
             facts[name] = "not installed"
+    facts["LAMMPS plugin"] = f"built for LAMMPS {built_for()}" if built_for() else "not built"
+    facts["LAMMPS here"] = installed_lammps() or "no lammps package"
     facts |= {"compiler": compiler, "kernel": default_kernel(), "kernels": list(available_kernels())}
     return facts
 
