@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runner import assert_equal, potentials_folder, run, state_after
+from runner import assert_equal, mpirun, potentials_folder, run, state_after
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "lammps"
 
@@ -45,6 +48,24 @@ def test_example_runs(name: str, models: Path, make_model: Callable[..., Path]) 
     output = run(variables + (EXAMPLES / f"{name}.in").read_text(), models)
     assert output.returncode == 0, output.text
     assert "nan" not in output.text.lower()
+
+
+def test_job_script(models: Path, make_model: Callable[..., Path]) -> None:
+    """As a batch system would start it: ranks by mpiexec, threads by the environment, the log where it says."""
+    text = f"variable steps index 2\nvariable size index 2\nvariable model index {make_model('W_2940_2017_2', 20)}\n"
+    (models / "job.in").write_text(text + (EXAMPLES / "nvt_guard.in").read_text())
+    programs = f"{Path(sys.executable).parent}:{mpirun().parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": programs, "SLURM_NTASKS": "2", "SLURM_CPUS_PER_TASK": "1"}
+    done = subprocess.run(
+        ["bash", str(EXAMPLES / "job.sh"), "job.in"],
+        cwd=models,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 MPI tasks x 1 OpenMP threads" in (models / "job.log").read_text()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
