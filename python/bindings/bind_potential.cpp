@@ -13,7 +13,7 @@ namespace {
 py::array owned(const py::array_t<double>& values, int n_owned) { return py::array(values[py::slice(0, n_owned, 1)]); }
 
 py::dict evaluate(Potential& potential, const PackedStructure& structure, bool forces, bool virial, bool spreads,
-                  bool committee, bool extrapolation, bool atom_virials, bool box, int threads) {
+                  bool committee, bool extrapolation, bool atom_virials, bool box, bool extremes, int threads) {
   const py::ssize_t n = structure.n_atoms();
   const int n_owned = structure.n_owned();
   double energy = 0.0;
@@ -31,6 +31,8 @@ py::dict evaluate(Potential& potential, const PackedStructure& structure, bool f
   if (atom_virials) want("atom_virials", out.atom_virials, {n, 6});
   if (spreads) {
     want("energies_std", out.spreads.std, {n});
+  }
+  if (spreads && extremes) {
     want("energies_min", out.spreads.min, {n});
     want("energies_max", out.spreads.max, {n});
   }
@@ -186,7 +188,7 @@ void register_potential(py::module_& module) {
       .def("evaluate", &evaluate, py::arg("structure"), py::kw_only(), py::arg("forces") = true,
            py::arg("virial") = true, py::arg("spreads") = false, py::arg("committee") = false,
            py::arg("extrapolation") = false, py::arg("atom_virials") = false, py::arg("box") = false,
-           py::arg("threads") = 0)
+           py::arg("extremes") = true, py::arg("threads") = 0)
       .def("row_spreads", &row_spreads, py::arg("structure"), py::arg("names"), py::kw_only(), py::arg("threads") = 0,
            py::arg("tile") = 0)
       .def("spreads_of_rows", &spreads_of_rows, py::arg("rows"), py::arg("names"), py::kw_only(),

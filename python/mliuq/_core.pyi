@@ -92,6 +92,7 @@ class Potential:
         extrapolation: bool = False,
         atom_virials: bool = False,
         box: bool = False,
+        extremes: bool = True,
         threads: int = 0,
     ) -> dict[str, Any]: ...
     def row_spreads(
