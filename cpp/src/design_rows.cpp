@@ -76,7 +76,7 @@ void compute_descriptors(const Kernel& kernel, const SnapParams& params, const P
     const std::size_t n = std::min(kRowChunk, structure.centres().size() - begin);
     chunk.centres = structure.centres().subspan(begin, n);
     derive(kernel, params.n_components(), atoms, request, chunk);
-    std::copy_n(chunk.block.B.begin(), n * K, B.begin() + begin * K);
+    std::copy_n(chunk.B.begin(), n * K, B.begin() + begin * K);
     for (std::size_t c = 0; c < n; ++c)
       derivatives->centre.insert(derivatives->centre.end(), chunk.first[c + 1] - chunk.first[c], chunk.centres[c]);
     derivatives->atom.insert(derivatives->atom.end(), chunk.row.begin(), chunk.row.end());

@@ -29,8 +29,28 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const 
   }
 }
 
-void gather(const int* row_of_atom, int K, std::size_t c, RowChunk& chunk) {
-  const int i = chunk.centres[c];
+/// Changes of quadratic features that are added together: short rows of a triangle are then worth their loops.
+constexpr int kTogether = 4;
+
+/// The same of kTogether changes at once, without the sign: row −= Σ dD.
+MLIUQ_CLONES void subtract_feature_changes(int K, const double* const* B, const double* const* dB, double* row) {
+  static_assert(kTogether == 4);
+  const double *p0 = B[0], *p1 = B[1], *p2 = B[2], *p3 = B[3];
+  const double *d0 = dB[0], *d1 = dB[1], *d2 = dB[2], *d3 = dB[3];
+  for (int k = 0; k < K; ++k) row[k] -= (d0[k] + d1[k]) + (d2[k] + d3[k]);
+  double* next = row + K;
+  for (int k = 0; k < K; ++k) {
+    const double b0 = p0[k], b1 = p1[k], b2 = p2[k], b3 = p3[k], e0 = d0[k], e1 = d1[k], e2 = d2[k], e3 = d3[k];
+    next[0] -= (b0 * e0 + b1 * e1) + (b2 * e2 + b3 * e3);
+    for (int l = k + 1; l < K; ++l)
+      next[l - k] -= ((b0 * d0[l] + e0 * p0[l]) + (b1 * d1[l] + e1 * p1[l])) +
+                     ((b2 * d2[l] + e2 * p2[l]) + (b3 * d3[l] + e3 * p3[l]));
+    next += K - k;
+  }
+}
+
+/// Gathers the c-th centre of the derived block, the chunk's centre i.
+void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk) {
   const std::size_t width = 3 * static_cast<std::size_t>(K);
   const auto slot = [&](int row) {
     int& known = chunk.slot_of_row[row];
@@ -56,43 +76,51 @@ void gather(const int* row_of_atom, int K, std::size_t c, RowChunk& chunk) {
   chunk.first.push_back(static_cast<int>(chunk.row.size()));
 }
 
+/// ∂B/∂strain of the c-th centre of the derived block, atom i, added to strain [6][K].
+void add_strain(const Neighbourhood& atoms, const GradientBlock& block, std::size_t K, std::size_t c, int i,
+                double* strain) {
+  for (int n = block.first[c]; n < block.first[c + 1]; ++n) {
+    const double* rj = atoms.positions + 3 * static_cast<std::size_t>(block.neighbour[n]);
+    const double* ri = atoms.positions + 3 * static_cast<std::size_t>(i);
+    for (int v = 0; v < 6; ++v)
+      add_scaled(strain + v * K, rj[kFirst[v]] - ri[kFirst[v]],
+                 block.dB.data() + (3 * static_cast<std::size_t>(n) + kSecond[v]) * K, static_cast<int>(K));
+  }
+}
+
 }  // namespace
 
 void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, const RowRequestOfChunk& request,
             RowChunk& chunk) {
   if (!chunk.workspace) chunk.workspace = kernel.make_workspace();
-  const std::size_t K = n_components;
-  GradientBlock& block = chunk.block;
+  const std::size_t K = n_components, n = chunk.centres.size();
+  chunk.B.resize(n * K);
   if (!request.row_of_atom && !request.strain) {
-    block.B.resize(chunk.centres.size() * K);
-    kernel.evaluate(atoms, chunk.centres, {.B = block.B.data()}, *chunk.workspace);
+    kernel.evaluate(atoms, chunk.centres, {.B = chunk.B.data()}, *chunk.workspace);
     return;
   }
-  kernel.gradients(atoms, chunk.centres, block, *chunk.workspace);
   chunk.first.assign(1, 0);
   chunk.row.clear();
   chunk.dB.clear();
   chunk.slot_of_row.resize(std::max<std::size_t>(chunk.slot_of_row.size(), request.n_rows), -1);
-  if (request.row_of_atom)
-    for (std::size_t c = 0; c < chunk.centres.size(); ++c) gather(request.row_of_atom, n_components, c, chunk);
-  if (!request.strain) return;
-  chunk.strain.assign(chunk.centres.size() * 6 * K, 0.0);
-  for (std::size_t c = 0; c < chunk.centres.size(); ++c)
-    for (int n = block.first[c]; n < block.first[c + 1]; ++n) {
-      const double* rj = atoms.positions + 3 * static_cast<std::size_t>(block.neighbour[n]);
-      const double* ri = atoms.positions + 3 * static_cast<std::size_t>(chunk.centres[c]);
-      for (int v = 0; v < 6; ++v)
-        add_scaled(chunk.strain.data() + (c * 6 + v) * K, rj[kFirst[v]] - ri[kFirst[v]],
-                   block.dB.data() + (3 * static_cast<std::size_t>(n) + kSecond[v]) * K, static_cast<int>(K));
+  chunk.strain.assign(request.strain ? n * 6 * K : 0, 0.0);
+  for (std::size_t begin = 0; begin < n; begin += kDerivedCentres) {
+    const auto part = chunk.centres.subspan(begin, std::min(kDerivedCentres, n - begin));
+    kernel.gradients(atoms, part, chunk.block, *chunk.workspace);
+    std::copy_n(chunk.block.B.begin(), part.size() * K, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
+    for (std::size_t c = 0; c < part.size(); ++c) {
+      if (request.row_of_atom) gather(request.row_of_atom, n_components, c, part[c], chunk);
+      if (request.strain) add_strain(atoms, chunk.block, K, c, part[c], chunk.strain.data() + (begin + c) * 6 * K);
     }
+  }
 }
 
-void RowAccumulator::add(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
-                         int n_threads) const {
+void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
+                              int n_threads) const {
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
-    const double* B = chunk.block.B.data() + c * K;
+    const double* B = chunk.B.data() + c * K;
     const std::size_t column = atoms.species(chunk.centres[c]) * P;
     if (targets.features && thread == 0) {
       targets.features[column] += 1.0;
@@ -106,19 +134,62 @@ void RowAccumulator::add(const Neighbourhood& atoms, const RowTargets& targets, 
         }
       }
     }
-    if (targets.forces)
-      for (int g = chunk.first[c]; g < chunk.first[c + 1]; ++g) {
-        const std::size_t row = chunk.row[g];
-        if (static_cast<int>(row) % n_threads != thread) continue;
-        for (int x = 0; x < 3; ++x)
-          add_feature_change(K, model_.quadratic(), -1.0, B,
-                             chunk.dB.data() + (3 * static_cast<std::size_t>(g) + x) * K,
-                             targets.forces + (3 * row + x) * width + column + 1);
-      }
     if (targets.strain)
       for (int v = thread; v < 6; v += n_threads)
         add_feature_change(K, model_.quadratic(), 1.0, B, chunk.strain.data() + (c * 6 + v) * K,
                            targets.strain + v * width + column + 1);
+  }
+}
+
+void RowAccumulator::add_forces(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks,
+                                int thread, RowQueue& queue) const {
+  const int n_threads = static_cast<int>(chunks.size()), K = model_.n_components();
+  const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
+  queue.entries.clear();
+  queue.rows.clear();
+  queue.head.resize(std::max<std::size_t>(queue.head.size(), targets.n_rows), -1);
+  queue.tail.resize(queue.head.size(), -1);
+  for (int t = 0; t < n_threads; ++t)
+    for (std::size_t c = 0; c < chunks[t].centres.size(); ++c)
+      for (int g = chunks[t].first[c]; g < chunks[t].first[c + 1]; ++g) {
+        const int row = chunks[t].row[g], entry = static_cast<int>(queue.entries.size());
+        if (row % n_threads != thread) continue;
+        queue.entries.push_back({.chunk = t, .centre = static_cast<int>(c), .gathered = g, .next = -1});
+        if (queue.head[row] < 0) {
+          queue.head[row] = entry;
+          queue.rows.push_back(row);
+        } else {
+          queue.entries[queue.tail[row]].next = entry;
+        }
+        queue.tail[row] = entry;
+      }
+  const std::vector<double> nothing(K, 0.0);
+  for (const int row : queue.rows) {
+    for (int x = 0; x < 3; ++x) {
+      const double *B[kTogether], *dB[kTogether];
+      int n = 0;
+      std::size_t column = 0;
+      double* const of_row = targets.forces + (3 * static_cast<std::size_t>(row) + x) * width + 1;
+      const auto flush = [&] {
+        if (n > 1 && model_.quadratic()) {
+          for (; n < kTogether; ++n) B[n] = dB[n] = nothing.data();
+          subtract_feature_changes(K, B, dB, of_row + column);
+        } else {
+          for (int i = 0; i < n; ++i) add_feature_change(K, model_.quadratic(), -1.0, B[i], dB[i], of_row + column);
+        }
+        n = 0;
+      };
+      for (int e = queue.head[row]; e >= 0; e = queue.entries[e].next) {
+        const auto& [t, c, g, next] = queue.entries[e];
+        const std::size_t of_element = atoms.species(chunks[t].centres[c]) * P;
+        if (n == kTogether || of_element != column) flush();
+        column = of_element;
+        B[n] = chunks[t].B.data() + static_cast<std::size_t>(c) * K;
+        dB[n++] = chunks[t].dB.data() + (3 * static_cast<std::size_t>(g) + x) * K;
+      }
+      flush();
+    }
+    queue.head[row] = -1;
   }
 }
 
@@ -137,10 +208,11 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
       failure = std::current_exception();
     }
   };
-  for (std::size_t begin = 0; begin < centres.size() && !failure; begin += n_threads * kRowChunk) {
+  const std::size_t length = model_.quadratic() ? kRowChunk : kDerivedCentres;
+  for (std::size_t begin = 0; begin < centres.size() && !failure; begin += n_threads * length) {
     for (int t = 0; t < n_threads; ++t) {
-      const std::size_t from = std::min(begin + t * kRowChunk, centres.size());
-      threads[t].centres = centres.subspan(from, std::min(kRowChunk, centres.size() - from));
+      const std::size_t from = std::min(begin + t * length, centres.size());
+      threads[t].centres = centres.subspan(from, std::min(length, centres.size() - from));
     }
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
     for (int t = 0; t < n_threads; ++t)
@@ -148,7 +220,10 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
     if (failure) break;
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
     for (int t = 0; t < n_threads; ++t)
-      for (const RowChunk& chunk : threads) add(atoms, targets, chunk, t, n_threads);
+      guarded([&] {
+        for (const RowChunk& chunk : threads) add_sums(atoms, targets, chunk, t, n_threads);
+        if (targets.forces) add_forces(atoms, targets, threads, t, threads[t].queue);
+      });
   }
   if (failure) std::rethrow_exception(failure);
 }

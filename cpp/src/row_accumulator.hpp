@@ -2,7 +2,7 @@
 
 // Design rows of forces and strain, centre by centre. A batch of centres is derived in parallel, each thread its own
 // chunk; then every thread adds the whole batch to the rows that are its own. So no row is ever written by two threads,
-// and each is a sum in the order of the centres, whatever their number.
+// and each is a sum in the order of the centres; only how quadratic features are bracketed goes by the batch.
 
 #include <memory>
 #include <span>
@@ -13,6 +13,18 @@
 #include "mliuq/kernel.hpp"
 
 namespace mliuq {
+
+/// Contributions of a batch to the rows of one thread, row after row: a row of a quadratic model is larger than the
+/// nearest cache, and is read and written once for all centres of the batch that see its atom.
+struct RowQueue {
+  struct Entry {
+    int chunk, centre, gathered;
+    int next;  ///< entry of the same row, in the order of the centres; −1: the last
+  };
+  std::vector<Entry> entries;
+  std::vector<int> rows;        ///< that have entries
+  std::vector<int> head, tail;  ///< [n_rows] entries, −1 between batches
+};
 
 /// ∂B of one chunk of centres, gathered by row: neighbours that share a row (images of one atom) move together, so that
 /// products of quadratic features are formed once for them. Reused from chunk to chunk.
@@ -25,10 +37,14 @@ struct RowChunk {
   std::vector<int> row;          ///< [n_gathered]
   std::vector<double> dB;        ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
   std::vector<double> strain;    ///< [n_centres][6][K], ∂B_k(centre)/∂strain
+  std::vector<double> B;         ///< [n_centres][K]
+  RowQueue queue;                ///< of the thread that this chunk belongs to
 };
 
-/// Centres of a chunk: at 2J = 8 their gradients take some 550 KiB, twice that gathered.
-inline constexpr std::size_t kRowChunk = 16;
+/// Centres whose gradients are derived at a time (some 550 KiB at 2J = 8), and that are gathered to be added together:
+/// more for quadratic models, whose rows are long.
+inline constexpr std::size_t kDerivedCentres = 16;
+inline constexpr std::size_t kRowChunk = 64;
 
 /// What to derive of a chunk beside B.
 struct RowRequestOfChunk {
@@ -50,8 +66,10 @@ class RowAccumulator {
            std::span<RowChunk> threads) const;
 
  private:
-  void add(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
-           int n_threads) const;
+  void add_sums(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
+                int n_threads) const;
+  void add_forces(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
+                  RowQueue& queue) const;
 
   const Kernel& kernel_;
   const EnergyModel& model_;

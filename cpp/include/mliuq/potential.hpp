@@ -55,8 +55,8 @@ class Potential {
 
   /// Rows of the forces on chosen atoms, and of the strain, from all `centres` that see them: every centre of this
   /// process must be among them, whatever the tile. Centres of species −1 are skipped, and centres that see no atom of
-  /// the tile cost next to nothing. Nuclear repulsion has no rows: it has no spread. Sums do not depend on the number
-  /// of threads.
+  /// the tile cost next to nothing. Nuclear repulsion has no rows: it has no spread. Sums of linear models
+  /// do not depend on the number of threads, those of quadratic ones in the last bits only.
   void accumulate_rows(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
                        int n_threads = 0);
 
