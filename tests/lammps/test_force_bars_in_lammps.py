@@ -128,3 +128,23 @@ def test_fix_pair_reads_the_error_of_forces(tmp_path: Path) -> None:
     expected = np.linalg.norm(MLIUQCalculator(model).get_property("forces_err", atoms), axis=1)
     np.testing.assert_allclose(state.columns[:, 1], expected, rtol=1e-8)
     np.testing.assert_allclose(state.columns[:, 0], expected, rtol=1e-8)
+
+
+def test_within_hybrid_on_two_ranks(tmp_path: Path) -> None:
+    """The pair style communicates for itself, with buffers that the hybrid style has room for."""
+    model = random_model(PARAMS["quadratic"], members=5, noise=True)
+    model.save(tmp_path / "model.mliuq")
+    atoms = structure("cube", model.params).repeat((2, 1, 1))
+    atoms.rattle(0.05, seed=1)
+    state = evaluate(
+        atoms,
+        f"pair_style hybrid/overlay zero 4.0 mliuq\npair_coeff * * zero\npair_coeff * * mliuq {tmp_path}/model.mliuq W",
+        tmp_path,
+        elements=["W"],
+        ranks=2,
+        after="compute u all mliuq/atom force_std\n",
+        action="run 0",
+        columns="c_u",
+    )
+    expected = np.linalg.norm(MLIUQCalculator(model).get_property("forces_std", atoms), axis=1)
+    np.testing.assert_allclose(state.columns[:, 0], expected, rtol=1e-8)
