@@ -93,7 +93,7 @@ def check_output(
             raise MliuqError(f"{path}: cannot be written: it is read-only")
         if kind is not None and not force and not _matches(target, kind):
             raise MliuqError(f"{path}: exists and is not {kind.name}: not replaced; give another name or remove it")
-    with _scratch(target):  # read-only folders and file systems refuse here
+    with scratch(target):  # read-only folders and file systems refuse here
         pass
 
 
@@ -109,7 +109,7 @@ def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     targets = [None if is_stream(path) else _target(path) for path in paths]
     with ExitStack() as stack:
         drafts = tuple(
-            stack.enter_context(_scratch(target)) / (path.name if target is None else target.name)
+            stack.enter_context(scratch(target)) / (path.name if target is None else target.name)
             for path, target in zip(paths, targets, strict=True)
         )
         try:
@@ -184,8 +184,8 @@ def _matches(target: Path, kind: Kind) -> bool:
 
 
 @contextmanager
-def _scratch(target: Path | None) -> Iterator[Path]:
-    """Make a folder beside a target (for a stream: where temporary files go) and remove it in the end.
+def scratch(target: Path | None = None) -> Iterator[Path]:
+    """Make a folder beside a target (without one: where temporary files go) and remove it in the end.
 
     Its lock says that its owner lives: the system releases it with the process, however that ends.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +15,7 @@ from mliuq.descriptor import zbl as repulsion
 from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
+from mliuq.outputs import scratch
 from mliuq.readers.keys import Keys
 from mliuq.readers.origin import describe
 from mliuq.regression.computed import ComputedRows, fingerprint
@@ -141,8 +141,8 @@ def kept_rows(
     elif how == "memory":
         yield MemoryRows(rows)
     else:
-        with tempfile.TemporaryDirectory(prefix="mliuq-rows-") as temporary:
-            folder = Path(settings.cache or team.broadcast(temporary))
+        with scratch() as temporary:
+            folder = Path(settings.cache or team.broadcast(str(temporary)))
             identity = fingerprint(structures, params.elements, params.to_metadata(), rows.table.kind.tobytes())
             if team.rank == 0:
                 cached = DiskRows(rows, folder, identity)
