@@ -70,8 +70,8 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
                            .strain = strain_rows.empty() ? nullptr : strain_rows.data()};
   RowTargets targets = nothing;
   if (wanted(forces)) {
-    const int largest =
-        atoms_per_tile(model.n_elements(), model.n_weights(), team_size(n_threads, structure.n_owned()));
+    const int room = atoms_per_tile(model.n_elements(), model.n_weights(), team_size(n_threads, structure.n_owned()));
+    const int largest = largest_tile > 0 ? largest_tile : room;
     TileSpreads spreads(*ensemble, forces, structure.n_owned());
     for (const std::vector<int>& tile : tiles_of_atoms(atoms, structure.centres(), largest)) {
       std::fill(row_of_atom.begin(), row_of_atom.end(), -1);
