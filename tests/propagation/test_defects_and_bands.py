@@ -161,7 +161,7 @@ def test_ends_of_a_path_must_fit() -> None:
 def test_frequencies_are_those_of_the_supercells_hessian(calm: mliuq.Model) -> None:
     """A mesh of 2 × 2 × 2 holds exactly the modes of a supercell of 2 × 2 × 2 cells."""
     pytest.importorskip("phonopy")
-    found = propagation.phonons(calm, ["fcc"], size=2, mesh=2, points=12, displacement=1e-3, settings=TWO)
+    found = propagation.phonons(calm, ["fcc"], size=2, mesh=2, points=60, displacement=1e-3, settings=TWO)
     member = found.members[0]
     a, _ = lattice(calm, member, "fcc")
     cell = bulk("W", "fcc", a).repeat(2)
@@ -216,3 +216,16 @@ def test_miller_indices() -> None:
     for wrong in ("11", "1111", "1a0", ""):
         with pytest.raises(mliuq.MliuqError, match="three whole numbers"):
             miller(wrong)
+
+
+def test_engines_agree_on_barrier_and_vacancy(calm: mliuq.Model) -> None:
+    """Saddle point and vacancy follow the weights and each member's own lattice, without relaxing."""
+    near = replace(calm, members=calm.theta + 0.5 * (calm.members - calm.theta))
+    both = PropagationSettings(members=4, fmax=1e-5, engine="both")
+    barrier = propagation.neb(near, host="fcc", size=1, images=3, fmax=0.02, settings=both)
+    vacancy = propagation.defects(near, ["vacancy"], host="fcc", size=2, volumes=False, settings=both)
+    for found in (barrier, vacancy):
+        for line in found.comparisons["implicit"]:
+            assert line["members"] == 4
+            assert line["std"] > 1e-5
+            assert line["rms"] < 0.04, line
