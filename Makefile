@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize lint format bench clean
+.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -60,6 +60,32 @@ sanitize: $(VENV)/.developer
 	  $(CMAKE_TESTS) -DMLIUQ_SANITIZE=ON
 	$(BIN)/cmake --build build/sanitize -j $(JOBS)
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
+
+# Threads of a program that share the core, under ThreadSanitizer.
+sanitize-threads: $(VENV)/.developer
+	$(BIN)/cmake -S . -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  $(CMAKE_TESTS) -DMLIUQ_SANITIZE_THREADS=ON
+	$(BIN)/cmake --build build/threads -j $(JOBS) --target mliuq_tests
+	build/threads/cpp/tests/mliuq_tests concurrency
+
+# Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang), and the
+# two readers of model files on the same mutants. Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000
+FUZZ_SECONDS ?= 10
+MUTANTS ?= 2000
+FUZZ_CXX ?= $(shell command -v clang++ || command -v clang++-14 || command -v clang++-16 || command -v clang++-19)
+
+fuzz: $(VENV)/.developer
+ifeq ($(FUZZ_CXX),)
+	@echo "== no clang++ found: libFuzzer is left out (the kept corpus is replayed by make test-cpp)"
+else
+	$(BIN)/cmake -S . -B build/fuzz -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_CXX_COMPILER=$(FUZZ_CXX) -DMLIUQ_BUILD_FUZZERS=ON -DMLIUQ_SANITIZE=ON -DMLIUQ_BUILD_PYTHON=OFF -DMLIUQ_BUILD_LAMMPS=OFF
+	$(BIN)/cmake --build build/fuzz -j $(JOBS) --target fuzz_model_file fuzz_snap_files fuzz_json
+	for reader in model_file snap_files json; do mkdir -p build/fuzz/found/$$reader && \
+	  build/fuzz/cpp/fuzz/fuzz_$$reader -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024 -timeout=5 -verbosity=0 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/found/$$reader cpp/fuzz/corpus/$$reader || exit 1; done
+endif
+	$(BIN)/python tests/model/mutants.py $(MUTANTS)
 
 # PATH carries mpiexec and lmp of the environment for the LAMMPS tests. Files of tests run side by side, each on one
 # thread: several runs with a thread for every core would wait for one another.
