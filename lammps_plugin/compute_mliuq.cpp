@@ -71,13 +71,13 @@ void ComputeMliuq::update_energy() {
   scalar = spread.std;
   values_[0] = spread.min;
   values_[1] = spread.max;
-  values_[4] = mliuq::energy_error(potential.error_scale(), spread.std, cell.n_atoms);
+  values_[4] = mliuq::energy_error(source.error_scale(), spread.std, cell.n_atoms);
   evaluation_ = source.evaluation();
 }
 
 void ComputeMliuq::update_stress(PairMliuq& pair) {
   const std::array<double, 7> std = pair.stress_std();
-  const mliuq::ErrorScale& scale = pair.potential().error_scale();
+  const mliuq::ErrorScale scale = pair.error_scale();
   const double noise = scale.noise_stress * force->nktv2p;
   values_[7] = std[6];
   values_[8] = pair.pressure_error(std[6]);

@@ -78,6 +78,7 @@ PairMliuq::~PairMliuq() {
   if (copymode || !allocated) return;
   memory->destroy(setflag);
   memory->destroy(cutsq);
+  memory->destroy(scale_);
 }
 
 // --- input script ---------------------------------------------------------------------------------------------------
@@ -128,7 +129,11 @@ void PairMliuq::allocate() {
   const int n = atom->ntypes + 1;
   memory->create(setflag, n, n, "pair:setflag");
   memory->create(cutsq, n, n, "pair:cutsq");
-  for (int i = 0; i < n; ++i) std::fill_n(setflag[i], n, 0);
+  memory->create(scale_, n, n, "pair:scale");
+  for (int i = 0; i < n; ++i) {
+    std::fill_n(setflag[i], n, 0);
+    std::fill_n(scale_[i], n, 1.0);
+  }
   allocated = 1;
 }
 
@@ -274,7 +279,22 @@ void PairMliuq::compute(int eflag, int vflag) {
   if (eflag_atom) out.atom_energies = eatom;
   if (vflag_global && !vflag_fdotr) out.virial = virial;
   if (vflag_atom && out.forces) out.atom_virials = vatom[0];
-  energy = evaluate(out, wanted_now());
+  const double k = factor();
+  double* const forces = out.forces;
+  const std::size_t n_numbers = 3 * static_cast<std::size_t>(atom->nlocal + atom->nghost);
+  if (k != 1.0 && forces) {
+    own_forces_.assign(n_numbers, 0.0);
+    out.forces = own_forces_.data();
+  }
+  energy = k * evaluate(out, wanted_now());
+  if (k != 1.0) {
+    for (std::size_t i = 0; forces && i < n_numbers; ++i) forces[i] += k * own_forces_[i];
+    if (out.virial) std::for_each(virial, virial + 6, [k](double& v) { v *= k; });
+    for (int i = 0; i < atom->nlocal + atom->nghost; ++i) {
+      if (out.atom_energies) eatom[i] *= k;
+      if (out.atom_virials) std::for_each(vatom[i], vatom[i] + 6, [k](double& v) { v *= k; });
+    }
+  }
 
   if (eflag_global) eng_vdwl += energy;
   if (out.virial) swap_voigt(virial);
@@ -302,7 +322,7 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     const mliuq::Neighbourhood atoms = neighbourhood();
     const auto fails = [&](const mliuq::PotentialOutput& into) {
       try {
-        potential_->evaluate(atoms, {list->ilist, static_cast<std::size_t>(list->inum)}, into, comm->nthreads);
+        potential_->evaluate(atoms, centres(), into, comm->nthreads);
         return false;
       } catch (const std::exception& e) {
         problem = e.what();
@@ -331,7 +351,14 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     }
   }
   fail_together(at_step(problem), culprit);
-  if (wanted & kCell) local_energy_ = energy;
+  const double k = factor();
+  if (wanted & kCell) local_energy_ = k * energy;
+  if (k != 1.0) {
+    for (const AtomQuantity q : {kStd, kMin, kMax}) {
+      if (wanted & bit(q)) std::for_each(atom_values_[q].begin(), atom_values_[q].end(), [k](double& v) { v *= k; });
+    }
+    if (wanted & kCell) std::for_each(features_.begin(), features_.end(), [k](double& v) { v *= k; });
+  }
   fresh_ |= wanted;
   return energy;
 }
@@ -351,7 +378,7 @@ mliuq::Neighbourhood PairMliuq::neighbourhood() const {
 /// Spreads of forces and strain. Called by all ranks together.
 void PairMliuq::evaluate_rows(unsigned wanted) {
   const mliuq::Neighbourhood atoms = neighbourhood();
-  const std::span<const int> centres(list->ilist, static_cast<std::size_t>(list->inum));
+  const std::span<const int> centres = this->centres();
   std::string problem;
   if (wanted & kForceRows)
     problem = force_spreads_.evaluate_forces(*potential_, atoms, centres, atom->nlocal, comm->nthreads, world);
@@ -374,8 +401,7 @@ std::string PairMliuq::find_culprit(mliuq::Neighbourhood atoms, const mliuq::Ato
   mliuq::PotentialOutput out;
   out.spreads = spreads;
   std::string problem;
-  for (int k = 0; k < list->inum; ++k) {
-    const int i = list->ilist[k];
+  for (const int i : centres()) {
     if (!problem.empty() && atom->tag[i] > id) continue;
     try {
       potential_->evaluate(atoms, {&i, 1}, out, 1);
@@ -409,6 +435,45 @@ std::string PairMliuq::told(const std::string& message, bigint order) const {
 
 void PairMliuq::fail_together(const std::string& problem, bigint order) const {
   if (const std::string found = told(problem, order); !found.empty()) error->all(FLERR, "Pair style mliuq: " + found);
+}
+
+std::span<const int> PairMliuq::centres() {
+  if (!list) return {};
+  const std::span<const int> all(list->ilist, static_cast<std::size_t>(list->inum));
+  int hidden = 0;  // bits of groups that are excluded against all
+  for (int m = 0; m < neighbor->nex_group; ++m) {
+    if (neighbor->ex1_group[m] == 0) hidden |= neighbor->ex2_bit[m];
+    if (neighbor->ex2_group[m] == 0) hidden |= neighbor->ex1_bit[m];
+  }
+  if (hidden == 0) return all;
+  visible_centres_.clear();
+  for (const int i : all) {
+    if (!(atom->mask[i] & hidden)) visible_centres_.push_back(i);
+  }
+  return visible_centres_;
+}
+
+/// What `fix adapt` multiplies energies, forces and spreads by.
+double PairMliuq::factor() const {
+  const double factor = scale_[1][1];
+  for (int i = 1; i <= atom->ntypes; ++i) {
+    for (int j = 1; j <= atom->ntypes; ++j) {
+      if (setflag[i][j] && scale_[i][j] != factor && scale_[j][i] != factor)
+        error->all(FLERR, "Pair style mliuq: scale: expected one number for all atom types, found {} and {}", factor,
+                   scale_[i][j]);
+    }
+  }
+  if (!(factor >= 0.0)) error->all(FLERR, "Pair style mliuq: scale: expected at least 0, found {}", factor);
+  return factor;
+}
+
+mliuq::ErrorScale PairMliuq::error_scale() const {
+  mliuq::ErrorScale scale = potential_->error_scale();
+  const double k = factor();
+  scale.noise_energy *= k;
+  scale.noise_force *= k;
+  scale.noise_stress *= k;
+  return scale;
 }
 
 double* PairMliuq::cleared(AtomQuantity quantity) {
@@ -490,7 +555,7 @@ const double* PairMliuq::atom_values(AtomQuantity quantity) {
 const double* PairMliuq::local_values(AtomQuantity quantity) {
   if ((bit(quantity) & (bit(kErr) | kOfForces)) && !(fresh_ & bit(quantity))) {
     double* const values = cleared(quantity);
-    for (int k = 0; k < list->inum; ++k) values[list->ilist[k]] = derived(quantity, list->ilist[k]);
+    for (const int i : centres()) values[i] = derived(quantity, i);
     fresh_ |= bit(quantity);
   }
   return atom_values_[quantity].data();
@@ -498,9 +563,10 @@ const double* PairMliuq::local_values(AtomQuantity quantity) {
 
 /// Errors, and the size of the three components together.
 double PairMliuq::derived(AtomQuantity quantity, int i) const {
-  const mliuq::ErrorScale& scale = potential_->error_scale();
+  const mliuq::ErrorScale scale = error_scale();
   if (quantity == kErr) return mliuq::energy_error(scale, atom_values_[kStd][i], 1.0);
-  const double* const std = force_spreads_.force_std(i);
+  const double* const raw = force_spreads_.force_std(i);
+  const double k = factor(), std[3] = {k * raw[0], k * raw[1], k * raw[2]};
   const auto error = [&](int x) { return std::hypot(scale.alpha_force * std[x], scale.noise_force); };
   if (quantity == kForceStd) return std::hypot(std[0], std[1], std[2]);
   if (quantity == kForceErr) return std::hypot(error(0), error(1), error(2));
@@ -513,6 +579,8 @@ const std::vector<double>& PairMliuq::atom_energies() {
   mliuq::PotentialOutput out;
   out.atom_energies = energies_.data();
   evaluate(out, 0);
+  const double k = factor();
+  for (double& energy : energies_) energy *= k;
   return energies_;
 }
 
@@ -529,7 +597,7 @@ std::string PairMliuq::element_of_type(int type) const {
 
 PairMliuq::Cell PairMliuq::cell() {
   prepare(kCell);
-  Cell cell{local_energy_, features_, static_cast<double>(n_centres())};
+  Cell cell{local_energy_, features_, static_cast<double>(centres().size())};
   std::vector<double>& sums = cell.features;
   sums.insert(sums.end(), {cell.energy, cell.n_atoms});
   MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM, world);
@@ -545,7 +613,7 @@ double PairMliuq::cell_energy_error_per_atom() {
   if (sum.n_atoms == 0.0) return 0.0;
   try {
     const mliuq::Spread spread = potential_->cell_spread(sum.features, sum.energy);
-    return mliuq::energy_error(potential_->error_scale(), spread.std, sum.n_atoms) / sum.n_atoms;
+    return mliuq::energy_error(error_scale(), spread.std, sum.n_atoms) / sum.n_atoms;
   } catch (const mliuq::Error& e) {  // on every rank alike
     spread_problem_ = e.what();
     return std::numeric_limits<double>::infinity();
@@ -556,13 +624,13 @@ std::array<double, 7> PairMliuq::stress_std() {
   prepare(kStrain);
   const double volume = domain->xprd * domain->yprd * (domain->dimension == 3 ? domain->zprd : 1.0);
   std::array<double, 7> std = force_spreads_.strain_std();
-  for (double& value : std) value *= force->nktv2p / volume;
+  for (double& value : std) value *= factor() * force->nktv2p / volume;
   return std;
 }
 
 /// Noise of the components is independent: of their mean it is smaller by √3.
 double PairMliuq::pressure_error(double std) const {
-  const mliuq::ErrorScale& scale = potential_->error_scale();
+  const mliuq::ErrorScale scale = error_scale();
   return std::hypot(scale.alpha_stress * std, scale.noise_stress * force->nktv2p / std::sqrt(3.0));
 }
 
@@ -583,6 +651,10 @@ void PairMliuq::unpack_reverse_comm(int n, int* list, double* buffer) {
 }
 
 void* PairMliuq::extract(const char* name, int& dim) {
+  if (std::strcmp(name, "scale") == 0) {
+    dim = 2;
+    return scale_;
+  }
   dim = 0;
   for (int q = 0; q < kNumQuantities; ++q) {
     if (std::string(kQuantityNames[q]) + "_flag" == name) return &flags_[q];

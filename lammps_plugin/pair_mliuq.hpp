@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,8 +132,13 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// Chemical symbol of an atom type, "X" for a type of another pair style.
   std::string element_of_type(int type) const;
 
-  /// Atoms of this rank that the pair style covers.
-  int n_centres() const { return list ? list->inum : 0; }
+  /// Atoms of this rank that the pair style covers and that others may see: an atom of a group that `neigh_modify
+  /// exclude` hides from all has no energy, not even that of an isolated atom (fix gcmc takes atoms out on trial by
+  /// this).
+  std::span<const int> centres();
+
+  /// Calibration and noise of what is read here: those of the model, times the factor that `fix adapt` sets.
+  mliuq::ErrorScale error_scale() const;
 
   /// Changes with every new set of positions and never repeats, not in another pair style either: who caches results
   /// compares it after `ensure`.
@@ -149,6 +155,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   void log_model() const;
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;
+  double factor() const;
   bool listed_covers() const;
   const double* local_values(AtomQuantity quantity);
   void begin_evaluation();
@@ -168,6 +175,10 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::string reference_;  // potential that the fit had beside the model
   std::string file_;
   std::vector<int> species_of_type_;  // [ntypes + 1]; -1: a type of another pair style
+
+  double** scale_ = nullptr;        // [type][type], for `fix adapt`; one number for all types
+  std::vector<double> own_forces_;  // before they are scaled
+  std::vector<int> visible_centres_;
 
   // `fix pair ... NAME 1` sets these before the steps on which it reads NAME.
   std::array<int, kNumQuantities> flags_{};

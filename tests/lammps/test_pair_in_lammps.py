@@ -232,3 +232,45 @@ def test_from_python(make_model: Make, structures: Structures, tmp_path: Path) -
     (tmp_path / "in.setup").write_text(setup)
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout.strip().endswith("passed"), done.stdout + done.stderr
+
+
+def test_scale_of_fix_adapt(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """Thermodynamic integration scales the potential; energies, forces, virials and every bar follow."""
+    calibrated = {"noise": {"energy": 0.02, "force": 0.1, "stress": 0.001}, "calibration": {"alpha_force": 1.3}}
+    model = make_model("Ta06A", 20, file="scaled.mliuq", **calibrated)
+    pair = f"pair_style mliuq\npair_coeff * * {model} Ta\n"
+    bars = "compute u all mliuq/atom energy_std energy_min energy_max energy_err force_std force_err\n"
+    bars += "compute g all mliuq\nthermo_style custom step c_g\n"
+    cell = "run 0\nprint '" + " ".join(f"$(c_g[{k}]:%.15g)" for k in (1, 2, 5, 8, 9, 10, 15)) + "' file g.txt"
+    common = {"elements": ["Ta"], "columns": "c_u[*]", "action": cell}
+    atoms = structures("Ta")["triclinic"]
+    whole = evaluate(atoms, pair, tmp_path / "whole", after=bars, **common)
+    adapt = "variable l equal 0.25\nfix a all adapt 1 pair mliuq scale * * v_l\n"
+    for ranks in (1, 2):
+        part = evaluate(atoms, pair, tmp_path / "part", after=bars + adapt, ranks=ranks, **common)
+        assert part.energy == pytest.approx(0.25 * whole.energy, rel=1e-12)
+        for name in ("forces", "energies", "virials", "pressure", "columns"):
+            expected = 0.25 * getattr(whole, name)
+            np.testing.assert_allclose(getattr(part, name), expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+        found, expected = (np.loadtxt(tmp_path / folder / "g.txt") for folder in ("part", "whole"))
+        np.testing.assert_allclose(found, 0.25 * expected, rtol=1e-8)
+    mixed = adapt.replace("scale * *", "scale 1 1").replace("variable", "mass 2 1.0\nvariable")
+    atoms.symbols[0] = "W"
+    output = run(
+        structure(atoms, tmp_path, ["Ta", "W"]) + pair.replace(" Ta\n", " Ta Ta\n") + mixed + "run 0\n", tmp_path
+    )
+    assert any("one number for all atom types" in line for line in output.errors), output.text
+
+
+def test_hidden_atoms_have_no_energy(make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """As `fix gcmc` takes an atom out on trial: hidden from all, it leaves the energy that its deletion leaves."""
+    script = structure(structures("Ta")["rattled"], tmp_path, ["Ta"])
+    script += f"pair_style mliuq\npair_coeff * * {make_model('Ta06A', 20)} Ta\ncompute g all mliuq\n"
+    script += "thermo_style custom step pe c_g\ngroup x id 5\nrun 0\n"
+    script += "neigh_modify exclude group x all\nrun 0\nprint 'READ $(pe:%.15g) $(c_g:%.15g)'\n"
+    script += "neigh_modify exclude none\ndelete_atoms group x\nrun 0\nprint 'READ $(pe:%.15g) $(c_g:%.15g)'\n"
+    for ranks in (1, 2):
+        output = run(script, tmp_path, ranks=ranks)
+        assert output.returncode == 0, output.text
+        hidden, deleted = (line.split()[1:] for line in output.text.splitlines() if line.startswith("READ"))
+        np.testing.assert_allclose(np.array(hidden, float), np.array(deleted, float), rtol=1e-10)
