@@ -115,6 +115,14 @@ def test_forces_and_stress_are_judged_by_what_the_calculator_shows(small_model: 
         assert compared > 3
 
 
+def test_equal_reports_are_equal_bit_for_bit(written: Path, small_model: Path, held_out: Path, tmp_path: Path) -> None:
+    model, structures = mliuq.Model.load(small_model), read_structures(held_out)
+    judged = describe_structures(structures, held_out.name)
+    write_report(model, reference_rows(model, structures), judged, tmp_path / "again", name="W.mliuq")
+    for name in ("index.html", "metrics.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (written / name).read_bytes(), name
+
+
 def test_classes_hold_all_rows(written: Path) -> None:
     numbers = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
     for facts in numbers["quantities"].values():
