@@ -75,6 +75,7 @@ TEST(potential, spreads_that_no_threshold_can_meet_are_errors) {
     Potential potential(f);
     Output all(scene.n_atoms(), potential.model().theta().size());
     PotentialOutput out = all.pointers();
+    out.extrapolation = nullptr;
     out.spreads = {.std = all.std.data()};
     CHECK_THROWS(potential.evaluate(scene.view(), scene.centres, out), "the spread of the energy of atom");
     out.spreads = {};
