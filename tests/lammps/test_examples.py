@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mliuq.lammps
 import pytest
 from runner import assert_equal, mpirun, potentials_folder, run, state_after
 
@@ -91,3 +92,17 @@ def test_elements_of_zuo(element: str, form: str, models: Path) -> None:
     assert output.returncode == 0, output.text
     (lattice,) = re.findall(r"^LATTICE (\S+)", output.text, flags=re.MULTILINE)
     assert float(lattice) == pytest.approx(float(a), rel=0.03)
+
+
+def test_help_of_the_published_models_writes_nothing(tmp_path: Path) -> None:
+    script = EXAMPLES / "published_models.py"
+    done = subprocess.run([sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "usage" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_plugin_does_not_name_the_machine_that_built_it() -> None:
+    content = mliuq.lammps.plugin_file().read_bytes()
+    assert b"pair_mliuq.cpp" in content, "errors name the file of the source"
+    assert os.fsencode(EXAMPLES.parents[1]) not in content

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from threadpoolctl import threadpool_limits
 
@@ -20,27 +19,26 @@ from mliuq.fitting.data import (
     choose_data,
     configurations,
     held_out_rows,
-    training_constants,
     training_rows,
     warn_of_odd_values,
-    warn_of_outliers,
 )
 from mliuq.fitting.extrapolation import extrapolation_arrays
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
 from mliuq.fitting.solving import solve_protected
+from mliuq.fitting.weighing import weigh
 from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
 from mliuq.posterior.predict import Predictions, predict
 from mliuq.readers.fingerprints import fingerprints
-from mliuq.regression.balance import Balance, choose_balance
+from mliuq.regression.balance import Balance
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
-from mliuq.regression.outliers import Outlier, find_outliers
+from mliuq.regression.outliers import Outlier
 from mliuq.regression.problem import kept_rows
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import Floats, ReweightedRows, SubsetRows
+from mliuq.regression.rows import Floats
 from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
@@ -166,22 +164,11 @@ def _fit(
     )
     if team.rank == 0:
         warn_of_leaks(data)
-    with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as unweighted:
+    with kept_rows(training_rows(data, params, zbl, settings), data.train, params, solver, team) as computed:
         if team.rank == 0:
             warn_of_odd_values(data, params, zbl, settings)
-        constants = training_constants(data, unweighted.table, settings)
-        outliers = find_outliers(unweighted, n_configurations=n, team=team, progress=progress)
-        out = {outlier.config for outlier in outliers}
-        if team.rank == 0:
-            warn_of_outliers(outliers, data.train, settings)
-        if solver.robust and out:
-            keep = ~np.isin(unweighted.table.config, list(out))
-            unweighted, constants = SubsetRows(unweighted, keep), constants[keep]
-        fitted = [atoms for config, atoms in enumerate(data.train) if not (solver.robust and config in out)]
-        balance = choose_balance(
-            unweighted, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress
-        )
-        rows = ReweightedRows(unweighted, balance.applied(unweighted.table, np.isnan(constants)))
+        weighed = weigh(computed, data, settings, team, progress)
+        rows = weighed.rows
         solution, protection = solve_protected(rows, data.train, params, settings, team, progress)
         log.info("%d rows: rank %d, condition number %.3g", len(rows.table), solution.rank, solution.condition)
         statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, n)
@@ -215,13 +202,25 @@ def _fit(
         calibration=calibration,
         arrays={
             **posterior.arrays,
-            **extrapolation_arrays(fitted, params, solution, settings, progress),
+            **extrapolation_arrays(weighed.fitted, params, solution, settings, progress),
             "data.fingerprints": fingerprints(data.train),
         },
-        metadata=provenance(settings, outliers, balance, solution, protection, rows, posterior, data, table),
+        metadata=provenance(
+            settings, weighed.outliers, weighed.balance, solution, protection, rows, posterior, data, table
+        ),
     )
     return FitResult(
-        model, outliers, balance, protection, solution, statistics, trained, tested, data.train, data.held_out, table
+        model,
+        weighed.outliers,
+        weighed.balance,
+        protection,
+        solution,
+        statistics,
+        trained,
+        tested,
+        data.train,
+        data.held_out,
+        table,
     )
 
 
