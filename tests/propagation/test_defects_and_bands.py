@@ -178,7 +178,7 @@ def test_frequencies_are_those_of_the_supercells_hessian(calm: mliuq.Model) -> N
 
 
 def test_users_own_functions(calm: mliuq.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "users_pressure.py").write_text(
         "def pressure(atoms, calculator):\n"
         "    assert atoms.calc is calculator\n"
         "    return {'pressure': (-atoms.get_stress()[:3].mean(), 'eV/Å³'), 'atoms': len(atoms)}\n"
@@ -189,20 +189,20 @@ def test_users_own_functions(calm: mliuq.Model, tmp_path: Path, monkeypatch: pyt
     )
     monkeypatch.chdir(tmp_path)
     crystal = {"squeezed": bulk("W", "bcc", 3.0)}
-    found = propagation.custom(calm, crystal, "mine:pressure", relax="none", settings=TWO)
+    found = propagation.custom(calm, crystal, "users_pressure:pressure", relax="none", settings=TWO)
     atoms = crystal["squeezed"].copy()
     atoms.calc = mliuq.MLIUQCalculator(weights_of(calm, found.members[1]))
     estimate = found["squeezed", "pressure"]
     assert estimate.unit == "eV/Å³"
     assert estimate.members[1] == pytest.approx(-atoms.get_stress()[:3].mean(), abs=1e-10)
-    assert propagation.custom(calm, ["fcc"], "mine:pressure", settings=TWO)["fcc", "pressure"].best == pytest.approx(
-        0.0, abs=1e-5
-    )
+    assert propagation.custom(calm, ["fcc"], "users_pressure:pressure", settings=TWO)[
+        "fcc", "pressure"
+    ].best == pytest.approx(0.0, abs=1e-5)
     for function, message in (
-        ("mine:broken", "no such thing"),
-        ("mine:wrong", "expected a number"),
-        ("mine:nothing", "nothing"),
-        ("mine", "expected module:function"),
+        ("users_pressure:broken", "no such thing"),
+        ("users_pressure:wrong", "expected a number"),
+        ("users_pressure:nothing", "nothing"),
+        ("users_pressure", "expected module:function"),
         ("nowhere:f", "nowhere"),
     ):
         with pytest.raises(mliuq.MliuqError, match=message):
