@@ -20,6 +20,7 @@ from ase.io import read, write
 from mliuq.cli import main
 from mliuq.outputs import SCRATCH
 from mliuq.readers import read_structures
+from processes import heed_signals
 
 PROGRAM = [sys.executable, "-c", "import sys; from mliuq.cli import main; sys.exit(main())"]
 
@@ -245,6 +246,7 @@ def test_signals_leave_no_scratch(tungsten_split: tuple[Path, Path], tmp_path: P
     process = subprocess.Popen(
         [*PROGRAM, "fit", tungsten_split[0], "-o", tmp_path / "W.mliuq", *options],
         env=os.environ | {"TMPDIR": str(scratch)},
+        preexec_fn=heed_signals,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ import pytest
 from ase.io import write
 from mliuq.cli import main
 from mliuq.readers import read_structures
+from processes import heed_signals
 
 PROGRAM = [sys.executable, "-c", "import sys; from mliuq.cli import main; sys.exit(main())"]
 #: A locale that can do nothing but ASCII, and a Python that does not come to its help.
@@ -130,6 +131,7 @@ def test_an_interrupt_while_the_program_loads(delay: float, small_model: Path) -
     program = "import sys; from mliuq.cli import main; print('begun', flush=True); sys.exit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "info", small_model, "--build"],
+        preexec_fn=heed_signals,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
