@@ -36,6 +36,11 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
     assert "Example" in text
 
 
+def test_completion_can_be_installed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "--install-completion" in capsys.readouterr().out
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.strip() == f"mliuq {mliuq.__version__}"
