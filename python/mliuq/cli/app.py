@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, compare, evaluate, export, fit, info, md, propagate, report, sheet, tune, verify
+from mliuq.cli import calibrate, compare, evaluate, export, fit, info, learn, md, propagate, report, sheet, tune, verify
 from mliuq.cli.console import spelled_out
 from mliuq.cli.logs import logged
 from mliuq.cli.signals import Stopped
@@ -38,6 +38,7 @@ app.command("compare", epilog=compare.EXAMPLE, cls=compare.CompareCommand)(compa
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
 app.command("md", epilog=md.EXAMPLE)(md.run)
+app.command("learn", epilog=learn.EXAMPLE)(learn.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
 app.command("export", epilog=export.EXAMPLE)(export.run)
 app.command("verify", epilog=verify.EXAMPLE)(verify.run)
