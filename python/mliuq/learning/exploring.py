@@ -143,7 +143,7 @@ def explore(
 
 
 def run_one(run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path) -> None:
-    """Make one run in an empty folder; facts and frames appear together when it is over."""
+    """Make one run in an empty folder; its facts appear last, when it is over."""
     engine = run_lammps if settings.engine == "lammps" else _run_ase
     steps, halted, largest, frames = engine(run, atoms, model_path, settings, folder)
     saved = sum("guard" in atoms.info for atoms in frames)
@@ -154,7 +154,7 @@ def run_one(run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings,
         copy.arrays = {name: copy.arrays[name] for name in ("numbers", "positions")}
         kept.append(copy)
     facts = RunFacts(run, steps, halted, largest, saved)
-    write_files({folder / _FACTS: json_bytes(facts.to_mapping()), folder / _FRAMES: frames_files.to_bytes(kept)})
+    write_files({folder / _FRAMES: frames_files.to_bytes(kept), folder / _FACTS: json_bytes(facts.to_mapping())})
     (folder / _SAVED).unlink(missing_ok=True)
 
 

@@ -57,7 +57,10 @@ def main(arguments: list[str]) -> int:
     what, *words = arguments
     if what == "command":
         try:
-            return subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+            status = subprocess.run(words, stdin=subprocess.DEVNULL).returncode
+            if status < 0:  # end as the command did
+                os.kill(os.getpid(), -status)
+            return status
         except OSError as error:
             print(f"{words[0]}: cannot be started: {error.strerror}", file=sys.stderr)
             return 127

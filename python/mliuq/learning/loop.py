@@ -29,7 +29,6 @@ from mliuq.learning.labelling import label_batch
 from mliuq.learning.settings import LearnSettings
 from mliuq.model import Model
 from mliuq.outputs import write_files
-from mliuq.toml import write_toml
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +36,8 @@ Progress = Callable[[str, int, int | None], None]
 
 CONVERGED, OUT_OF_LABELS, OUT_OF_ROUNDS = "converged", "labels", "rounds"
 
-#: What may change while a loop is interrupted: nothing that the frames, labels and models made so far depend on.
-_FREE = {
-    "stop": None,
-    "explore": {"workers", "lammps", "time_limit"},
-    "label": {"workers", "time_limit", "retries", "python_path"},
-}
+#: What may change while a loop is interrupted: budgets, how the work is done, and a reference that had to be mended.
+_FREE = ("stop.", "label.", "explore.workers", "explore.lammps", "explore.time_limit")
 
 
 @dataclass(frozen=True)
@@ -262,7 +257,10 @@ def begin(settings: LearnSettings, folder: LearnFolder) -> Beginning:
         for other settings than the loop in the folder has.
     """
     if folder.settings.is_file():
-        check_same(LearnSettings.from_toml(folder.settings), settings, folder.settings)
+        before = LearnSettings.from_toml(folder.settings)
+        check_same(before, settings, folder.settings)
+        if before != settings:
+            write_files({folder.settings: settings.to_toml().encode()})
     else:
         if folder.path.exists() and any(folder.path.glob("round_*")):
             raise MliuqError(f"{folder.path}: holds rounds but no {folder.settings.name}, expected a folder of its own")
@@ -275,7 +273,7 @@ def begin(settings: LearnSettings, folder: LearnFolder) -> Beginning:
                 folder.starts: frames_files.to_bytes(found.starts),
             }
         )
-        write_files({folder.settings: write_toml(settings.to_mapping()).encode()})
+        write_files({folder.settings: settings.to_toml().encode()})
     return Beginning(*(frames_files.read(path) for path in (folder.train, folder.test, folder.starts)))
 
 
@@ -283,14 +281,11 @@ def check_same(before: LearnSettings, now: LearnSettings, where: Path) -> None:
     """Refuse settings that what a loop has done so far does not belong to."""
     old, new = (_flat(settings.to_mapping()) for settings in (before, now))
     for key in sorted({*old, *new}):
-        table, _, name = key.partition(".")
-        free = _FREE.get(table, set())
-        if (free is None or name in free) or old.get(key) == new.get(key):
-            continue
-        raise MliuqError(
-            f"{where}: the loop there has {key} = {old.get(key)!r}, found {new.get(key)!r}: expected the same, or "
-            "another folder"
-        )
+        if not key.startswith(_FREE) and old.get(key) != new.get(key):
+            raise MliuqError(
+                f"{where}: the loop there has {key} = {old.get(key)!r}, found {new.get(key)!r}: expected the same, or "
+                "another folder"
+            )
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
