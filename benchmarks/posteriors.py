@@ -7,6 +7,8 @@
 
     python benchmarks/posteriors.py W.xyz.gz --energy-weight auto       # the balance that `mliuq fit` chooses
 
+    python benchmarks/posteriors.py Mo.xyz.gz --leave-class-out         # folds are whole classes (config_type)
+
 Nested cross-validation: configurations are split into folds; for each fold the weights, the posterior and its
 calibration (with `--energy-weight auto` the balance too) come from the other folds alone, and the fold's own rows are
 predicted.  Held-out rows of all folds are then
@@ -20,6 +22,11 @@ splits.
 Columns: rms z and its range over folds; coverage at 1σ and 2σ (%); references outside the envelope of 500 members (%);
 ENCE; miscalibration area; CRPS (meV/atom, meV/Å) and its change against calibrated constant width (%); rms z of the
 worst config_type and its number of rows.
+
+With `--leave-class-out` every class is predicted by what was fitted and calibrated without it: rms z of all rows, and
+of the classes of ten rows or more for which it is largest and smallest; then rms z of every class, how many independent
+errors those of the class are worth (by the correlations that the Gaussian posterior states) and where rms z of honest
+bars lies in nine cases of ten for so many.
 """
 
 from __future__ import annotations
@@ -54,6 +61,7 @@ from numpy.typing import NDArray
 
 MEMBERS = 500
 SEED = 0
+FEW = 10  # rows of a class below which its rms z is that of a handful of errors
 Mask = NDArray[np.bool_]
 
 
@@ -81,6 +89,7 @@ class Bars:
     floor: Floats
     calibrate_on: HeldOut
     envelope: tuple[Floats, Floats] | None = None
+    shift: Floats | None = None  #: (n, M) moves of the predictions, where correlations between rows mean something
 
 
 def from_moves(fold: Fold, moves: Floats) -> Bars:
@@ -156,7 +165,8 @@ def gaussian_bars(fold: Fold, calibrate_on: HeldOut) -> Bars:
     posterior = fit_gaussian(left_out_rows(fold.rows, fold.solution, fold.statistics))
     shift = fold.x @ draw_gaussian(posterior, fold.solution, MEMBERS, SEED).T
     spread = np.sqrt(np.mean(shift**2, axis=1))
-    return Bars(spread, posterior.noise.of(fold.kind), calibrate_on, (shift.min(axis=1), shift.max(axis=1)))
+    envelope = (shift.min(axis=1), shift.max(axis=1))
+    return Bars(spread, posterior.noise.of(fold.kind), calibrate_on, envelope, shift)
 
 
 METHODS: dict[str, Callable[[Fold], Bars]] = {
@@ -182,17 +192,22 @@ class Judged:
     kind: NDArray[np.int8]
     fold: NDArray[np.int64]
     label: NDArray[np.str_]
+    worth: dict[tuple[str, int], float]  #: independent errors of a class and kind that is a fold of its own
 
 
 def cross_validate(
     rows: ArrayRows, labels: Sequence[str], names: Sequence[str], folds: int, *, balance: bool = False
 ) -> dict[str, Judged]:
-    """Run every method on every fold; `balance`: choose the constant of energies anew for each."""
+    """Run every method on every fold; no folds: on every class. `balance`: choose the constant of energies anew."""
     table = rows.table
     x = np.concatenate([block.x for block in rows.blocks()])
     configs, index = np.unique(table.config, return_inverse=True)
-    fold_of = (np.random.default_rng(SEED).permutation(len(configs)) % folds)[index]
     label = np.asarray(labels)[table.config]
+    if folds:
+        fold_of = (np.random.default_rng(SEED).permutation(len(configs)) % folds)[index]
+    else:
+        classes, fold_of = np.unique(label, return_inverse=True)
+        folds = len(classes)
     collected: dict[str, list[Judged]] = {}
     for k in range(folds):
         train, test = fold_of != k, fold_of == k
@@ -231,10 +246,24 @@ def cross_validate(
                 )
             for how, std in stds.items():
                 where = np.full(len(test), k)
-                part = Judged(error, std, bars.envelope, fold.kind, where, label[test])
+                part = Judged(
+                    error, std, bars.envelope, fold.kind, where, label[test], worth_of(bars, fold, label[test])
+                )
                 collected.setdefault(f"{name}, {how}", []).append(part)
             print(f"  fold {k + 1}/{folds} {name}: {time.perf_counter() - start:.1f} s", flush=True)
     return {name: joined(parts) for name, parts in collected.items()}
+
+
+def worth_of(bars: Bars, fold: Fold, label: NDArray[np.str_]) -> dict[tuple[str, int], float]:
+    """Independent errors that those of each kind are worth, where the rows are one class (at most 1000 of them)."""
+    if bars.shift is None or len(np.unique(label)) > 1:
+        return {}
+    found = {}
+    for kind in np.unique(fold.kind):
+        at = np.random.default_rng(SEED).permutation(np.flatnonzero(fold.kind == kind))[:1000]
+        covariance = bars.shift[at] @ bars.shift[at].T / bars.shift.shape[1] + np.diag(bars.floor[at] ** 2)
+        found[str(label[0]), int(kind)] = metrics.independent(covariance)
+    return found
 
 
 def joined(parts: Sequence[Judged]) -> Judged:
@@ -245,7 +274,8 @@ def joined(parts: Sequence[Judged]) -> Judged:
     error, std, kind, fold, label = (
         np.concatenate([getattr(p, name) for p in parts]) for name in ("error", "std", "kind", "fold", "label")
     )
-    return Judged(error, std, envelope, kind, fold, label)
+    worth = {key: value for part in parts for key, value in part.worth.items()}
+    return Judged(error, std, envelope, kind, fold, label, worth)
 
 
 def table_of(results: dict[str, Judged], kind: int) -> list[str]:
@@ -276,6 +306,41 @@ def table_of(results: dict[str, Judged], kind: int) -> list[str]:
     return lines
 
 
+def class_tables_of(results: dict[str, Judged], kind: int) -> list[str]:
+    """Lines of two Markdown tables: all classes together, and rms z of every class, each left out as a whole."""
+    lines = [
+        "| method | rms z | largest | smallest | 1σ | 2σ | CRPS | change |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    base, columns = None, {}
+    if "constant, calibrated" in results:
+        judged = results["constant, calibrated"]
+        base = metrics.crps(judged.error[judged.kind == kind], judged.std[judged.kind == kind])
+    for name, judged in results.items():
+        at = judged.kind == kind
+        error, std, label = judged.error[at], judged.std[at], judged.label[at]
+        classes, counts = np.unique(label, return_counts=True)
+        by_class = {c: metrics.rms_z(error[label == c], std[label == c]) for c in classes}
+        columns[name] = by_class
+        enough = {c: by_class[c] for c in classes[counts >= FEW]}
+        largest, smallest = max(enough, key=enough.__getitem__), min(enough, key=enough.__getitem__)
+        crps = metrics.crps(error, std)
+        change = "" if base is None else f"{100 * (crps / base - 1):+.1f}"
+        within = " | ".join(f"{100 * metrics.coverage(error, std, k):.1f}" for k in (1.0, 2.0))
+        lines.append(
+            f"| {name} | {metrics.rms_z(error, std):.2f} | {enough[largest]:.2f} {largest} |"
+            f" {enough[smallest]:.2f} {smallest} | {within} | {1000 * crps:.2f} | {change} |"
+        )
+    shown = [name for name in columns if name.endswith("calibrated") or name == "gaussian, raw"]
+    lines += ["", f"| class (rows) | {' | '.join(shown)} | independent | honest |", "|---|" + "---|" * (len(shown) + 2)]
+    worth = {key: value for judged in results.values() for key, value in judged.worth.items()}
+    for c, count in zip(classes, counts, strict=True):
+        own = worth.get((c, kind))
+        span = " | " if own is None else "{:.1f} | {:.2f}–{:.2f}".format(own, *metrics.rms_z_range(own))
+        lines.append(f"| {c} ({count}) | {' | '.join(f'{columns[name][c]:.2f}' for name in shown)} | {span} |")
+    return lines
+
+
 def load(
     path: Path, snap: SnapSettings, *, every: int = 1, zbl: Sequence[float] = (), energy_weight: float | str = 0.0
 ) -> tuple[ArrayRows, list[str]]:
@@ -302,6 +367,7 @@ def main() -> None:
     parser.add_argument("--energy-weight", default=0.0, help="0: equal sums of energy and force weights; auto: chosen")
     parser.add_argument("--every", type=int, default=1, help="take every n-th configuration")
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--leave-class-out", action="store_true", help="folds are the classes (config_type)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     options = parser.parse_args()
     for path in options.data:
@@ -309,10 +375,12 @@ def main() -> None:
         rows, labels = load(path, snap, every=options.every, zbl=options.zbl, energy_weight=options.energy_weight)
         title = f"{path.name}: {len(labels)} configurations, {len(rows.table)} rows, {rows.n_weights} weights"
         print(title, flush=True)
-        results = cross_validate(rows, labels, options.methods, options.folds, balance=options.energy_weight == "auto")
+        folds = 0 if options.leave_class_out else options.folds
+        results = cross_validate(rows, labels, options.methods, folds, balance=options.energy_weight == "auto")
+        tables = class_tables_of if options.leave_class_out else table_of
         for kind, name in ((ENERGY, "energies"), (FORCE, "forces")):
             print(f"\n### {name}, {title}\n")
-            print("\n".join(table_of(results, kind)), flush=True)
+            print("\n".join(tables(results, kind)), flush=True)
 
 
 if __name__ == "__main__":

@@ -147,3 +147,24 @@ def test_no_energy_is_zero_by_symmetry_whatever_one_far_configuration_does():
     assert np.flatnonzero(~found).tolist() == zero
     assert not metrics.informative(kind[100:], np.zeros(200)).any()
     assert metrics.informative(kind[:3], np.zeros(3)).all()
+
+
+def test_independent_errors_of_known_correlations():
+    assert metrics.independent(np.diag([1.0, 4.0, 9.0])) == pytest.approx(3)
+    assert metrics.independent(np.outer([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])) == pytest.approx(1)
+    blocks = np.kron(np.diag([1.0, 5.0]), np.ones((4, 4)))
+    assert metrics.independent(blocks) == pytest.approx(2)
+    with pytest.raises(MliuqError, match="variances above 0"):
+        metrics.independent(np.zeros((2, 2)))
+
+
+def test_rms_z_of_a_group_scatters_as_its_independent_errors_say():
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((40, 3))
+    covariance = factor @ factor.T + 0.1 * np.eye(40)
+    errors = rng.multivariate_normal(np.zeros(40), covariance, 4000)
+    rms_z = np.sqrt(np.mean(errors**2 / np.diagonal(covariance), axis=1))
+    worth = metrics.independent(covariance)
+    assert np.var(rms_z**2) == pytest.approx(2 / worth, rel=0.1)
+    low, high = metrics.rms_z_range(worth)
+    assert np.mean((rms_z > low) & (rms_z < high)) == pytest.approx(0.9, abs=0.03)

@@ -70,6 +70,10 @@ def run(
     robust: Annotated[
         bool | None, typer.Option("--robust", help="Leave out configurations whose values cannot be right.")
     ] = None,
+    classes_out: Annotated[
+        str | None,
+        typer.Option(metavar="none|errors|bars", help="What is said of each class left out.  [default: errors]"),
+    ] = None,
     posterior: Annotated[str | None, typer.Option(help="gaussian, hypercube (the published POPS) or ensemble.")] = None,
     members: Annotated[int | None, typer.Option(help="Weight vectors kept in the model.  [default: 500]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.  [default: 0]")] = None,
@@ -110,6 +114,7 @@ def run(
         "weights.stress": _number_or_text(stress_weight),
         "posterior.kind": posterior,
         "posterior.members": members,
+        "posterior.classes_out": classes_out,
         "seed": seed,
         **{f"data.{name}": value for name, value in reading.changes.items()},
         "solver.threads": threads,
@@ -181,6 +186,8 @@ def _fit(settings: FitSettings, output: Path, save_held_out: Path | None, *, jso
 
 
 def _report(result: FitResult, output: Path, seconds: float) -> None:
+    from mliuq.fitting.classes_out import CLASS_OUT
+
     lines = []
     for e in result.errors:
         if e.group == "all":
@@ -189,6 +196,13 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
                 (e.of, f"{e.kind} {unit}", e.rows, factor * e.mae, factor * e.rmse, e.outside, e.mean_z, e.rms_z)
             )
     show_table(("set", "quantity", "rows", "MAE", "RMSE", "outside", "|e|/std", "rms z"), lines)
+    classes = [
+        (e.group, f"{e.kind} {SHOWN[e.kind][0]}", e.rows, SHOWN[e.kind][1] * e.rmse, e.rms_z, e.independent)
+        for e in result.errors
+        if e.of == CLASS_OUT
+    ]
+    if classes:
+        show_table(("class left out", "quantity", "rows", "RMSE", "rms z", "independent"), classes)
     if result.balance.left_out:
         constants = ", ".join(f"{name} {constant:g}" for name, constant in result.balance.constants.items())
         errors = ", ".join(

@@ -38,16 +38,21 @@ def refit_errors(
     config = rows.table.config
     if len(np.unique(config[config < n_configurations])) < max(FEW_CONFIGURATIONS, options.calibration_folds):
         return None
+    refits = refit_settings(settings, protection)
+    found = refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
+    return found if len(found.error) else None  # no fold's rows are determined by the others
+
+
+def refit_settings(settings: FitSettings, protection: Protection) -> RefitSettings:
+    """How weights are fitted without some of the configurations."""
     solver = settings.solver
-    refits = RefitSettings(
+    return RefitSettings(
         0.0 if solver.ridge == "auto" else solver.ridge,
         solver.rcond or None,
-        options.calibration_folds,
+        settings.posterior.calibration_folds,
         settings.seed,
         protection,
     )
-    found = refitted(rows, options, refits, n_configurations=n_configurations, team=team, progress=progress)
-    return found if len(found.error) else None  # no fold's rows are determined by the others
 
 
 def calibration_of(

@@ -15,6 +15,7 @@ from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.calibrating import calibration_of, refit_errors
 from mliuq.fitting.checks import refuse_impossible, warn_of_leaks
+from mliuq.fitting.classes_out import class_out_lines
 from mliuq.fitting.data import (
     choose_data,
     configurations,
@@ -184,8 +185,10 @@ def _fit(
         )
         trained = predict(rows, solution.theta, posterior.moves, team=team, progress=progress).of_first(n)
         left_out = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
-    statistics = statistics.first(len(trained))
-    calibration = calibration_of(left_out, trained, statistics, posterior, settings)
+        statistics = statistics.first(len(trained))
+        calibration = calibration_of(left_out, trained, statistics, posterior, settings)
+        groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
+        classes = class_out_lines(rows, solution, groups, protection, calibration, settings, team, progress)
     tested = None
     if data.held_out:
         unseen = held_out_rows(data, params, zbl, settings)
@@ -206,7 +209,7 @@ def _fit(
             "data.fingerprints": fingerprints(data.train),
         },
         metadata=provenance(
-            settings, weighed.outliers, weighed.balance, solution, protection, rows, posterior, data, table
+            settings, weighed.outliers, weighed.balance, solution, protection, rows, posterior, data, [*table, *classes]
         ),
     )
     return FitResult(
@@ -220,7 +223,7 @@ def _fit(
         tested,
         data.train,
         data.held_out,
-        table,
+        [*table, *classes],
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mliuq.fitting.classes_out import CLASS_OUT
 from mliuq.fitting.data import FitData
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.errortable import ErrorLine
@@ -64,6 +65,7 @@ def provenance(
             "effective_parameters": solution.effective_parameters,
             "one_body": data.one_body,
             "errors": [line.to_mapping() for line in errors if line.group == "all"],
+            "classes_out": [line.to_mapping() for line in errors if line.of == CLASS_OUT],
         },
         "posterior": {**posterior.facts, "members": len(posterior.moves)},
         "data": {

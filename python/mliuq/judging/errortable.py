@@ -21,13 +21,14 @@ class ErrorLine:
 
     Attributes
     ----------
-    of : "train", "left out" (leave-one-configuration-out) or "test"
+    of : "train", "left out" (leave-one-configuration-out), "class out" (the whole group left out) or "test"
     kind, group : "energy", "force" or "stress"; "all" or a config_type
     rows : number of rows
     mae, rmse : mean absolute and root mean square error
     outside : fraction of references outside the members' envelope
     mean_z : mean |error|/std over the members' raw std, rows that vanish by symmetry left out
     rms_z : root mean square of error/predicted error, calibrated and with noise floor: 1 is honest
+    independent : how many independent errors those of the group are worth (`metrics.independent`)
     """
 
     of: str
@@ -39,6 +40,7 @@ class ErrorLine:
     outside: float | None = None
     mean_z: float | None = None
     rms_z: float | None = None
+    independent: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the line as plain values; what does not apply is left out."""

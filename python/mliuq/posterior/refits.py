@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from mliuq.errors import MliuqError
@@ -30,7 +31,7 @@ from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import examine, without_given
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import KINDS, Floats, RowSource, SubsetRows
+from mliuq.regression.rows import KINDS, Floats, Ints, RowSource, SubsetRows
 from mliuq.regression.solver import Solution, solve
 
 log = logging.getLogger(__name__)
@@ -82,47 +83,86 @@ def refitted(
     MliuqError
         with fewer configurations than folds, without members, or when the others cannot be fitted without one.
     """
-    settings, team = settings or RefitSettings(), team or Team()
+    settings = settings or RefitSettings()
     if posterior.members < 1:
         raise MliuqError(f"calibration by refits: number of members is {posterior.members}, expected at least 1")
     folds, config = settings.folds, rows.table.config
     n = int(config.max()) + 1 if n_configurations is None else n_configurations
     fold = np.full(len(config), -1)
     fold[config < n] = folds_of(config[config < n], folds, settings.seed)
-    bare = replace(posterior, calibrate=False)
     parts: list[HeldOut] = []
     for k in range(folds):
         stage = None if progress is None else _Stage(progress, f"fold {k + 1}/{folds}")
-        rest = SubsetRows(rows, fold != k)
         try:
-            solution = solve(
-                rest,
-                ridge=settings.ridge,
-                rcond=settings.rcond,
-                prior=settings.protection.triangle,
-                quiet=True,
-                team=team,
-                progress=stage,
-            )
-            statistics = without_given(examine(rest, solution, team=team, progress=stage), rest.table, n)
-            fitted = build_posterior(
-                rest, solution, statistics, bare,
-                seed=settings.seed, protection=settings.protection, team=team, progress=stage,
-            )  # fmt: skip
+            unseen = left_out(rows, fold == k, posterior, settings, n_configurations=n, team=team, progress=stage)
         except MliuqError as failure:
             raise MliuqError(
                 f"calibration by refits, without fold {k + 1} of {folds}: {failure}; expected data that can be fitted"
                 " without it, or posterior.calibration_source = 'left-out'"
             ) from failure
-        least = posterior.negligible_leverage * float(statistics.leverage.mean())
-        parts.append(_predict(SubsetRows(rows, fold == k), solution, fitted, least, team))
+        parts.append(unseen.held_out)
         log.debug("calibration: fold %d of %d", k + 1, folds)
     source = f"residuals of {folds} refits, each without one fold of the configurations (seed {settings.seed})"
     return HeldOut.joined(parts, source)
 
 
-def _predict(rows: RowSource, solution: Solution, posterior: Posterior, least: float, team: Team) -> HeldOut:
-    """Errors and spreads of rows that were not fitted; those of weighted leverage up to `least` are left out."""
+@dataclass(frozen=True)
+class Unseen:
+    """Rows that a fit has not seen, and what it says of them.
+
+    Attributes
+    ----------
+    at : (k,) which rows of the table
+    held_out : their errors and spreads
+    posterior : the posterior of the fit
+    """
+
+    at: Ints
+    held_out: HeldOut
+    posterior: Posterior
+
+
+def left_out(
+    rows: RowSource,
+    out: NDArray[np.bool_],
+    posterior: PosteriorSettings,
+    settings: RefitSettings,
+    *,
+    n_configurations: int,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> Unseen:
+    """Fit weights and posterior without the rows of the mask `out` (n,), whole configurations, and predict these.
+
+    Raises
+    ------
+    MliuqError
+        when the others cannot be fitted alone.
+    """
+    team, rest = team or Team(), SubsetRows(rows, ~out)
+    solution = solve(
+        rest,
+        ridge=settings.ridge,
+        rcond=settings.rcond,
+        prior=settings.protection.triangle,
+        quiet=True,
+        team=team,
+        progress=progress,
+    )
+    statistics = without_given(examine(rest, solution, team=team, progress=progress), rest.table, n_configurations)
+    fitted = build_posterior(
+        rest, solution, statistics, replace(posterior, calibrate=False),
+        seed=settings.seed, protection=settings.protection, team=team, progress=progress,
+    )  # fmt: skip
+    least = posterior.negligible_leverage * float(statistics.leverage.mean())
+    use, held_out = _predict(SubsetRows(rows, out), solution, fitted, least, team)
+    return Unseen(np.flatnonzero(out)[use], held_out, fitted)
+
+
+def _predict(
+    rows: RowSource, solution: Solution, posterior: Posterior, least: float, team: Team
+) -> tuple[NDArray[np.bool_], HeldOut]:
+    """Errors and spreads of rows that were not fitted, and which: those of weighted leverage up to `least` are not."""
     share = team.share(rows.n_blocks)
 
     def parts() -> Iterator[Floats]:
@@ -141,7 +181,7 @@ def _predict(rows: RowSource, solution: Solution, posterior: Posterior, least: f
     chosen = use > 0.0
     kind = rows.table.kind[chosen]
     floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
-    return HeldOut(error[chosen], spread[chosen], floor, kind, "a fold")
+    return chosen, HeldOut(error[chosen], spread[chosen], floor, kind, "a fold")
 
 
 @dataclass(frozen=True)

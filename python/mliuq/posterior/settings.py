@@ -13,6 +13,7 @@ from mliuq.posterior.selection import Selection
 
 PosteriorKind = Literal["gaussian", "hypercube", "ensemble"]
 CalibrationSource = Literal["auto", "k-fold", "left-out"]
+ClassesOut = Literal["none", "errors", "bars"]
 
 REFIT_ROWS = 30
 """Rows for each weight from which left-out residuals calibrate as well as refits do, and some to spare.
@@ -42,6 +43,8 @@ class PosteriorSettings:
         "auto", k-fold where it is needed (fewer than 30 rows for each weight) or cheap (a design matrix of up to 512
         MiB), left-out elsewhere
     calibration_folds : K of both
+    classes_out : what is said of every class (config_type) under a fit without it: "errors", in closed form; "bars",
+        how honest error bars are there, too, by fitting weights and posterior anew without each class; or "none"
     extrapolation : store the factor of A⁻¹ and the MaxVol active set
     """
 
@@ -57,6 +60,7 @@ class PosteriorSettings:
     calibrate: bool = True
     calibration_source: CalibrationSource = "auto"
     calibration_folds: int = 5
+    classes_out: ClassesOut = "errors"
     extrapolation: bool = True
 
     @property

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from mliuq.judging import metrics
 from mliuq.report.figures import FIGURES
 from mliuq.report.numbers import MIN_ROWS, JudgedSet, WorstConfiguration
-from mliuq.report.predictions import Predictions
+from mliuq.report.predictions import UNITS, Predictions
 from mliuq.report.theme import css_variables
 
 GENERATOR = '<meta name="generator" content="mliuq">'
@@ -105,7 +106,7 @@ def render(
     ]
     for p in predictions:
         body += _section(p, test, numbers["quantities"][p.kind], worst[p.kind], pictures[p.kind], files[p.kind])
-    body.append(_reading())
+    body += [_classes_out(numbers["model"].get("classes_out") or []), _reading()]
     style = STYLE % {"light": css_variables(dark=False), "dark": css_variables(dark=True)}
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -208,6 +209,29 @@ def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]], what:
         f'<div class="wide"><table><thead><tr><th>{what}</th><th>rows</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="facts">Those with fewer than {MIN_ROWS} rows are left out.</p>'
+    )
+
+
+def _classes_out(lines: Sequence[Mapping[str, Any]]) -> str:
+    """What the fit said of whole classes of its training data under fits without them."""
+    if not lines:
+        return ""
+    rows = []
+    for line in lines:
+        worth = line.get("independent")
+        span = "–" if worth is None else "{:.2f} … {:.2f}".format(*metrics.rms_z_range(worth))
+        rows.append(
+            f'<tr><td>{escape(str(line["group"]))}</td><td class="text">{TITLES[line["kind"]]}, {UNITS[line["kind"]]}</td>'
+            f"<td>{line['rows']}</td><td>{_quantity(line['rmse'])}</td><td>{_cell('rms_z', line.get('rms_z'))}</td>"
+            f"<td>{_cell('independent', worth)}</td><td>{span}</td></tr>"
+        )
+    return (
+        '<h2 id="classes-out">Training classes left out</h2>'
+        "<p>Errors on each class of the training data under a fit to the other classes: how the model does on what it "
+        "has never seen. With error bars fitted anew, too (--classes-out bars): rms z, how many independent errors "
+        "those of the class are worth, and where rms z of honest bars lies in nine cases of ten for so many.</p>"
+        '<div class="wide"><table><thead><tr><th>class</th><th class="text"></th><th>rows</th><th>RMSE</th><th>rms z</th>'
+        f"<th>independent</th><th>honest</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -134,6 +134,7 @@ def model_summary(model: Model) -> dict[str, Any]:
         "posterior": (model.metadata.get("posterior") or {}).get("kind"),
         "noise": model.noise,
         "calibration": model.calibration,
+        "classes_out": (model.metadata.get("fit") or {}).get("classes_out") or [],
     }
 
 
