@@ -14,7 +14,23 @@ from typing import Annotated
 
 import typer
 
-from mliuq.cli import calibrate, compare, evaluate, export, fit, info, learn, md, propagate, report, sheet, tune, verify
+from mliuq.cli import (
+    calibrate,
+    compare,
+    evaluate,
+    export,
+    fit,
+    info,
+    learn,
+    md,
+    propagate,
+    report,
+    select,
+    sheet,
+    tune,
+    verify,
+)
+from mliuq.cli.coefficients import CoefficientsCommand
 from mliuq.cli.console import spelled_out
 from mliuq.cli.logs import logged
 from mliuq.cli.signals import Stopped
@@ -34,13 +50,14 @@ app = typer.Typer(
 app.command("fit", epilog=fit.EXAMPLE)(fit.run)
 app.command("tune", epilog=tune.EXAMPLE)(tune.run)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
-app.command("compare", epilog=compare.EXAMPLE, cls=compare.CompareCommand)(compare.run)
+app.command("compare", epilog=compare.EXAMPLE, cls=CoefficientsCommand)(compare.run)
 app.command("calibrate", epilog=calibrate.EXAMPLE)(calibrate.run)
 app.command("report", epilog=report.EXAMPLE)(report.run)
 app.command("md", epilog=md.EXAMPLE)(md.run)
 app.command("learn", epilog=learn.EXAMPLE)(learn.run)
 app.command("info", epilog=info.EXAMPLE)(info.run)
 app.command("export", epilog=export.EXAMPLE)(export.run)
+app.command("select", epilog=select.EXAMPLE, cls=CoefficientsCommand)(select.run)
 app.command("verify", epilog=verify.EXAMPLE)(verify.run)
 propagate.app.command("all", epilog=sheet.EXAMPLE)(sheet.run)
 app.add_typer(propagate.app)

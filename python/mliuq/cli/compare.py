@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand
 
+from mliuq.cli.coefficients import COEFFICIENTS, parsed
 from mliuq.cli.console import print_json, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_file_options
 from mliuq.cli.one_structure import one_structure
 from mliuq.errors import MliuqError
 
 EXAMPLE = "Example: mliuq compare W.mliuq vacancy.xyz --reference bulk.xyz"
-
-_COEFFICIENTS = "--coefficients"
-
-
-class CompareCommand(TyperCommand):
-    """Takes all numbers behind --coefficients, negative ones and fractions too, as values of that option."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Join the numbers into one value."""
-        joined: list[str] = []
-        rest = list(args)
-        while rest:
-            token = rest.pop(0)
-            if token == _COEFFICIENTS:
-                numbers = []
-                while rest and _number(rest[0]) is not None:
-                    numbers.append(rest.pop(0))
-                token = f"{_COEFFICIENTS}={' '.join(numbers)}"
-            joined.append(token)
-        return super().parse_args(ctx, joined)
-
-
-def _number(text: str) -> Fraction | None:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        return None
 
 
 @takes_file_options
@@ -55,7 +27,7 @@ def run(
     coefficients: Annotated[
         str | None,
         typer.Option(
-            _COEFFICIENTS,
+            COEFFICIENTS,
             metavar="C1 C2 …",
             help="One number or fraction for each structure; 1, or 1 -1 for two structures, by default.",
         ),
@@ -78,7 +50,7 @@ def run(
     """
     from mliuq import Model, compare
 
-    given = None if coefficients is None else _parse(coefficients)
+    given = None if coefficients is None else parsed(coefficients)
     loaded = Model.load(model)
     names = [*structures, *(reference or [])]
     everything = [one_structure(name, reading.dialect) for name in names]
@@ -117,10 +89,3 @@ def run(
             ("± if no error were shared", found.independent_err),
         ],
     )
-
-
-def _parse(text: str) -> list[Fraction]:
-    numbers = [_number(word) for word in text.split()]
-    if not numbers or None in numbers:
-        raise typer.BadParameter(f"expected numbers or fractions, found {text!r}", param_hint=_COEFFICIENTS)
-    return [number for number in numbers if number is not None]

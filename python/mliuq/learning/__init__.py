@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mliuq.learning.loop import Learned, learn
+    from mliuq.learning.selection import Choice, Selection, select
     from mliuq.learning.settings import LearnSettings
 
-_HOME = {"Learned": "loop", "LearnSettings": "settings", "learn": "loop"}
+_HOME = {
+    "Choice": "selection",
+    "LearnSettings": "settings",
+    "Learned": "loop",
+    "Selection": "selection",
+    "learn": "loop",
+    "select": "selection",
+}
 
-__all__ = ["LearnSettings", "Learned", "learn"]
+__all__ = ["Choice", "LearnSettings", "Learned", "Selection", "learn", "select"]
 
 
 def __getattr__(name: str) -> Any:

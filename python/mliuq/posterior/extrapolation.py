@@ -42,22 +42,25 @@ class ActiveSet:
 
     Directions that no atom has shown start with a tiny volume, so that the first atom to show one is taken, and a set
     that stays incomplete (fewer atoms than weights) grades atoms along unseen directions as far away.
+
+    Parameters
+    ----------
+    rows : (P, P) set to go on from; the stream begins with nothing when absent
     """
 
-    def __init__(self, n_weights: int, *, tolerance: float = 1.1) -> None:
+    def __init__(self, n_weights: int, *, tolerance: float = 1.1, rows: Floats | None = None) -> None:
         if not tolerance > 1.0:
             raise MliuqError(f"tolerance of the active set is {tolerance}, expected a number above 1")
         self.tolerance = tolerance
-        self.rows: Floats = np.zeros((n_weights, n_weights))
-        self._scale: Floats | None = None
+        self.rows: Floats = np.zeros((n_weights, n_weights)) if rows is None else rows.copy()
+        self._scale: Floats | None = None if rows is None else _spread(rows)
 
     def update(self, d: Floats, max_rounds: int = 50) -> None:
         """Exchange rows until no row of `d` (n, P) exceeds the tolerance."""
         if not len(d):
             return
         if self._scale is None:
-            self._scale = np.sqrt(np.mean(d**2, axis=0))
-            self._scale[self._scale == 0.0] = 1.0
+            self._scale = _spread(d)
             self.rows = np.diag(_START * self._scale)
         for _ in range(max_rounds):
             # Solved in units of the columns' spread: γ does not change, the conditioning does.
@@ -98,6 +101,12 @@ class ActiveSet:
             step[j] -= 1.0
             c -= np.outer(c[:, j], step / pivot)
         return taken
+
+
+def _spread(d: Floats) -> Floats:
+    """Root mean square of each column, 1 for columns of zeros."""
+    scale = np.sqrt(np.mean(d**2, axis=0))
+    return np.asarray(np.where(scale == 0.0, 1.0, scale))
 
 
 def select_active_sets(

@@ -1,0 +1,240 @@
+"""Which structures to label: few, and different ones.
+
+The pool is looked through in blocks.  What stays of a structure is its score (8 bytes, and 8 for its fingerprint); its
+rows are made again when its turn comes.  Structures are taken one by one, each as if those before it were labelled.
+
+Where scores only fall as others are taken, the last score of a structure bounds the present one: the best bound is
+made anew until it is the best score (lazy greedy; Minoux, Optimization Techniques, 234 (1978)), which gives the greedy
+batch of the whole pool at little more than one pass over it.  Elsewhere (`CRITERIA` says where) the `shortlist`
+structures best by themselves are scored anew for every choice.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from mliuq.errors import MliuqError
+from mliuq.learning.criteria import Criterion, ForcesErr, MaxVol, Random
+from mliuq.learning.duplicates import Seen
+from mliuq.learning.information import Information, MeanInformation, PropertyVariance
+from mliuq.learning.label_rows import LabelRows, factor_of, weights_of_labels
+from mliuq.learning.queue import Blocks, Lazy, Shortlist
+from mliuq.model import Model
+from mliuq.readers.fingerprints import fingerprints
+from mliuq.regression.distributed import Progress
+from mliuq.regression.rows import Ints
+
+log = logging.getLogger(__name__)
+
+CriterionName = Literal["information", "mean_information", "maxvol", "forces_err", "property", "random"]
+CRITERIA: tuple[CriterionName, ...] = (
+    "information",
+    "mean_information",
+    "maxvol",
+    "forces_err",
+    "property",
+    "random",
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Why a structure was taken.
+
+    Attributes
+    ----------
+    index : place in the pool, from 0
+    score : at the time of the choice, in the unit of the selection
+    atom : the atom that most speaks for it, from 0; None where none does
+    reason : in words
+    """
+
+    index: int
+    score: float
+    atom: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The structures to label, in the order they were taken.
+
+    Attributes
+    ----------
+    choices : one for each
+    criterion, unit : of the scores; the unit is empty where there is none
+    identical : structures of the pool passed over because they are known or are there before, to 1e-4 Å
+    similar : those passed over because they are nearly ones known or taken
+    """
+
+    choices: tuple[Choice, ...]
+    criterion: CriterionName
+    unit: str
+    identical: int
+    similar: int
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Places in the pool, in the order taken."""
+        return tuple(choice.index for choice in self.choices)
+
+
+def select(
+    pool: Sequence[Atoms],
+    model: Model,
+    n: int,
+    *,
+    criterion: CriterionName = "information",
+    rows: Sequence[str] = ("energy", "forces"),
+    region: Sequence[Atoms] | None = None,
+    target: Sequence[Atoms] | None = None,
+    coefficients: Sequence[float] | None = None,
+    known: Sequence[Atoms] | None = None,
+    similar: float = 1e-3,
+    weights: Mapping[str, float] | None = None,
+    seed: int = 0,
+    shortlist: int = 1000,
+    block: int = 256,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Selection:
+    """Choose the structures whose labels would teach a model most.
+
+    Parameters
+    ----------
+    pool : unlabelled structures; only a block of them is looked at together, so that they may be read from a file as
+        they are asked for (`mliuq.readers.indexed_xyz`)
+    model : a fit that carries what the criterion needs
+    n : how many to choose; fewer are where the pool holds no more that differ
+    criterion : "information", about all weights (nats); "mean_information", about the rows of `region` (nats);
+        "maxvol", the largest grade γ of an atom; "forces_err", the largest predicted error of a force (eV/Å);
+        "property", by how much the squared bar of `target` would fall; "random", a control
+    rows : what a label holds: some of "energy", "forces", "stress".  Those that the fit gives no weight do not count
+    region : structures the model is to be good for
+    target : structures whose labels (`rows`) are wanted, or, with `coefficients`, whose combination of energies is
+    coefficients : of the energies of `target`, as `mliuq.compare` takes them
+    known : structures labelled already; those the model was fitted to are known by their fingerprints in any case
+    similar : relative distance up to which structures are the same (`mliuq.learning.duplicates`); 0: identical ones
+        alone
+    weights : weights of energy (per atom), forces, stress in the fit to come; those of the model's own fit by default
+    seed : of the random draw
+    shortlist : structures, best by themselves, among which "mean_information", "maxvol" and "property" choose
+    block : structures looked at together; their rows take 64 MiB at most, or what one structure needs
+    threads : OpenMP threads
+    progress : called as ``progress(stage, done, total)``
+
+    Raises
+    ------
+    MliuqError
+        for options that make no sense together, a model that does not carry what is needed, and structures that cannot
+        be evaluated.
+    """
+    _check(n, criterion, region, target, coefficients, similar, shortlist, block)
+    judge = _criterion(criterion, model, len(pool), rows, weights, region, target, coefficients, seed, threads or 0)
+    blocks = Blocks(pool, judge, block, 3 * model.theta.size)
+    new = _new(pool, model, known or ())
+    scores: list[float] = []
+    for places, prepared in blocks.prepared(new):
+        scores += [judge.score(one) for one in prepared]
+        if progress:
+            progress("looking through the pool", places[-1] + 1, len(pool))
+    queue = (
+        Lazy(new, np.array(scores), judge, blocks)
+        if judge.falls
+        else Shortlist(new, np.array(scores), judge, blocks, shortlist)
+    )
+    seen = Seen(known or (), model.params, similar)
+    choices: list[Choice] = []
+    passed = 0
+    while len(choices) < n and (found := queue.best()) is not None:
+        index, score, one = found
+        atoms = pool[index]
+        if seen.holds(atoms):
+            passed += 1
+            continue
+        choices.append(Choice(index, score, *judge.explain(atoms, one, score)))
+        if len(choices) < n:
+            judge.take(one)
+            queue.taken()
+        if progress:
+            progress("choosing", len(choices), n)
+    if len(choices) < n:
+        log.warning("%d structures were asked for, the pool of %d holds %d that differ", n, len(pool), len(choices))
+    return Selection(tuple(choices), criterion, judge.unit, len(pool) - len(new), passed)
+
+
+def _new(pool: Sequence[Atoms], model: Model, known: Sequence[Atoms]) -> Ints:
+    """Return the places of structures that are not known, the first of each that are identical."""
+    own = np.array([_fingerprint_of(pool[index]) for index in range(len(pool))])
+    labelled = np.concatenate([fingerprints(known), model.arrays.get("data.fingerprints", np.zeros(0)).ravel()])
+    _, first = np.unique(own, return_index=True)
+    return np.asarray(np.sort(first[~np.isin(own[first], labelled)]), dtype=np.int64)
+
+
+def _fingerprint_of(atoms: Atoms) -> float:
+    return float(fingerprints([atoms])[0])
+
+
+def _criterion(
+    name: CriterionName,
+    model: Model,
+    n_pool: int,
+    rows: Sequence[str],
+    weights: Mapping[str, float] | None,
+    region: Sequence[Atoms] | None,
+    target: Sequence[Atoms] | None,
+    coefficients: Sequence[float] | None,
+    seed: int,
+    threads: int,
+) -> Criterion[Any]:
+    if name == "random":
+        return Random(n_pool, seed)
+    if name == "forces_err":
+        return ForcesErr(model, threads)
+    if name == "maxvol":
+        return MaxVol(model)
+    labels = LabelRows(model.params, factor_of(model), weights_of_labels(model, rows, weights), threads)
+    if name == "information":
+        return Information(labels)
+    if name == "mean_information":
+        return MeanInformation(labels, np.concatenate(labels.whitened(region or ())), "region")
+    if coefficients is not None:
+        return PropertyVariance(labels, labels.of_combination(target or (), coefficients), "target")
+    return PropertyVariance(labels, np.concatenate(labels.whitened(target or ())), "target")
+
+
+def _check(
+    n: int,
+    criterion: str,
+    region: Sequence[Atoms] | None,
+    target: Sequence[Atoms] | None,
+    coefficients: Sequence[float] | None,
+    similar: float,
+    shortlist: int,
+    block: int,
+) -> None:
+    for name, value, least in (("n", n, 1), ("shortlist", shortlist, n), ("block", block, 1)):
+        if value < least:
+            raise MliuqError(f"{name} is {value}, expected at least {least}")
+    if not 0.0 <= similar < 1.0:
+        raise MliuqError(f"similar is {similar}, expected a number from 0 to below 1")
+    if criterion not in CRITERIA:
+        raise MliuqError(f"criterion is {criterion!r}, expected one of {', '.join(CRITERIA)}")
+    for name, given, of in (("region", region, "mean_information"), ("target", target, "property")):
+        if criterion == of and not given:
+            raise MliuqError(f"criterion {of!r} needs {name}, expected at least one structure")
+        if criterion != of and given is not None:
+            raise MliuqError(f"{name} is given, but the criterion is {criterion!r}, expected {of!r}")
+    if coefficients is not None:
+        if target is None:
+            raise MliuqError("coefficients are given without target, expected the structures they belong to")
+        if len(coefficients) != len(target) or not np.all(np.isfinite(np.array(coefficients, dtype=np.float64))):
+            raise MliuqError(
+                f"coefficients are {list(coefficients)}, expected {len(target)} finite numbers, one for each structure"
+            )

@@ -1,0 +1,387 @@
+"""Selection: what a batch tells is what refits with it say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+
+import mliuq
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.singlepoint import SinglePointCalculator
+from mliuq import MliuqError, Model
+from mliuq.descriptor.bispectrum import atomic_rows, descriptors, design_rows
+from mliuq.learning import Selection, select
+from mliuq.learning.label_rows import fitted_weights
+from systems import PARAMS, random_model
+
+WEIGHTS = {"energy": 40.0, "forces": 1.0}
+SETTINGS = {
+    "snap.twojmax": 2,
+    "snap.rcut": 4.2,
+    "snap.elements": ["W"],
+    "weights.energy": WEIGHTS["energy"],
+    "weights.force": WEIGHTS["forces"],
+    "solver.ridge": 1e-6,
+    "data.test_fraction": 0.0,
+    "posterior.kind": "ensemble",
+    "posterior.calibrate": False,
+    "posterior.members": 32,
+}
+
+
+def shaken(n: int, seed: int, *, amplitude: float = 0.2, size: int = 1, spread: float = 0.05) -> list[Atoms]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        atoms = bulk("W", a=3.17 * (1 + rng.uniform(-spread, spread)), cubic=True) * (size, 1, 1)
+        atoms.positions += rng.normal(scale=amplitude, size=atoms.positions.shape)
+        found.append(atoms)
+    return found
+
+
+def labelled(structures: Sequence[Atoms], seed: int = 0) -> list[Atoms]:
+    """Values of no meaning: A does not depend on them."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for atoms in structures:
+        copy = atoms.copy()
+        copy.calc = SinglePointCalculator(copy, energy=rng.normal(), forces=rng.normal(size=(len(copy), 3)))
+        found.append(copy)
+    return found
+
+
+def fit(structures: Sequence[Atoms]) -> Model:
+    return mliuq.fit(labelled(structures), settings=SETTINGS)
+
+
+def factor(model: Model) -> np.ndarray:
+    return model.arrays["extrapolation.factor"]
+
+
+def log_det(model: Model) -> float:
+    """½ ln det A."""
+    return float(np.log(np.abs(np.diag(factor(model)))).sum())
+
+
+@pytest.fixture(scope="module")
+def known() -> list[Atoms]:
+    return shaken(12, 0)
+
+
+@pytest.fixture(scope="module")
+def model(known: list[Atoms]) -> Model:
+    return fit(known)
+
+
+@pytest.fixture(scope="module")
+def pool() -> list[Atoms]:
+    return shaken(5, 1, amplitude=0.35, spread=0.1)
+
+
+@pytest.fixture(scope="module")
+def region() -> list[Atoms]:
+    return shaken(2, 2, spread=0.3)
+
+
+def refits(known: list[Atoms], pool: list[Atoms]) -> list[Model]:
+    return [fit([*known, atoms]) for atoms in pool]
+
+
+def variances(model: Model, structures: Sequence[Atoms]) -> np.ndarray:
+    """tᵀA⁻¹t of all energies and forces."""
+    x = np.concatenate(design_rows(structures, model.params))
+    return np.sum(np.linalg.solve(factor(model).T, x.T) ** 2, axis=0)
+
+
+def test_information_is_what_refits_gain(known: list[Atoms], model: Model, pool: list[Atoms]) -> None:
+    gains = np.array([log_det(refit) - log_det(model) for refit in refits(known, pool)])
+    assert np.ptp(gains) > 0.1
+    found = [choice for choice in select(pool, model, 1).choices]
+    assert found[0].index == gains.argmax()
+    assert found[0].score == pytest.approx(gains.max(), rel=1e-8)
+    alone = [select([atoms], model, 1).choices[0].score for atoms in pool]
+    np.testing.assert_allclose(alone, gains, rtol=1e-8)
+
+
+def test_a_batch_is_that_of_refits_one_by_one(known: list[Atoms], model: Model, pool: list[Atoms]) -> None:
+    found = select(pool, model, 5)
+    now, left = model, set(range(5))
+    for step, choice in enumerate(found.choices):
+        gains = {
+            i: log_det(fit([*known, *(pool[k] for k in found.indices[:step]), pool[i]])) - log_det(now) for i in left
+        }
+        assert choice.index == max(gains, key=lambda i: gains[i])
+        assert choice.score == pytest.approx(gains[choice.index], rel=1e-8)
+        now = fit([*known, *(pool[k] for k in found.indices[: step + 1])])
+        left.remove(choice.index)
+
+
+def test_mean_information_is_that_of_refits(
+    known: list[Atoms], model: Model, pool: list[Atoms], region: list[Atoms]
+) -> None:
+    before = variances(model, region)
+    gains = [0.5 * np.log(before / variances(refit, region)).mean() for refit in refits(known, pool)]
+    found = select(pool, model, 2, criterion="mean_information", region=region)
+    assert found.indices[0] == int(np.argmax(gains))
+    assert found.choices[0].score == pytest.approx(max(gains), rel=1e-8)
+    now = fit([*known, pool[found.indices[0]]])
+    before = variances(now, region)
+    gains = [
+        0.5 * np.log(before / variances(fit([*known, pool[found.indices[0]], atoms]), region)).mean()
+        if i != found.indices[0]
+        else -1.0
+        for i, atoms in enumerate(pool)
+    ]
+    assert found.indices[1] == int(np.argmax(gains))
+    assert found.choices[1].score == pytest.approx(max(gains), rel=1e-8)
+
+
+def test_property_is_the_variance_that_refits_take_away(
+    known: list[Atoms], model: Model, pool: list[Atoms], region: list[Atoms]
+) -> None:
+    weight = np.concatenate([[WEIGHTS["energy"], *[WEIGHTS["forces"]] * (3 * len(atoms))] for atoms in region])
+    before = weight @ variances(model, region)
+    shares = [1.0 - weight @ variances(refit, region) / before for refit in refits(known, pool)]
+    found = select(pool, model, 1, criterion="property", target=region)
+    assert found.indices == (int(np.argmax(shares)),)
+    assert found.choices[0].score == pytest.approx(max(shares), rel=1e-8)
+
+
+def test_property_of_a_combination_is_the_variance_that_refits_take_away(
+    known: list[Atoms], model: Model, pool: list[Atoms], region: list[Atoms]
+) -> None:
+    c = [1.0, -0.5]
+    row = sum(
+        ci * len(atoms) * x
+        for ci, atoms, x in zip(c, region, design_rows(region, model.params, forces=False), strict=True)
+    )
+
+    def variance(fitted: Model) -> float:
+        return float(np.sum(np.linalg.solve(factor(fitted).T, row.T) ** 2))
+
+    shares = [1.0 - variance(refit) / variance(model) for refit in refits(known, pool)]
+    found = select(pool, model, 1, criterion="property", target=region, coefficients=c)
+    assert found.indices == (int(np.argmax(shares)),)
+    assert found.choices[0].score == pytest.approx(max(shares), rel=1e-8)
+    other = select(pool, model, 1, criterion="property", target=region, coefficients=[1.0, 1.0])
+    assert other.choices[0].score != pytest.approx(found.choices[0].score, rel=1e-3)
+
+
+def test_maxvol_makes_the_largest_volume(model: Model, pool: list[Atoms]) -> None:
+    """Every atom of every structure in every place of the active set, by determinants."""
+    active = model.arrays["extrapolation.active_set"][0]
+    scale = np.abs(active).max(axis=0)
+    volume = np.linalg.slogdet(active / scale)[1]
+    best: list[np.ndarray] = []
+    for atoms in pool:
+        d = atomic_rows(descriptors(atoms, model.params), False)
+        ratios = []
+        for row, place in product(d, range(len(active))):
+            swapped = active.copy()
+            swapped[place] = row
+            ratios.append(np.exp(np.linalg.slogdet(swapped / scale)[1] - volume))
+        best.append(np.reshape(ratios, (len(atoms), -1)).max(axis=1))
+    found = select(pool, model, 1, criterion="maxvol").choices[0]
+    assert found.index == int(np.argmax([ratios.max() for ratios in best]))
+    assert found.score == pytest.approx(best[found.index].max(), rel=1e-6)
+    assert found.score == pytest.approx(best[found.index][found.atom], rel=1e-6)
+
+
+def test_maxvol_sees_what_it_has_taken(model: Model, pool: list[Atoms]) -> None:
+    twin = pool[0].copy()
+    twin.rattle(1e-3, seed=1)
+    far = [pool[0], twin, *shaken(3, 5)]
+    found = select(far, model, 2, criterion="maxvol", similar=0.0)
+    assert set(found.indices) != {0, 1}
+
+
+def test_forces_err_is_the_calculators(model: Model, pool: list[Atoms]) -> None:
+    sizes = [np.linalg.norm(mliuq.evaluate(model, atoms, ["forces_err"])["forces_err"], axis=1) for atoms in pool]
+    found = select(pool, model, 5, criterion="forces_err")
+    assert list(found.indices) == np.argsort([-size.max() for size in sizes]).tolist()
+    for choice in found.choices:
+        assert choice.score == pytest.approx(sizes[choice.index].max(), rel=1e-9)
+        assert choice.atom == sizes[choice.index].argmax()
+    assert found.unit == "eV/Å"
+
+
+def test_random_is_the_seeds(model: Model) -> None:
+    pool = shaken(20, 3)
+    one, again, other = (select(pool, model, 5, criterion="random", seed=seed).indices for seed in (0, 0, 1))
+    assert one == again != other
+
+
+def all_criteria(region: list[Atoms]) -> list[dict[str, object]]:
+    return [
+        {},
+        {"criterion": "mean_information", "region": region},
+        {"criterion": "property", "target": region},
+        {"criterion": "maxvol"},
+        {"criterion": "forces_err"},
+        {"criterion": "random"},
+    ]
+
+
+def test_blocks_of_any_size_choose_the_same(model: Model, region: list[Atoms]) -> None:
+    pool = shaken(11, 4, spread=0.1)
+    for options in all_criteria(region):
+        one = select(pool, model, 4, **options)
+        assert len(set(one.indices)) == 4
+        for block in (1, 3, 100):
+            assert select(pool, model, 4, block=block, **options) == one
+
+
+def test_every_label_counts_as_the_fit_weighs_it(model: Model, pool: list[Atoms]) -> None:
+    assert fitted_weights(model) == (40.0, 1.0, 0.0)
+
+    def score(**options: object) -> float:
+        return select(pool[:1], model, 1, **options).choices[0].score
+
+    both = score()
+    assert both == pytest.approx(score(weights=WEIGHTS), rel=1e-12)
+    assert score(rows=["energy"]) < both > score(rows=["forces"])
+    assert score(weights={**WEIGHTS, "energy": 4e4}) > both
+    assert score(rows=["energy", "forces", "stress"]) == both, "the fit has no stress"
+    assert score(weights={**WEIGHTS, "stress": 1e4}, rows=["energy", "forces", "stress"]) > both
+
+
+def test_balance_of_the_fit_weighs_labels(known: list[Atoms]) -> None:
+    settings = {**SETTINGS, "weights.energy": "auto"}
+    chosen = mliuq.fit(labelled(known), settings=settings)
+    assert fitted_weights(chosen) == (chosen.metadata["fit"]["balance"]["constants"]["energy"], 1.0, 0.0)
+    near = mliuq.fit(labelled(known), settings={**SETTINGS, "weights.near_equilibrium": {}})
+    assert fitted_weights(near) == (6.0, 1.0, 0.0), "two atoms: six components for each energy"
+
+
+def test_the_worst_atom_is_named(model: Model) -> None:
+    atoms = bulk("W", a=3.17, cubic=True) * (2, 2, 2)
+    atoms.rattle(0.02, seed=0)
+    atoms.positions[7] += (0.9, 0.2, 0.1)
+    near = atoms.get_distances(7, np.arange(len(atoms)), mic=True) < 3.2
+    for options in ({}, {"rows": ["energy"]}, {"criterion": "maxvol"}, {"criterion": "forces_err"}):
+        choice = select([atoms], model, 1, **options).choices[0]
+        assert near[choice.atom]
+        assert f"atom {choice.atom}" in choice.reason
+
+
+def test_duplicates_are_passed_over(model: Model, known: list[Atoms], pool: list[Atoms]) -> None:
+    moved = pool[0].copy()
+    moved.positions += 0.4
+    moved.wrap()
+    turned = pool[0].copy()
+    turned.rotate(30, "z", rotate_cell=True)
+    repeated = pool[0] * (1, 2, 1)
+    doubled = [pool[0], pool[0].copy(), moved, turned, repeated, known[3].copy(), pool[1]]
+    for options in ({"criterion": "random"}, {"criterion": "forces_err"}, {}):
+        found = select(doubled, model, 7, **options)
+        assert len(found.indices) == 2
+        assert 6 in found.indices
+        assert found.identical == 2, "a copy, and one that the model was fitted to"
+        assert found.similar == 3
+    assert len(select(doubled, model, 7, similar=0.0).indices) == 5
+    assert select(doubled, model, 7, known=[pool[1]], similar=0.0).identical == 3
+    assert select(doubled, model, 7, known=[turned]).indices == (6,)
+
+
+def test_similar_is_a_distance(model: Model, pool: list[Atoms]) -> None:
+    near = pool[0].copy()
+    near.rattle(0.02, seed=2)
+    assert select([pool[0], near], model, 2).similar == 0
+    assert select([pool[0], near], model, 2, similar=0.5).similar == 1
+
+
+def test_a_shortlist_holds_the_best_by_themselves(model: Model, region: list[Atoms]) -> None:
+    pool = shaken(12, 6, spread=0.1)
+    alone = [select([atoms], model, 1, criterion="property", target=region).choices[0].score for atoms in pool]
+    found = select(pool, model, 3, criterion="property", target=region, shortlist=3)
+    assert set(found.indices) == set(np.argsort(alone)[-3:])
+    assert found != select(pool, model, 3, criterion="property", target=region)
+
+
+def test_what_is_kept_of_a_shortlist_changes_nothing(
+    model: Model, region: list[Atoms], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = shaken(8, 7, spread=0.1)
+    one = select(pool, model, 4, criterion="mean_information", region=region)
+    monkeypatch.setattr("mliuq.learning.queue.BLOCK_NUMBERS", 700)
+    assert select(pool, model, 4, criterion="mean_information", region=region) == one
+
+
+def test_alloys_have_sets_and_energies_of_their_own() -> None:
+    params = PARAMS["binary"]
+    both = random_model(params, factor=True)
+    atoms = bulk("W", a=3.2, cubic=True)
+    mixed = Atoms("WBe", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=atoms.cell, pbc=True)
+    found = select([atoms, mixed], both, 2, weights=WEIGHTS)
+    assert sorted(found.indices) == [0, 1]
+    assert select([mixed], both, 1, weights={"energy": 1.0}, rows=["energy"]).choices[0].atom in (0, 1)
+
+
+def test_progress_is_told(model: Model, pool: list[Atoms]) -> None:
+    told: list[tuple[str, int, int]] = []
+    select(pool, model, 2, block=2, progress=lambda *what: told.append(what))
+    assert ("looking through the pool", 5, 5) in told
+    assert ("choosing", 2, 2) in told
+
+
+def test_a_small_pool_gives_what_it_has(model: Model, pool: list[Atoms], caplog: pytest.LogCaptureFixture) -> None:
+    assert len(select(pool, model, 9).indices) == 5
+    assert "9 structures were asked for" in caplog.text
+
+
+BAD: dict[str, tuple[dict[str, object], str]] = {
+    "n": ({"n": 0}, "n is 0, expected at least 1"),
+    "block": ({"block": 0}, "block is 0"),
+    "shortlist": ({"n": 3, "shortlist": 2}, "shortlist is 2, expected at least 3"),
+    "similar": ({"similar": 1.5}, "similar is 1.5"),
+    "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information"),
+    "no region": ({"criterion": "mean_information"}, "needs region"),
+    "no target": ({"criterion": "property"}, "needs target"),
+    "idle region": ({"region": [bulk("W")]}, "region is given, but the criterion is 'information'"),
+    "idle coefficients": ({"coefficients": [1.0]}, "coefficients are given without target"),
+    "coefficients": (
+        {"criterion": "property", "target": [bulk("W")], "coefficients": [1.0, 2.0]},
+        "expected 1 finite numbers",
+    ),
+    "rows": ({"rows": ["forces", "charges"]}, "rows has 'charges'"),
+    "row": ({"rows": "forces"}, "rows has 'forces'"),
+    "no rows": ({"rows": []}, "expected some of energy"),
+    "weights": ({"weights": {"charge": 1.0}}, "weights has 'charge'"),
+    "weight": ({"weights": {"energy": -1.0}}, "weight of energy is -1"),
+    "no weight": ({"rows": ["stress"]}, "no weight to stress"),
+    "element": ({"pool": [bulk("W", cubic=True), bulk("Cu")]}, "pool: configuration 1"),
+    "silent": ({"criterion": "property", "target": [Atoms("W")], "rows": ["forces"]}, "every row of target is zero"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_error(case: str, model: Model, pool: list[Atoms]) -> None:
+    options, message = BAD[case]
+    given = {"pool": pool, "model": model, "n": 1, **options}
+    with pytest.raises(MliuqError, match=message):
+        select(**given)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "message"),
+    [("information", "extrapolation.factor"), ("maxvol", "extrapolation.active_set"), ("forces_err", "no members")],
+)
+def test_a_model_that_lacks_what_is_needed_says_so(
+    criterion: str, message: str, model: Model, pool: list[Atoms]
+) -> None:
+    bare = replace(model, members=None, arrays={})
+    with pytest.raises(MliuqError, match=message):
+        select(pool, bare, 1, criterion=criterion)
+
+
+def test_a_model_of_unknown_fit_asks_for_weights(model: Model, pool: list[Atoms]) -> None:
+    with pytest.raises(MliuqError, match="how its fit weighed"):
+        select(pool, replace(model, metadata={}), 1)
+
+
+def test_a_selection_knows_its_order() -> None:
+    assert Selection((), "random", "", 0, 0).indices == ()
