@@ -3,6 +3,7 @@
     import mliuq
     model = mliuq.fit(structures)                        # from reference data to a model with error bars
     model.save("W.mliuq"); mliuq.Model.load("W.mliuq")   # one file for the command line, ASE and LAMMPS
+    model = mliuq.adopt("Ta06A.snapcoeff", structures)   # … or from a published potential to one with error bars
     atoms.calc = mliuq.MLIUQCalculator("W.mliuq")        # energies, forces, stress and how far to trust them
     mliuq.descriptors(atoms, mliuq.SnapParams(["W"]))    # the bispectrum itself
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt
     from mliuq.descriptor.bispectrum import descriptors
     from mliuq.descriptor.params import SnapParams
+    from mliuq.fitting.adopt import adopt
     from mliuq.fitting.fit import fit
     from mliuq.model import Model
     from mliuq.propagation.combination import Comparison, compare
@@ -36,6 +38,7 @@ _HOME = {
     "SnapParams": "mliuq.descriptor.params",
     "UncertaintyGuard": "mliuq.ase.guard",
     "UncertaintyHalt": "mliuq.ase.guard",
+    "adopt": "mliuq.fitting.adopt",
     "compare": "mliuq.propagation.combination",
     "evaluate": "mliuq.ase.evaluation",
     "descriptors": "mliuq.descriptor.bispectrum",
@@ -52,6 +55,7 @@ __all__ = [
     "UncertaintyGuard",
     "UncertaintyHalt",
     "__version__",
+    "adopt",
     "compare",
     "descriptors",
     "evaluate",

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from mliuq.cli import (
+    adopt,
     calibrate,
     compare,
     evaluate,
@@ -48,6 +49,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("fit", epilog=fit.EXAMPLE)(fit.run)
+app.command("adopt", epilog=adopt.EXAMPLE)(adopt.run)
 app.command("tune", epilog=tune.EXAMPLE)(tune.run)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.run)
 app.command("compare", epilog=compare.EXAMPLE, cls=CoefficientsCommand)(compare.run)

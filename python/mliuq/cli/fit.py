@@ -109,9 +109,9 @@ def run(
         "snap.rcut": rcut,
         "snap.quadratic": quadratic,
         "snap.zbl": zbl,
-        "weights.energy": _number_or_text(energy_weight),
-        "weights.force": _number_or_text(force_weight),
-        "weights.stress": _number_or_text(stress_weight),
+        "weights.energy": number_or_text(energy_weight),
+        "weights.force": number_or_text(force_weight),
+        "weights.stress": number_or_text(stress_weight),
         "posterior.kind": posterior,
         "posterior.members": members,
         "posterior.classes_out": classes_out,
@@ -132,7 +132,7 @@ def run(
     _fit(settings, output, save_held_out, json=json)
 
 
-def _number_or_text(value: str | None) -> float | str | None:
+def number_or_text(value: str | None) -> float | str | None:
     """`--energy-weight 100` and `--energy-weight auto`; what is wrong with another text the settings say."""
     try:
         return None if value is None else float(value)

@@ -47,6 +47,12 @@ class SnapSettings:
     sinner: tuple[float, ...] = ()
     dinner: tuple[float, ...] = ()
 
+    @classmethod
+    def of(cls, params: SnapParams, zbl: tuple[float, float] | None = None) -> SnapSettings:
+        """Return the settings that give these parameters."""
+        own = {_NAMES.get(f.name, f.name): getattr(params, f.name) for f in fields(SnapParams)}
+        return cls(**own, zbl=zbl or ())
+
     @property
     def repulsion(self) -> tuple[float, float] | None:
         """Inner and outer radius (Å) of the ZBL repulsion, None for none."""

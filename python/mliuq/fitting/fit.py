@@ -44,7 +44,7 @@ from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
 
-_SMALL = 300  # weights
+SMALL = 300  # weights
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def run_fit(
         params = params or settings.snap.params([*train, *held_out])
         refuse_impossible(params, settings)
         # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
-        one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < _SMALL else nullcontext()
+        one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < SMALL else nullcontext()
         with one:
             return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team)
     except BaseException as error:

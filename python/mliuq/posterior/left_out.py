@@ -35,11 +35,14 @@ class LeftOutSettings:
         0 for 20,000, or 8,000 beyond 1000 weights
     seed : of that draw
     selection : which rows may enter
+    fitted : whether the weights were fitted to the rows; residuals of weights that were not are errors as they stand,
+        and no configuration has shaped the metric it is seen in
     """
 
     rows_per_kind: int = 0
     seed: int = 0
     selection: Selection = field(default_factory=Selection)
+    fitted: bool = True
 
     def validate(self) -> None:
         """Raise MliuqError for settings that make no sense."""
@@ -97,7 +100,12 @@ def left_out_rows(
     for index in range(rows.n_blocks):
         at = rows.span(index)
         if chosen[at].any():
-            part = _left_out(rows.design(index) @ solution.whitener, table.w[at], table.config[at], chosen[at])
+            whitened = rows.design(index) @ solution.whitener
+            part = (
+                _left_out(whitened, table.w[at], table.config[at], chosen[at])
+                if settings.fitted
+                else whitened[chosen[at]]
+            )
             z[filled : filled + len(part)] = part
             filled += len(part)
     return LeftOutRows(z, statistics.loco[chosen], table.kind[chosen], table.config[chosen])

@@ -188,6 +188,21 @@ class ReweightedRows(RowSource):
         return self._source.design(index)
 
 
+class ResidualRows(RowSource):
+    """The rows of another source less what given weights say of them, y − x·θ: a problem of moves about the weights."""
+
+    def __init__(self, source: RowSource, theta: Floats) -> None:
+        table = source.table
+        self._source, self.n_weights = source, source.n_weights
+        y = table.y - np.concatenate([block.x @ theta for block in source.blocks()])
+        self.table = RowTable(y, table.w, table.kind, table.config, table.starts)
+        self.table.validate()
+
+    def design(self, index: int) -> Floats:
+        """See `RowSource.design`."""
+        return self._source.design(index)
+
+
 class SubsetRows(RowSource):
     """Some rows of another source, in its blocks, so that every rank still works on those it holds.
 
