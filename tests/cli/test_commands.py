@@ -16,7 +16,7 @@ from ase.io import read, write
 from mliuq.cli import main
 from mliuq.readers import read_structures
 
-COMMANDS = ("fit", "eval", "compare", "md", "calibrate", "report", "info", "export", "verify")
+COMMANDS = ("fit", "adopt", "eval", "compare", "md", "calibrate", "report", "info", "export", "verify")
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
