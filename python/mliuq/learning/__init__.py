@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mliuq.learning.carving import carve
     from mliuq.learning.loop import Learned, learn
     from mliuq.learning.selection import Choice, Selection, select
     from mliuq.learning.settings import LearnSettings
@@ -16,11 +17,12 @@ _HOME = {
     "LearnSettings": "settings",
     "Learned": "loop",
     "Selection": "selection",
+    "carve": "carving",
     "learn": "loop",
     "select": "selection",
 }
 
-__all__ = ["Choice", "LearnSettings", "Learned", "Selection", "learn", "select"]
+__all__ = ["Choice", "LearnSettings", "Learned", "Selection", "carve", "learn", "select"]
 
 
 def __getattr__(name: str) -> Any:
