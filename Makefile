@@ -2,13 +2,14 @@
 # make test    build, run the C++ and Python tests
 # make lint    ruff, mypy, clang-format
 # make bench   tables of speed and of error-bar quality
+# make mutants faults put into the package one by one: which the tests notice
 #
 # Each creates .venv first and installs the package into it; nothing outside this folder is touched.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz lint format bench clean
+.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz mutants lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -91,6 +92,16 @@ endif
 # thread: several runs with a thread for every core would wait for one another.
 test-python: $(VENV)/.developer
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile $(PYTEST_OPTIONS)
+
+# One fault after the other in a copy (build/mutants), with the tests that execute its line. Hours for all rooms on two
+# cores; a room at a time: make mutants ROOM=fitting N=40 SEED=1
+ROOM ?=
+N ?= 300
+SEED ?= 0
+
+mutants: $(VENV)/.developer
+	$(BIN)/python -m pip install -q "$$(ls build/wheel/*.whl)[mutants]"
+	PATH="$(CURDIR)/$(BIN):$$PATH" nice -n 19 $(BIN)/python tests/faults/python_mutants.py $(ROOM) --number $(N) --seed $(SEED)
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check .

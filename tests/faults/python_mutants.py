@@ -1,0 +1,425 @@
+"""Faults put into the package one at a time, to see which of them the tests notice: `make mutants`.
+
+A seeded draw of mutants over the rooms of the package; for each, the tests that execute the mutated line, quickest
+first, until one fails. The mutations themselves are mutmut's. Runs in a copy of the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import importlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+import traceback
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import libcst as cst
+import pytest
+from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
+from mutmut.mutation.mutators import mutation_operators
+from working_copy import ROOT, environment, link_compiled, refreshed_copy
+
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+#: Tests that start another program for each look at the package: too slow to be run for mutants.
+NOT_RUN = ("lammps", "docs")
+#: What a run of tests imports beside the package: imported once, then forked.
+PRELOADED = (
+    "numpy", "scipy.linalg", "scipy.optimize", "scipy.stats", "ase.io", "ase.build", "ase.optimize", "typer", "vesin",
+    "typer.testing", "rich.progress", "hypothesis", "matplotlib.figure", "threadpoolctl", "safetensors",
+)  # fmt: skip
+TOOL_FAILED = 99
+KILLED, SURVIVED, UNREACHED, EQUAL = "killed", "survived", "unreached", "equivalent"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one expression or statement, and where the lines are that tell which tests run it."""
+
+    room: str
+    file: str
+    line: int
+    old: str
+    new: str
+    code: str
+    lines: frozenset[int]
+
+
+def room_of(file: str) -> str:
+    """Rooms are folders; the single files at the bottom are one room."""
+    return file.split("/")[0] if "/" in file else "ground"
+
+
+class Places(cst.CSTVisitor):
+    """Everything that can be mutated: not annotations, imports, decorators, texts for people and looks."""
+
+    METADATA_DEPENDENCIES = (PositionProvider,)
+
+    def __init__(self) -> None:
+        self.found: list[tuple[cst.CSTNode, list[cst.CSTNode], frozenset[int]]] = []
+        self.around: list[tuple[cst.CSTNode, CodeRange]] = []
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom | cst.Decorator) or _is_for_people(node):
+            return False
+        where = self.get_metadata(PositionProvider, node, None)
+        if isinstance(node, cst.FunctionDef | cst.ClassDef | cst.SimpleStatementLine):
+            self.around.append((node, where))
+        mutated = [new for kind, operator in mutation_operators if isinstance(node, kind) for new in operator(node)]
+        if mutated and where is not None:
+            self.found.append((node, mutated, self._telling(where)))
+        return True
+
+    def on_leave(self, node: cst.CSTNode) -> None:
+        if self.around and self.around[-1][0] is node:
+            self.around.pop()
+
+    def _telling(self, where: CodeRange) -> frozenset[int]:
+        """Lines whose execution tells that the node's value matters.
+
+        Within a function the node's own and its statement's first; for a default of a parameter the function's; for
+        what runs at import the class's, or none: any line of the file.
+        """
+        functions = [(n, r) for n, r in self.around if isinstance(n, cst.FunctionDef)]
+        if functions:
+            inner, span = functions[-1]
+            body = inner.body.body[0] if inner.body.body else inner
+            first = self.get_metadata(PositionProvider, body, span).start.line
+            if where.start.line >= first:
+                statement = (
+                    self.around[-1][1].start.line if isinstance(self.around[-1][0], cst.SimpleStatementLine) else 0
+                )
+                return frozenset({*range(where.start.line, where.end.line + 1), statement})
+            return frozenset(range(first, span.end.line + 1))
+        classes = [r for n, r in self.around if isinstance(n, cst.ClassDef)]
+        return frozenset(range(classes[0].start.line, classes[0].end.line + 1)) if classes else frozenset()
+
+
+#: Arguments that say how a figure looks, or what help says.
+_HELP_AND_LOOKS = frozenset((
+    "help", "metavar", "epilog", "figsize", "layout", "color", "facecolor", "edgecolor", "ecolor", "alpha", "s", "lw",
+    "linewidth", "ls", "linestyle", "marker", "ms", "markersize", "fontsize", "fontweight", "frameon", "loc", "ha",
+    "va", "rotation", "zorder", "dpi", "cmap", "elinewidth", "capsize", "width", "height", "pad",
+))  # fmt: skip
+
+
+def _is_for_people(node: cst.CSTNode) -> bool:
+    """Docstrings, sentences and help; `isinstance` and `len`, whose mutants stop every test, as mutmut does."""
+    if isinstance(node, cst.SimpleString):
+        return len(node.value.split()) >= 3 or node.value.startswith(('"""', 'r"""'))
+    if isinstance(node, cst.Arg) and node.keyword is not None:
+        return node.keyword.value in _HELP_AND_LOOKS
+    if isinstance(node, cst.Expr):
+        return isinstance(node.value, cst.SimpleString)
+    if isinstance(node, cst.If):
+        return isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING"
+    if isinstance(node, cst.Assign):
+        return isinstance(node.targets[0].target, cst.Name) and node.targets[0].target.value == "__all__"
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Name):
+        return node.func.value in ("isinstance", "len", "cast", "TypeVar", "NewType")
+    return False
+
+
+def drawn_mutants(package: Path, seed: int, number: int, rooms: Collection[str], least: int = 10) -> list[Mutant]:
+    """`least` mutants from each room, the rest of `number` by the rooms' sizes; their order keeps to these shares."""
+    places: dict[str, list[tuple[str, cst.Module, Any]]] = defaultdict(list)
+    for path in sorted(package.rglob("*.py")):
+        file = str(path.relative_to(package))
+        if rooms and room_of(file) not in rooms:
+            continue
+        wrapper = MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")), unsafe_skip_copy=True)
+        visitor = Places()
+        wrapper.visit(visitor)
+        places[room_of(file)] += [(file, wrapper.module, place) for place in visitor.found]
+    every = sum(map(len, places.values()))
+    spare = max(0, number - least * len(places))
+    ranked: list[tuple[float, Mutant]] = []
+    for room, here in sorted(places.items()):
+        generator = random.Random(f"{seed} {room}")
+        share = min(len(here), round(least + spare * len(here) / every))
+        for index, (file, module, (node, choices, lines)) in enumerate(generator.sample(here, share)):
+            changed = module.deep_replace(node, generator.choice(choices))
+            mutant = _mutant(room, file, module.code, changed.code, lines)  # type: ignore[attr-defined]
+            ranked.append(((index + 1) / share, mutant))
+    return [mutant for _, mutant in sorted(ranked, key=lambda pair: (pair[0], pair[1].room))][:number]
+
+
+def _mutant(room: str, file: str, old: str, new: str, lines: frozenset[int]) -> Mutant:
+    before, after = old.split("\n"), new.split("\n")
+    steps = [s for s in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if s[0] != "equal"]
+    a, b, c, d = steps[0][1], steps[-1][2], steps[0][3], steps[-1][4]
+    texts = ("\n".join(line.strip() for line in part) for part in (before[a:b], after[c:d]))
+    return Mutant(room, file, a + 1, *texts, code=new, lines=lines)
+
+
+@dataclass
+class Executions:
+    """Which tests execute what, as `executed_lines.py` found for every room of tests."""
+
+    seconds: dict[str, float]
+    fixtures: dict[str, list[str]]
+    fixture_seconds: dict[str, float]
+    lines: dict[str, dict[str, set[int]]]
+
+    @classmethod
+    def of(cls, copy: Path, work: Path) -> Executions:
+        """Measured once for every state of a file of tests; lines of the package that moved since are followed."""
+        found = cls({}, {}, {}, {})
+        sources = _sources(copy)
+        common = _digest(*sorted((copy / "tests").glob("*.py")))
+        for room in sorted(p for p in (copy / "tests").iterdir() if p.is_dir() and p.name not in NOT_RUN):
+            beside = _digest(*(p for p in sorted(room.rglob("*.py")) if not p.name.startswith("test_")))
+            kept = {
+                str(file.relative_to(copy)): work
+                / "executions"
+                / f"{file.stem}-{_key(common, beside, _digest(file))}.json"
+                for file in sorted(room.rglob("test_*.py"))
+            }
+            absent = [file for file, out in kept.items() if not out.is_file()]
+            if absent:
+                cls._measure(copy, work, absent, sources)
+                for file in absent:
+                    (work / "executions").mkdir(exist_ok=True)
+                    (work / "measuring" / f"{Path(file).stem}.json").replace(kept[file])
+            for out in kept.values():
+                found._add(json.loads(out.read_text()), sources)
+        return found
+
+    @staticmethod
+    def _measure(copy: Path, work: Path, files: list[str], sources: dict[str, list[str]]) -> None:
+        print(f"measuring what {len(files)} files of {Path(files[0]).parent} execute", flush=True)
+        (work / "measuring").mkdir(exist_ok=True)
+        program = [sys.executable, "tests/faults/executed_lines.py", str(work / "measuring"), *files]
+        with (work / "measuring" / "log").open("w") as log:
+            subprocess.run(program, cwd=copy, env=environment(copy), stdout=log, stderr=log, check=False)
+        for file in files:
+            out = work / "measuring" / f"{Path(file).stem}.json"
+            out.write_text(json.dumps({**json.loads(out.read_text()), "sources": sources}))
+
+    def _add(self, file: dict[str, Any], sources: dict[str, list[str]]) -> None:
+        moved = {name: _moved(old, sources.get(name, [])) for name, old in file["sources"].items()}
+        self.fixture_seconds |= {name: fixture["seconds"] for name, fixture in file["fixtures"].items()}
+        for test, measured in file["tests"].items():
+            self.seconds[test], self.fixtures[test] = measured["seconds"], measured["fixtures"]
+            self.lines[test] = lines = defaultdict(set)
+            for part in (measured, *(file["fixtures"][name] for name in measured["fixtures"])):
+                for name, numbers in part["lines"].items():
+                    lines[name].update(new for n in numbers if (new := moved[name](n)))
+
+    def choose(self, mutant: Mutant, budget: float) -> tuple[list[str], float]:
+        """Tests that execute the mutant, quickest first, for `budget` seconds; and what they will take.
+
+        Of what runs at import, or was not there when lines were measured: tests that execute anything of the file, or
+        those of its room.
+        """
+        own = f"tests/{mutant.room}/"
+        reached = [test for test, lines in self.lines.items() if lines.get(mutant.file, set()) & mutant.lines]
+        if not reached:
+            reached = [test for test, lines in self.lines.items() if lines.get(mutant.file)]
+            reached = reached or [test for test in self.lines if test.startswith(own)]
+        chosen, spent, made = [], 0.0, set()
+        for test in sorted(reached, key=lambda t: (self.cost(t, set()), not t.startswith(own))):
+            cost = self.cost(test, made)
+            if chosen and spent + cost > budget:
+                continue
+            chosen.append(test)
+            made.update(self.fixtures[test])
+            spent += cost
+        return chosen, spent
+
+    def cost(self, test: str, made: set[str]) -> float:
+        return self.seconds[test] + sum(self.fixture_seconds.get(f, 0.0) for f in self.fixtures[test] if f not in made)
+
+
+def _sources(copy: Path) -> dict[str, list[str]]:
+    """Lines of every file of the package, shortened to what tells them apart."""
+    package = copy / "python" / "mliuq"
+    return {
+        str(path.relative_to(package)): [f"{zlib.crc32(line.encode()):x}" for line in path.read_text().split("\n")]
+        for path in sorted(package.rglob("*.py"))
+    }
+
+
+def _moved(old: list[str], new: list[str]) -> Callable[[int], int]:
+    """Where a line (from 1) of an earlier state of a file is now; 0 where it is no more."""
+    if old == new:
+        return lambda line: line
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    now = {a + i + 1: b + i + 1 for a, b, size in blocks for i in range(size)}
+    return lambda line: now.get(line, 0)
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def _digest(*paths: Path) -> str:
+    files = sorted(f for path in paths for f in (path.rglob("*") if path.is_dir() else [path]))
+    text = hashlib.sha256()
+    for file in files:
+        if file.suffix in (".py", ".so", ".toml") and file.is_file():
+            text.update(f"{file}".encode() + file.read_bytes())
+    return text.hexdigest()
+
+
+class Chosen:
+    """A pytest plugin that keeps the chosen tests, in the given order, and says which of them failed."""
+
+    def __init__(self, tests: list[str]) -> None:
+        self.place = {test: index for index, test in enumerate(tests)}
+        self.failed = ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((i for i in items if i.nodeid in self.place), key=lambda item: self.place[item.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed = report.nodeid
+
+
+def try_tests(copy: Path, tests: list[str], limit: float, log: Path) -> tuple[str, str]:
+    """Run tests in a forked child until one fails: outcome, and what noticed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _run_tests(copy, tests, log)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(TOOL_FAILED)
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return KILLED, f"the limit of {limit:.0f} s"
+    code = os.waitstatus_to_exitcode(status)
+    if code == pytest.ExitCode.OK:
+        return SURVIVED, ""
+    if code < 0:
+        return KILLED, f"signal {-code}"
+    said = log.read_text(errors="replace")
+    if code in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) and "noticed by " in said:
+        return KILLED, said.rsplit("noticed by ", 1)[1].strip()
+    raise SystemExit(f"tests did not run (status {code}, {log}):\n{said[-3000:]}")
+
+
+def _run_tests(copy: Path, tests: list[str], log: Path) -> NoReturn:
+    os.setsid()
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.chdir(copy)
+    plugin = Chosen(tests)
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    options = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    # What is imported already, pytest cannot rewrite the assertions of, and warns.
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    status = pytest.main([*files, *options], plugins=[plugin])
+    if status in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        print(f"\nnoticed by {plugin.failed or 'an import'}", flush=True)
+    os._exit(int(status))
+
+
+def equivalents() -> set[tuple[str, str, str]]:
+    """Mutants that change nothing a user could see, as (file, old, new); the file says why."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", []) if EQUIVALENT.is_file() else []
+    return {(e["file"], e["old"].strip(), e["new"].strip()) for e in entries}
+
+
+def trials(copy: Path, work: Path, runs: Executions, mutants: list[Mutant], budget: float) -> Iterator[dict[str, Any]]:
+    """Outcome of every mutant."""
+    known, checked = equivalents(), False
+    for name in PRELOADED:
+        importlib.import_module(name)
+    if "mliuq" in sys.modules:
+        raise SystemExit("mliuq must not be imported before the mutants are")
+    for mutant in mutants:
+        about = {k: v for k, v in asdict(mutant).items() if k not in ("code", "lines")}
+        tests, seconds = runs.choose(mutant, budget)
+        if (mutant.file, mutant.old, mutant.new) in known:
+            yield {**about, "outcome": EQUAL}
+            continue
+        if not tests:
+            yield {**about, "outcome": UNREACHED}
+            continue
+        if not checked:  # a fault of the tool must not count as a fault noticed
+            checked = True
+            if try_tests(copy, tests, 600, work / "last.log")[0] != SURVIVED:
+                raise SystemExit(f"tests fail without a mutant ({work / 'last.log'}): {tests[:3]} …")
+        path = copy / "python" / "mliuq" / mutant.file
+        kept, times = path.read_bytes(), path.stat()
+        start = time.monotonic()
+        try:
+            path.write_text(mutant.code, encoding="utf-8")
+            outcome, by = try_tests(copy, tests, 60 + 6 * seconds, work / "last.log")
+        finally:
+            path.write_bytes(kept)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        yield {**about, "outcome": outcome, "by": by, "tests": len(tests), "seconds": time.monotonic() - start}
+
+
+def table(outcomes: Iterable[dict[str, Any]]) -> str:
+    """Scores per room, as Markdown."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for found in outcomes:
+        for room in (found["room"], "all"):
+            counts[room][found["outcome"]] += 1
+    lines = ["| room | mutants | noticed | equivalent | survive | noticed, % |", "|---|---:|---:|---:|---:|---:|"]
+    for room in (*sorted(set(counts) - {"all"}), "all"):
+        c = counts[room]
+        left = c[SURVIVED] + c[UNREACHED]
+        rate = 100 * c[KILLED] / max(1, c[KILLED] + left)
+        lines.append(f"| {room} | {c.total()} | {c[KILLED]} | {c[EQUAL]} | {left} | {rate:.0f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rooms", nargs="*", help="rooms of the package; all when none is named")
+    parser.add_argument("--number", type=int, default=300, help="mutants to draw (default 300)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
+    parser.add_argument("--budget", type=float, default=30.0, help="seconds of tests for one mutant (default 30)")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "mutants", help="folder for copy and results")
+    parser.add_argument("--list", action="store_true", help="print the mutants and stop")
+    given = parser.parse_args()
+    work = given.work.resolve()
+    copy = refreshed_copy(work / "tree")
+    if given.list:
+        for m in drawn_mutants(copy / "python" / "mliuq", given.seed, given.number, given.rooms):
+            print(f"{m.file}:{m.line}\n  - {m.old}\n  + {m.new}")
+        return
+    if os.environ.get("PYTHONPATH", "").split(os.pathsep)[0] != str(copy / "python"):  # once, for this program's forks
+        link_compiled(copy)
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment(copy))
+    runs = Executions.of(copy, work)
+    mutants = drawn_mutants(copy / "python" / "mliuq", given.seed, given.number, given.rooms) if given.number else []
+    results = work / f"seed-{given.seed}{''.join('-' + room for room in given.rooms)}.jsonl"
+    outcomes = []
+    with results.open("w") as file:
+        for found in trials(copy, work, runs, mutants, given.budget):
+            outcomes.append(found)
+            print(json.dumps(found), file=file, flush=True)
+            mark = {KILLED: ".", EQUAL: "="}.get(found["outcome"])
+            shown = f"\n{found['outcome']} {found['file']}:{found['line']}\n  - {found['old']}\n  + {found['new']}\n"
+            print(mark or shown.replace("\n", "\n    "), end="", flush=True)
+    print(f"\n\n{table(outcomes)}\n\n{results}")
+
+
+if __name__ == "__main__":
+    main()
