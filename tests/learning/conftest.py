@@ -28,7 +28,7 @@ BASE: dict[str, Any] = {
     "explore.save": 0.09,
     "explore.halt": 0.2,
     "select.n": 2,
-    "select.criterion": "forces_err",
+    "select.criterion": "information",
     "label.retries": 0,
     "label.time_limit": 60.0,
     "stop.rounds": 2,

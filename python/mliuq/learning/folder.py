@@ -3,6 +3,7 @@
 learn.toml            the settings
 train.xyz test.xyz    what was known at the beginning, and the fixed test set
 starts.xyz            what the runs begin from
+region.xyz target.xyz what labels are chosen for, where the settings name such structures
 round_000/            what the beginning knew and, without any, the displaced starts
 round_001/
     md/000/           one run: facts.json, frames.xyz
@@ -105,19 +106,10 @@ class LearnFolder:
         return self.path / SETTINGS
 
     @property
-    def train(self) -> Path:
-        """What was known at the beginning."""
-        return self.path / "train.xyz"
-
-    @property
-    def test(self) -> Path:
-        """The fixed test set."""
-        return self.path / "test.xyz"
-
-    @property
-    def starts(self) -> Path:
-        """What the runs begin from."""
-        return self.path / "starts.xyz"
+    def beginning(self) -> tuple[Path, ...]:
+        """The files of what a loop begins with, in the order of `knowledge.Beginning`."""
+        names = ("train", "test", "starts", "region", "target")
+        return tuple(self.path / f"{name}.xyz" for name in names)
 
     @property
     def model(self) -> Path:

@@ -27,11 +27,13 @@ _PLAIN = Keys()
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a loop begins with: training data, test set, starts of runs."""
+    """What a loop begins with: training data, test set, starts of runs, structures of interest."""
 
     train: list[Atoms]
     test: list[Atoms]
     starts: list[Atoms]
+    region: list[Atoms]
+    target: list[Atoms]
 
 
 def read_beginning(settings: LearnSettings) -> Beginning:
@@ -44,7 +46,9 @@ def read_beginning(settings: LearnSettings) -> Beginning:
     """
     data = settings.fit.data
     train, test = (_with_plain_values(paths, settings.fit) for paths in (data.train, data.test))
-    return Beginning(train, test, [_bare(a) for a in read_structures(settings.start.structures, data.dialect)])
+    named = (settings.start.structures, settings.select.region, settings.select.target)
+    others = ([_bare(a) for a in read_structures(paths, data.dialect)] if paths else [] for paths in named)
+    return Beginning(train, test, *others)
 
 
 def fit_settings(settings: LearnSettings, beginning: Beginning) -> FitSettings:

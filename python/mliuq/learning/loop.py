@@ -204,7 +204,12 @@ class _Loop:
             model = Model.load(self.folder.round(where.index - 1).model)
             n = min(self.settings.select.n, left)
             known = self._known(where.index)
-            batch, choices = choose(frames, known, model, self.settings, n, where.index) if frames else ([], [])
+            batch, choices = [], []
+            if frames:
+                region, target = self._beginning.region or None, self._beginning.target or None
+                batch, choices = choose(
+                    frames, known, model, self.settings, n, where.index, region=region, target=target
+                )
             if not batch:
                 why = next(run["halted"] for run in runs if run["halted"] is not None)
                 noise = (model.noise or {}).get("force", 0.0)
@@ -266,15 +271,15 @@ def begin(settings: LearnSettings, folder: LearnFolder) -> Beginning:
             raise MliuqError(f"{folder.path}: holds rounds but no {folder.settings.name}, expected a folder of its own")
         found = read_beginning(settings)
         folder.path.mkdir(parents=True, exist_ok=True)
-        write_files(
-            {
-                folder.train: frames_files.to_bytes(found.train),
-                folder.test: frames_files.to_bytes(found.test),
-                folder.starts: frames_files.to_bytes(found.starts),
-            }
-        )
+        parts = (found.train, found.test, found.starts, found.region, found.target)
+        write_files(dict(zip(folder.beginning, map(frames_files.to_bytes, parts), strict=True)))
         write_files({folder.settings: settings.to_toml().encode()})
-    return Beginning(*(frames_files.read(path) for path in (folder.train, folder.test, folder.starts)))
+    return kept_beginning(folder)
+
+
+def kept_beginning(folder: LearnFolder) -> Beginning:
+    """What the loop in a folder began with."""
+    return Beginning(*map(frames_files.read, folder.beginning))
 
 
 def check_same(before: LearnSettings, now: LearnSettings, where: Path) -> None:

@@ -13,7 +13,7 @@ from mliuq.learning import frames_files
 from mliuq.learning.exploring import planned_runs
 from mliuq.learning.folder import LearnFolder, Round
 from mliuq.learning.knowledge import read_beginning
-from mliuq.learning.loop import check_same, end_of
+from mliuq.learning.loop import check_same, end_of, kept_beginning
 from mliuq.learning.settings import LearnSettings
 
 
@@ -66,10 +66,10 @@ def plan(settings: LearnSettings, path: str | Path) -> Plan:
     folder = LearnFolder(Path(path))
     if folder.settings.is_file():
         check_same(LearnSettings.from_toml(folder.settings), settings, folder.settings)
-        n_starts, trained = len(frames_files.read(folder.starts)), bool(frames_files.read(folder.train))
+        beginning = kept_beginning(folder)
     else:
         beginning = read_beginning(settings)
-        n_starts, trained = len(beginning.starts), bool(beginning.train)
+    n_starts, trained = len(beginning.starts), bool(beginning.train)
     logs = folder.logs()
     index = len(logs)
     where = folder.round(index)

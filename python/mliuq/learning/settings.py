@@ -1,7 +1,6 @@
 """Everything that decides a loop of learning: one TOML file.
 
     seed
-    refit
     [start]      structures the runs begin from                       `StartSettings`
     [explore]    molecular dynamics under guard                       `ExploreSettings`
     [select]     which frames are worth a reference calculation       `SelectSettings`
@@ -24,9 +23,8 @@ import numpy as np
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.fitting.settings import FitSettings
+from mliuq.learning.selection import CriterionName
 from mliuq.toml import from_mapping, to_mapping, write_toml
-
-Criterion = Literal["information", "mean_information", "maxvol", "forces_err", "property", "random"]
 
 #: Paths in a TOML file, which are taken from the folder of the file: (table, …, key).
 _PATHS = (
@@ -137,16 +135,17 @@ class SelectSettings:
     Attributes
     ----------
     n : frames chosen in every round
-    criterion : information, mean_information, maxvol, forces_err, property or random
-    rows : values a label brings: "energy", "forces"
+    criterion, similar : what counts, and what is too alike to be labelled as well
+    rows : values a label brings: "energy", "forces", "stress"
     region : files with the structures of interest, for mean_information
     target : files with the structures of the property, for property
     max_atoms : of a label; a cell about the worst atom is carved out of larger frames, 0 for never
     """
 
     n: int = 10
-    criterion: Criterion = "information"
-    rows: tuple[Literal["energy", "forces"], ...] = ("energy", "forces")
+    criterion: CriterionName = "information"
+    similar: float = 1e-3
+    rows: tuple[Literal["energy", "forces", "stress"], ...] = ("energy", "forces")
     region: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
     max_atoms: int = 0
@@ -156,7 +155,8 @@ class SelectSettings:
         in_range("select.n", self.n, 1, np.inf)
         in_range("select.max_atoms", self.max_atoms, 0, np.inf)
         if not self.rows:
-            raise MliuqError("select.rows is empty, expected energy, forces or both")
+            raise MliuqError("select.rows is empty, expected some of energy, forces, stress")
+        in_range("select.similar", self.similar, 0.0, 1.0, open_top=True)
         for criterion, name in (("mean_information", "region"), ("property", "target")):
             if (self.criterion == criterion) != bool(getattr(self, name)):
                 raise MliuqError(f"select.{name} goes with select.criterion {criterion!r}, found {self.criterion!r}")
@@ -231,7 +231,6 @@ class LearnSettings:
     Attributes
     ----------
     seed : of velocities, displacements and random choices; that of the fit is `fit.seed`
-    refit : "full", `mliuq.fit` of everything known
     """
 
     start: StartSettings = field(default_factory=StartSettings)
