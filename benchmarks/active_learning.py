@@ -26,9 +26,10 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 from copper_eam import trajectory
+from mliuq.fitting.data import FitData, held_out_rows
 from mliuq.fitting.settings import FitSettings
 from mliuq.learning import select
-from mliuq.learning.knowledge import errors_on
+from mliuq.regression.rows import KINDS
 
 RARE = ("vacancy", "surface", "interstitial", "melt")
 FIRST, BATCH, SLACK = 4, 3, 1.2
@@ -47,13 +48,23 @@ SETTINGS = FitSettings().updated(
 Errors = dict[str, float]
 
 
-def errors(model: mliuq.Model, test: Sequence[Atoms]) -> Errors:
-    """Force RMSE (eV/Å) of every environment, and of the rare ones together."""
-    found = {line["group"]: line["rmse"] for line in errors_on(model, test, SETTINGS) if line["kind"] == "force"}
-    return {kind: found[kind] for kind in ("bulk", *RARE)}
+class TestSet:
+    """Force rows of the test set, made once."""
+
+    def __init__(self, structures: Sequence[Atoms]) -> None:
+        rows = held_out_rows(FitData((), structures, {}), SETTINGS.snap.params(structures), None, SETTINGS)
+        force = rows.table.kind == KINDS.index("force")
+        self._x = np.concatenate([rows.block(index).x for index in range(rows.n_blocks)])[force]
+        self._y = rows.table.y[force]
+        self._kind = np.array([atoms.info["config_type"] for atoms in structures])[rows.table.config[force]]
+
+    def errors(self, model: mliuq.Model) -> Errors:
+        """Force RMSE (eV/Å) of every environment."""
+        square = (self._x @ model.theta.ravel() - self._y) ** 2
+        return {kind: float(np.sqrt(square[self._kind == kind].mean())) for kind in ("bulk", *RARE)}
 
 
-def curve(pool: Sequence[Atoms], test: Sequence[Atoms], criterion: str, labels: int, seed: int) -> list[Errors]:
+def curve(pool: Sequence[Atoms], test: TestSet, criterion: str, labels: int, seed: int) -> list[Errors]:
     """Errors after FIRST, FIRST + BATCH, … labels."""
     first = [i for i, atoms in enumerate(pool) if atoms.info["config_type"] == "bulk"][:FIRST]  # coldest first
     known = [pool[i] for i in first]
@@ -62,7 +73,7 @@ def curve(pool: Sequence[Atoms], test: Sequence[Atoms], criterion: str, labels: 
     found = []
     while True:
         model = mliuq.fit(known, settings=SETTINGS)
-        found.append(errors(model, test))
+        found.append(test.errors(model))
         if len(known) >= labels:
             return found
         if criterion == "random":
@@ -90,19 +101,19 @@ def dynamics(folder: Path, name: str, seed: int, frames: dict[str, int], apart: 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--labels", type=int, default=61)
+    parser.add_argument("--labels", type=int, default=46)
     parser.add_argument("--draws", type=int, default=3, help="random orders for each seed")
     parser.add_argument("--criteria", nargs="+", default=["information", "maxvol"])
     parser.add_argument("--folder", type=Path, default=Path("active_learning"), help="for dynamics and errors")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     options.folder.mkdir(exist_ok=True)
-    test = dynamics(options.folder, "test", 1000, {"bulk": 48} | dict.fromkeys(RARE, 24), 50)
+    test = TestSet(dynamics(options.folder, "test", 1000, {"bulk": 48} | dict.fromkeys(RARE, 24), 50))
     ratios: dict[tuple[str, str], list[float]] = {}
     counts: dict[tuple[str, str], list[float]] = {}
     for seed in range(options.seeds):
         pool = dynamics(options.folder, f"pool_{seed}", seed, {"bulk": 200} | dict.fromkeys(RARE, 8), 25)
-        best = errors(mliuq.fit(pool, settings=SETTINGS), test)
+        best = test.errors(mliuq.fit(pool, settings=SETTINGS))
         runs = {name: [curve(pool, test, name, options.labels, seed)] for name in options.criteria}
         runs["random"] = [curve(pool, test, "random", options.labels, 100 * seed + k) for k in range(options.draws)]
         kept = {"seed": seed, "whole pool": best, **runs}
@@ -114,14 +125,21 @@ def main() -> None:
             for name in options.criteria:
                 ratio = counts[kind, "random"][-1] / counts[kind, name][-1]
                 ratios.setdefault((kind, name), []).append(ratio)
-        print(f"seed {seed} done", flush=True)
-    print("| environment | random | " + " | ".join(f"{c} | ratio" for c in options.criteria) + " |")
-    print("|---|---|" + "---|---|" * len(options.criteria))
+        show(counts, ratios, options.criteria)
+
+
+def show(
+    counts: dict[tuple[str, str], list[float]], ratios: dict[tuple[str, str], list[float]], criteria: Sequence[str]
+) -> None:
+    """Print the table of the seeds so far."""
+    print(f"\nseeds: {len(counts['bulk', 'random'])}")
+    print("| environment | random | " + " | ".join(f"{c} | ratio" for c in criteria) + " |")
+    print("|---|---|" + "---|---|" * len(criteria))
     for kind in ("bulk", *RARE):
         cells = [spread(counts[kind, "random"])]
-        for name in options.criteria:
+        for name in criteria:
             cells += [spread(counts[kind, name]), spread(ratios[kind, name])]
-        print(f"| {kind} | " + " | ".join(cells) + " |")
+        print(f"| {kind} | " + " | ".join(cells) + " |", flush=True)
 
 
 def spread(values: Sequence[float]) -> str:

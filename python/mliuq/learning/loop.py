@@ -125,7 +125,7 @@ class _Loop:
         converged = bool(runs) and all(run["halted"] is None for run in runs)
         if not converged:
             if not where.batch.is_file():
-                self._select(where, runs)
+                self._select(where)
             if not where.labels.is_file():
                 self._label(where)
             if not where.model.is_file():
@@ -195,7 +195,7 @@ class _Loop:
                     frames.append(atoms)
         return frames
 
-    def _select(self, where: Round, runs: list[dict[str, Any]]) -> None:
+    def _select(self, where: Round) -> None:
         frames = frames_files.read(where.frames)
         left = self.settings.stop.labels - self._spent(where.index)
         if where.index == 0:
@@ -207,10 +207,14 @@ class _Loop:
             batch, choices = [], []
             if frames:
                 region, target = self._beginning.region or None, self._beginning.target or None
+                save = read_json(where.runs)["thresholds"]["save"]
                 batch, choices = choose(
-                    frames, known, model, self.settings, n, where.index, region=region, target=target
+                    frames, known, model, self.settings, n, where.index, region=region, target=target, save=save
                 )
+            if choices and not batch:
+                raise MliuqError(f"{where.folder}: no frame can be labelled; the first: {choices[0]['left_out']}")
             if not batch:
+                runs = read_json(where.runs)["runs"]
                 why = next(run["halted"] for run in runs if run["halted"] is not None)
                 noise = (model.noise or {}).get("force", 0.0)
                 raise MliuqError(

@@ -139,7 +139,8 @@ class SelectSettings:
     rows : values a label brings: "energy", "forces", "stress"
     region : files with the structures of interest, for mean_information
     target : files with the structures of the property, for property
-    max_atoms : of a label; a cell about the worst atom is carved out of larger frames, 0 for never
+    max_atoms : of a label; a cell about the atom that speaks most for it is carved out of a larger frame
+        (`mliuq.learning.carve`), 0 for never
     """
 
     n: int = 10
@@ -308,6 +309,11 @@ class LearnSettings:
         for section in (self.start, self.explore, self.select, self.label, self.stop, self.fit):
             section.validate()
         in_range("seed", self.seed, 0, 2**31)
+        if self.select.max_atoms and self.explore.quantity != "forces_err":
+            raise MliuqError(
+                f"select.max_atoms is {self.select.max_atoms}, but explore.quantity {self.explore.quantity!r}: cells "
+                "are carved where forces_err is watched"
+            )
         if self.fit.data.reference:
             raise MliuqError("fit.data.reference is given: the loop runs the model alone, expected none")
 
