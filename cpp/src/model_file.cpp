@@ -56,17 +56,14 @@ class TensorFile {
 
   bool has(const std::string& name) const { return find(name) != entries_.end(); }
 
+  /// Refuses an array of another than the expected shape; −1 matches any extent and is filled in.
+  void check_shape(const std::string& name, std::vector<long long>& shape) const { entry_of(name, shape); }
+
   /// Array of float64 with the expected shape; −1 matches any extent and is filled in.
   std::vector<double> array(const std::string& name, std::vector<long long>& shape) {
-    const auto entry = find(name);
-    if (entry == entries_.end()) throw Error(path_ + ": array \"" + name + "\" is missing");
-    bool fits = entry->shape.size() == shape.size();
-    for (std::size_t d = 0; fits && d < shape.size(); ++d) fits = shape[d] < 0 || shape[d] == entry->shape[d];
-    if (!fits)
-      throw Error(path_ + ": array \"" + name + "\" has shape " + text(entry->shape) + ", expected " + text(shape));
-    shape = entry->shape;
-    std::vector<double> values((entry->end - entry->begin) / sizeof(double));
-    read(data_start_ + entry->begin, values.data(), entry->end - entry->begin, "array " + name);
+    const Entry& entry = entry_of(name, shape);
+    std::vector<double> values((entry.end - entry.begin) / sizeof(double));
+    read(data_start_ + entry.begin, values.data(), entry.end - entry.begin, "array " + name);
     return values;
   }
 
@@ -79,6 +76,17 @@ class TensorFile {
 
   std::vector<Entry>::const_iterator find(const std::string& name) const {
     return std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.name == name; });
+  }
+
+  const Entry& entry_of(const std::string& name, std::vector<long long>& shape) const {
+    const auto entry = find(name);
+    if (entry == entries_.end()) throw Error(path_ + ": array \"" + name + "\" is missing");
+    bool fits = entry->shape.size() == shape.size();
+    for (std::size_t d = 0; fits && d < shape.size(); ++d) fits = shape[d] < 0 || shape[d] == entry->shape[d];
+    if (!fits)
+      throw Error(path_ + ": array \"" + name + "\" has shape " + text(entry->shape) + ", expected " + text(shape));
+    shape = entry->shape;
+    return *entry;
   }
 
   /// Texts of `__metadata__`, and the arrays in the order of the file: they lie end to end and fill it.
@@ -302,6 +310,21 @@ std::string read_reference(const Json& metadata) {
   return at->is_string() ? at->as_string() : std::string();
 }
 
+/// Arrays of grade and density, which only Python uses: they must still be what Python takes.
+void check_novelty(TensorFile& file, const SnapParams& params, const std::string& path) {
+  const long long n_elements = params.n_elements(), P = params.n_weights();
+  std::vector<long long> shape = {n_elements, P, P};
+  if (file.has("extrapolation.active_set")) file.check_shape("extrapolation.active_set", shape);
+  if (!file.has("density.environments") && !file.has("density.element")) return;
+  shape = {-1, params.n_components()};
+  file.check_shape("density.environments", shape);
+  shape = {shape[0]};
+  for (const double element : file.array("density.element", shape))
+    if (!(element >= 0.0 && element < static_cast<double>(n_elements) && element == std::floor(element)))
+      throw Error(path + ": array \"density.element\" holds a value that is no index of an element, 0 to " +
+                  std::to_string(n_elements - 1));
+}
+
 ModelFile read_checked(TensorFile& file, const std::string& path) {
   const Json metadata = file.metadata();
   if (const long long version = metadata.at("format_version").as_integer(); version != kFormatVersion)
@@ -338,6 +361,7 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     shape = {n_elements * P, n_elements * P};
     model.extrapolation_factor = file.array("extrapolation.factor", shape);
   }
+  check_novelty(file, model.params, path);
   if (file.has("posterior.axes")) {
     PosteriorBox box;
     shape = {n_elements * P, -1};

@@ -83,6 +83,10 @@ def test_eval_writes_bars_of_forces_and_stress_and_committees_when_asked(
                 expected = calculator.get_property(f"{of}_{what}", atoms)
                 np.testing.assert_allclose(kept[f"{of}_{what}"], expected, atol=1e-7)
                 np.testing.assert_allclose(record[f"{of}_{what}"], expected, atol=1e-12)
+        for name in ("extrapolation", "grade", "density"):
+            expected = calculator.get_property(name, atoms)
+            np.testing.assert_allclose(out.arrays[name], expected, rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(record[name], expected, rtol=1e-9, atol=1e-12)
         committee = calculator.get_property("forces_comm", atoms)
         np.testing.assert_allclose(
             out.arrays["forces_comm"].reshape(len(atoms), members, 3), np.moveaxis(committee, 0, 1), atol=1e-7

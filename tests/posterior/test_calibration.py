@@ -8,6 +8,7 @@ from mliuq.posterior.calibration import (
     HeldOut,
     alpha_by_likelihood,
     alpha_by_quantile,
+    alpha_of_few,
     calibrate,
     cross_fitted,
 )
@@ -41,6 +42,22 @@ def test_without_floor_the_likelihood_is_the_root_mean_square():
     data = held_out()
     z = data.error / data.spread
     assert alpha_by_likelihood(data.error, data.spread, data.floor) == pytest.approx(np.sqrt(np.mean(z**2)), rel=1e-6)
+
+
+def test_one_absurd_error_among_few_moves_their_scale_half_as_far():
+    rng = np.random.default_rng(11)
+    error, one, zero = rng.standard_normal(50), np.ones(50), np.zeros(50)
+    wild = np.r_[error[:-1], 20.0]
+    by_likelihood = alpha_by_likelihood(wild, one, zero)
+    core = alpha_by_quantile(wild, one, zero, coverage=((0.6827, 1.0),))
+    assert by_likelihood > 2.5
+    assert core < 1.3
+    assert alpha_of_few(wild, one, zero) == pytest.approx((by_likelihood * core) ** 0.5, rel=1e-12)
+    data = HeldOut(wild, one, zero, np.full(50, ENERGY, np.int8), "made up")
+    assert calibrate(data, few=True).alpha_energy == alpha_of_few(wild, one, zero)
+    assert calibrate(data).alpha_energy == by_likelihood
+    many = held_out()
+    assert calibrate(many, few=True).alpha_energy == pytest.approx(TRUE[ENERGY], rel=0.03), "unbiased where errors obey"
 
 
 def test_quantile_is_two_afterwards():

@@ -9,8 +9,9 @@ import pytest
 from linear_problems import matrix, misspecified
 from mliuq.descriptor.bispectrum import atomic_rows
 from mliuq.errors import MliuqError
+from mliuq.model.novelty import grade
 from mliuq.posterior.baselines import bag, draw_bayesian_ridge, rescale_to_residuals
-from mliuq.posterior.extrapolation import ActiveSet, grade, mahalanobis, select_active_sets
+from mliuq.posterior.extrapolation import ActiveSet, mahalanobis, select_active_sets
 from mliuq.posterior.predict import predict
 from mliuq.regression import ENERGY, FORCE, solve
 from mliuq.regression.loco import examine

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mliuq.ase.intervals import interval
 from mliuq.core import PackedStructure, Potential
+from mliuq.descriptor.bispectrum import descriptors
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.errors import MliuqError
 from mliuq.model import Model
@@ -35,6 +36,7 @@ _ENERGY_BOUNDS = ["energy_box_min", "energy_box_max", "energies_box_min", "energ
 _ROWS = [*FORCE_BARS, *STRESS_BARS]
 _ON_REQUEST = ["energy_comm", "energy_std_gradient", *_ROWS]
 _OF_BOX = [*_ENERGY_BOUNDS, *FORCE_BOUNDS, *STRESS_BOUNDS]
+_OF_MODEL = ("grade", "density")
 _NO_EFFECT = ("initial_charges", "initial_magmoms")
 
 
@@ -73,6 +75,9 @@ class MLIUQCalculator(Calculator):
       whole box of a hypercube posterior, not over its members only, on request
     - ``energy_std_gradient`` (N, 3): ∂ energy_std / ∂ positions, eV/Å, on request
     - ``extrapolation`` (N,): dᵀA⁻¹d of each atom, unit-free distance from the training data, on request
+    - ``grade`` (N,): D-optimality grade γ of each atom, above 1 outside of what the active set spans, on request
+    - ``density`` (N,): ln of the density of training environments around each atom in descriptor space, 0 as usual,
+      negative where they are sparser, on request
 
     Threads of Python may share a calculator: each ``get_…`` call is made by one at a time and returns what belongs to
     the atoms it was given. ``results`` is the last one's; `mliuq.evaluate` keeps nothing and has no such trap.
@@ -83,7 +88,7 @@ class MLIUQCalculator(Calculator):
         For unknown elements, empty structures, positions that are not finite, atoms on top of each other.
     """
 
-    implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST + _OF_BOX + ["extrapolation"]
+    implemented_properties = _PLAIN + _SPREADS + _ON_REQUEST + _OF_BOX + ["extrapolation", "grade", "density"]
     ignored_changes = set(_NO_EFFECT)  # noqa: RUF012 - an attribute of ASE's
 
     def __init__(
@@ -123,6 +128,10 @@ class MLIUQCalculator(Calculator):
                 self.implemented_properties += _OF_BOX
         if self._potential.has_extrapolation:
             self.implemented_properties.append("extrapolation")
+        if self.model.novelty.has_grade:
+            self.implemented_properties.append("grade")
+        if self.model.novelty.has_density:
+            self.implemented_properties.append("density")
 
     def results_of(self, atoms: Atoms, names: Collection[str]) -> dict[str, Any]:
         """Evaluate several properties in one pass, where `get_property` would make a pass for each bar of forces.
@@ -213,7 +222,7 @@ class MLIUQCalculator(Calculator):
             raise PropertyNotImplementedError("stress needs a cell with a volume, this structure has none")
         rows = [name for name in properties if name in _ROWS or (name in _OF_BOX and name not in _ENERGY_BOUNDS)]
         # Bars asked of positions whose energy and forces are known leave those alone.
-        if not self.results or not set(properties) <= {*self.results, *rows, "energy_std_gradient"}:
+        if not self.results or not set(properties) <= {*self.results, *rows, *_OF_MODEL, "energy_std_gradient"}:
             self._evaluate(structure, properties)
         if rows:
             self.results.update(
@@ -232,6 +241,18 @@ class MLIUQCalculator(Calculator):
             self.results["energy_std_gradient"] = self._potential.energy_std_gradient(
                 structure, self._features, threads=self._threads
             )
+
+        if not set(_OF_MODEL).isdisjoint(properties):
+            self._add_novelty(held, properties)
+
+    def _add_novelty(self, atoms: Atoms, properties: Sequence[str]) -> None:
+        """Put grade and density into the results, from descriptors alone."""
+        model = self.model
+        b, element = descriptors(atoms, model.params), np.asarray(model.params.index_of(list(atoms.symbols)))
+        if "grade" in properties:
+            self.results["grade"] = model.novelty.grade(b, element)
+        if "density" in properties:
+            self.results["density"] = model.novelty.density(b, element)
 
     def _evaluate(self, structure: PackedStructure, properties: Sequence[str]) -> None:
         """Put energies, forces, stress and all that comes with the descriptors into the results."""

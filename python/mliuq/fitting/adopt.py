@@ -35,7 +35,7 @@ from mliuq.fitting.zero_of_energy import shift_of_zero
 from mliuq.judging.errortable import ErrorLine, error_lines, predicted_error
 from mliuq.judging.metrics import rmse
 from mliuq.model import Model
-from mliuq.posterior.adopted import build_adopted
+from mliuq.posterior.adopted import MANY_CONFIGURATIONS, build_adopted
 from mliuq.posterior.predict import predict
 from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import CONVERGED, choose_balance
@@ -205,7 +205,9 @@ def _adopt(
             even, metric, statistics.leverage, settings.posterior, seed=seed, protection=protection
         )
         trained = predict(rows, theta.ravel(), posterior.moves, progress=progress)
-    calibration = calibration_of(posterior.held_out, trained, statistics, posterior, settings)
+    calibration = calibration_of(
+        posterior.held_out, trained, statistics, posterior, settings, few=n < MANY_CONFIGURATIONS
+    )
     groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
     errors = error_lines("data", trained, predicted_error(trained, posterior.noise, calibration), groups=groups)
     energy_shift = dict(zip(params.elements, map(float, shift), strict=True)) if shifted else {}

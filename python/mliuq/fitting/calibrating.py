@@ -61,6 +61,8 @@ def calibration_of(
     statistics: RowStatistics,
     posterior: Posterior,
     settings: FitSettings,
+    *,
+    few: bool = False,
 ) -> dict[str, Any] | None:
     """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them."""
     if not settings.posterior.calibrate or not settings.posterior.members:
@@ -74,7 +76,7 @@ def calibration_of(
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
-    found = calibrate(held_out).to_mapping()
+    found = calibrate(held_out, few=few).to_mapping()
     spreads = spread_thresholds(predictions)
     if spreads is not None:
         found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))

@@ -14,7 +14,8 @@ from mliuq.descriptor.neighbours import pack
 from mliuq.errors import MliuqError
 from mliuq.learning.label_rows import rows_of_atoms
 from mliuq.model import Model
-from mliuq.posterior.extrapolation import ActiveSet, grade
+from mliuq.model.novelty import grade
+from mliuq.posterior.extrapolation import ActiveSet
 from mliuq.regression.rows import Floats, Ints
 
 T = TypeVar("T")

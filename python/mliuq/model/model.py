@@ -17,6 +17,7 @@ from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, valida
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.model import model_file
+from mliuq.model.novelty import Novelty, check_arrays
 from mliuq.model.snap_export import write_snap
 
 Array = NDArray[np.float64]
@@ -92,6 +93,7 @@ class Model:
             axes = found[0]
             if axes is None or axes != (total, *axes[1:2]) or found[1:] != [axes[1:2]] * 2:
                 raise MliuqError(f"arrays {', '.join(_BOX)} have shapes {found}, expected ({total}, r), (r,), (r,)")
+        check_arrays(self.params, self.arrays)
         _ = self.error_scale  # refuses noise and calibration that are not numbers of at least 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -134,6 +136,11 @@ class Model:
     def evaluator(self) -> Potential:
         """`potential` with its defaults, made once and shared: calls from several threads wait for each other."""
         return self.potential()
+
+    @cached_property
+    def novelty(self) -> Novelty:
+        """Grade and density of environments, made once and shared."""
+        return Novelty(self.params, self.arrays)
 
     @property
     def _box(self) -> tuple[Array, Array, Array] | None:

@@ -148,11 +148,15 @@ class Calibration:
         }
 
 
-def calibrate(held_out: HeldOut, *, members: int | None = None, levels: Sequence[float] = LEVELS) -> Calibration:
+def calibrate(
+    held_out: HeldOut, *, members: int | None = None, few: bool = False, levels: Sequence[float] = LEVELS
+) -> Calibration:
     """Find α and conformal quantiles of each kind present.
 
     Parameters
     ----------
+    few : energies and stresses of so few configurations that one of them may rule the likelihood: their α by
+        `alpha_of_few`
     members : number of members `spread` was estimated from, if the bias of few should be taken out of α
     levels : probabilities of the conformal quantiles; one that needs more rows than there are is left out
 
@@ -169,7 +173,8 @@ def calibrate(held_out: HeldOut, *, members: int | None = None, levels: Sequence
         if kind == FORCE:
             alpha[name] = alpha_by_quantile(error, spread, floor, members=members)
         else:
-            alpha[name] = alpha_by_likelihood(error, spread, floor, members=members)
+            find = alpha_of_few if few else alpha_by_likelihood
+            alpha[name] = find(error, spread, floor, members=members)
         rows[name] = int(at.sum())
         conformal[name] = _conformal(error / np.hypot(alpha[name] * spread, floor), levels)
     factors = {f"alpha_{name}": value for name, value in alpha.items()}
@@ -189,6 +194,17 @@ def alpha_by_likelihood(error: Floats, spread: Floats, floor: Floats, *, members
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
     found = minimize_scalar(cost, bounds=(low, high), method="bounded", options={"xatol": 1e-7})
     return float(np.exp(found.x)) * (1.0 if members is None else np.sqrt(max(members - 2, 1) / members))
+
+
+def alpha_of_few(error: Floats, spread: Floats, floor: Floats, *, members: int | None = None) -> float:
+    """Geometric mean of α by likelihood and of the α at which ± err holds 68.27 % of the errors.
+
+    The first hangs on the largest error, the second on none; the bars of potentials adopted with 50 configurations
+    were, on the rest of the set, nearest to right between them (tantalum: rms z of energies within 0.8–1.25 in 13 draws
+    of 20 by likelihood, in 16 by the quantile, in 19 by both).
+    """
+    core = alpha_by_quantile(error, spread, floor, members=members, coverage=FORCE_COVERAGE[:1])
+    return float(np.sqrt(alpha_by_likelihood(error, spread, floor, members=members) * core))
 
 
 def alpha_by_quantile(

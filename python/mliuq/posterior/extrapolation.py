@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from mliuq.errors import MliuqError
-from mliuq.regression.rows import Floats
+from mliuq.regression.rows import Floats, Ints
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +30,6 @@ _CANDIDATES = 1024  # rows of largest grade that are exchanged before the grades
 def mahalanobis(d: Floats, factor: Floats) -> Floats:
     """Return √(dᵀA⁻¹d) of rows `d` (n, P), with A = RᵀR given by its factor R (P, P)."""
     return np.asarray(np.linalg.norm(solve_triangular(factor, d.T, trans="T", check_finite=False), axis=0))
-
-
-def grade(d: Floats, active: Floats) -> Floats:
-    """Return γ of rows `d` (n, P) with respect to an active set (P, P)."""
-    return np.asarray(np.abs(np.linalg.solve(active.T, d.T)).max(axis=0))
 
 
 class ActiveSet:
@@ -110,7 +105,7 @@ def _spread(d: Floats) -> Floats:
 
 
 def select_active_sets(
-    atoms: Iterable[tuple[Floats, Floats]], n_elements: int, n_weights: int, *, tolerance: float = 1.1
+    atoms: Iterable[tuple[Floats, Ints]], n_elements: int, n_weights: int, *, tolerance: float = 1.1
 ) -> Floats:
     """Return the active sets of all elements, shape (n_elements, P, P), from batches of (rows (n, P), element (n,))."""
     sets = [ActiveSet(n_weights, tolerance=tolerance) for _ in range(n_elements)]

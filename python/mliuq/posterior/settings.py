@@ -45,7 +45,8 @@ class PosteriorSettings:
     calibration_folds : K of both
     classes_out : what is said of every class (config_type) under a fit without it: "errors", in closed form; "bars",
         how honest error bars are there, too, by fitting weights and posterior anew without each class; or "none"
-    extrapolation : store the factor of A⁻¹ and the MaxVol active set
+    extrapolation : store the factor of A⁻¹, the MaxVol active set and training environments
+    environments : how many of these for each element at most, for the density; 0 for none
     """
 
     kind: PosteriorKind = "gaussian"
@@ -62,6 +63,7 @@ class PosteriorSettings:
     calibration_folds: int = 5
     classes_out: ClassesOut = "errors"
     extrapolation: bool = True
+    environments: int = 1000
 
     @property
     def selection(self) -> Selection:
@@ -78,6 +80,7 @@ class PosteriorSettings:
         """Refuse values out of range."""
         self.selection.validate()
         in_range("posterior.members", self.members, 0, np.inf)
+        in_range("posterior.environments", self.environments, 0, np.inf)
         in_range("posterior.prior", self.prior, 0.0, np.inf)
         in_range("posterior.percentile_clipping", self.percentile_clipping, 0.0, 50.0)
         in_range("posterior.calibration_folds", self.calibration_folds, 2, np.inf)
