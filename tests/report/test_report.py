@@ -137,7 +137,7 @@ def test_page_stands_alone_and_is_well_formed(written: Path) -> None:
     assert page.fetched == []
     assert "script" not in page.tags
     assert len(page.ids) == len(set(page.ids))
-    assert page.tags.count("svg") == 12
+    assert page.tags.count("svg") == 14
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
     assert sorted(p.name for p in written.iterdir()) == ["index.html", "metrics.json"]

@@ -11,6 +11,7 @@ from mliuq.cli.console import SHOWN, print_json, progress_bar, say, show_table
 from mliuq.cli.data_options import DataOptions, takes_data_options
 from mliuq.cli.seen import warn_of_seen
 
+_LEVELS = ("0.6827", "0.9", "0.9545")
 _BARS = ("rms_z", "coverage_1", "coverage_2", "envelope")
 
 EXAMPLE = "Example: mliuq report W.mliuq test.xyz -o report/     (then open report/index.html)"
@@ -34,7 +35,7 @@ def run(
     """Write a self-contained HTML page of pictures and tables, and metrics.json.
 
     Parity, error histogram, predicted against actual error, reliability, probability integral transform, coverage,
-    raw and calibrated; tables by config_type; the ten worst configurations.
+    raw and calibrated; tables by config_type and environment; the ten worst configurations.
     """
     from mliuq import Model
     from mliuq.readers import read_structures
@@ -54,7 +55,7 @@ def run(
     if json:
         print_json(numbers)
         return
-    errors, bars = [], []
+    errors, bars, held, groups = [], [], [], []
     for kind, facts in numbers["quantities"].items():
         unit, factor = SHOWN[kind]
         everywhere = facts["all_rows"]
@@ -62,8 +63,18 @@ def run(
         for which in ("raw", "calibrated"):
             if which in facts:
                 bars.append((f"{kind}, {which}", facts["rows"], *(facts[which][name] for name in _BARS)))
+        held.append((kind, *(facts["intervals"][level][what] for level in _LEVELS for what in ("width", "held"))))
+        groups += [
+            (f"{kind}, {name}", g["rows"], SHOWN[kind][1] * g["rmse"], g["rms_z"], g["held"])
+            for name, g in facts["by_environment"].items()
+        ]
     show_table(("errors", "rows", "MAE", "RMSE"), errors)
     show_table(("error bars", "rows", "rms z", "in ±1σ", "in ±2σ", "outside members"), bars)
+    show_table(
+        ("intervals", *(f"{name} {100 * float(level):.4g} %" for level in _LEVELS for name in ("±err", "in"))), held
+    )
+    if groups:
+        show_table(("environment", "rows", "RMSE", "rms z", "in 90 %"), groups)
     zero = {kind: facts["rows_zero_by_symmetry"] for kind, facts in numbers["quantities"].items()}
     for kind, count in zero.items():
         if count:

@@ -6,7 +6,7 @@ dark. Files for papers get fixed colours on white.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
@@ -178,6 +178,21 @@ def coverage_curve(p: Predictions) -> Figure:
     return figure
 
 
+def environments(groups: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Fraction of references inside 90 % intervals, group by group; whiskers: scatter of so many configurations."""
+    figure, axes = _new()
+    names = list(groups)[::-1]
+    held = np.array([groups[name]["held"] for name in names])
+    scatter = np.sqrt(0.9 * 0.1 / np.array([groups[name]["configurations"] for name in names]))
+    place = np.arange(len(names))
+    axes.errorbar(held, place, xerr=scatter, fmt="o", color=CALIBRATED, markersize=5, elinewidth=1.0)
+    axes.axvline(0.9, color=INK, linewidth=1.0)
+    axes.set_yticks(place, names)
+    axes.set(xlim=(min(0.5, float(np.min(held - scatter)) - 0.02), 1.0 + 0.02), ylim=(-0.6, len(names) - 0.4))
+    axes.set(xlabel="fraction inside intervals of 90 %")
+    return figure
+
+
 def _legend(figure: Figure) -> None:
     """Above the axes: inside them a legend lies over points sooner or later."""
     figure.legend(loc="outside upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
@@ -214,6 +229,13 @@ FIGURES: tuple[tuple[str, str, str, Callable[[Predictions], Figure]], ...] = (
 )
 
 
+ENVIRONMENTS = (
+    "environments",
+    "By environment",
+    "References inside intervals of 90 %; whiskers: scatter of as many independent configurations.",
+)
+
+
 def _log_axes(*axes: Axis) -> None:
     """Logarithmic ticks at 1, 2, 5 with plain labels: error bars rarely span more than two decades."""
     for axis in axes:
@@ -225,10 +247,11 @@ def _log_axes(*axes: Axis) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
-def draw(p: Predictions) -> dict[str, Figure]:
-    """All pictures of one kind of quantity by name."""
+def draw(p: Predictions, groups: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, Figure]:
+    """All pictures of one kind of quantity by name; that of groups by environment where there are some."""
     with matplotlib.rc_context(rc=STYLE):  # type: ignore[arg-type]
-        return {name: function(p) for name, _, _, function in FIGURES}
+        found = {name: function(p) for name, _, _, function in FIGURES}
+        return found | ({ENVIRONMENTS[0]: environments(groups)} if groups else {})
 
 
 def _bars(p: Predictions) -> list[tuple[Array, str, str, str]]:

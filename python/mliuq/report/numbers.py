@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mliuq.judging import metrics
+from mliuq.report.environments import Environments, groups_of
 from mliuq.report.predictions import Predictions, labels_of
 
 #: Rows a class needs before ratios such as rms z say anything.
@@ -25,6 +26,7 @@ class JudgedSet:
     classes: list[str]
     sizes: list[int]
     symbols: list[list[str]] = field(default_factory=list)
+    environments: Environments | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -85,6 +87,31 @@ def by_label(p: Predictions, of_row: Sequence[str]) -> dict[str, dict[str, Any]]
     return {name: asdict(summary) for name, summary in summaries.items()}
 
 
+def intervals(p: Predictions) -> dict[str, dict[str, float]]:
+    """Stated intervals by level: half-width in error bars, and the fraction of references they hold."""
+    return {
+        f"{level:g}": {"width": float(width), "held": float(np.mean(p.held(level)))}
+        for level, width in p.widths.items()
+    }
+
+
+def by_environment(p: Predictions, environments: Environments | None) -> dict[str, dict[str, float]]:
+    """How honest bars and nine-in-ten intervals are in each group of `mliuq.report.environments`."""
+    if environments is None:
+        return {}
+    held, found = p.held(0.9), {}
+    for name, at in groups_of(p, environments).items():
+        found[name] = {
+            "rows": int(at.sum()),
+            "configurations": len(np.unique(p.config[at])),
+            "rmse": metrics.rmse(p.error[at]),
+            "sharpness": metrics.sharpness(p.best[at]),
+            "rms_z": metrics.rms_z(p.error[at], p.best[at]),
+            "held": float(np.mean(held[at])),
+        }
+    return found
+
+
 def worst(p: Predictions, test: JudgedSet, count: int = WORST) -> list[WorstConfiguration]:
     """Configurations with the largest single error, worst first."""
     size = np.abs(p.error)
@@ -118,6 +145,8 @@ def all_numbers(predictions: Sequence[Predictions], test: JudgedSet, model_facts
                 **overall(p),
                 "by_config_type": by_class(p, test.classes),
                 "by_element": by_element(p, test),
+                "intervals": intervals(p),
+                "by_environment": by_environment(p, test.environments),
                 "worst": [asdict(w) | {"z": w.z} for w in worst(p, test)],
             }
             for p in predictions

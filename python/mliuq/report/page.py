@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from mliuq.judging import metrics
-from mliuq.report.figures import FIGURES
+from mliuq.report.figures import ENVIRONMENTS, FIGURES
 from mliuq.report.numbers import MIN_ROWS, JudgedSet, WorstConfiguration
 from mliuq.report.predictions import UNITS, Predictions
 from mliuq.report.theme import css_variables
@@ -128,10 +130,11 @@ def verdict(p: Predictions, summary: Mapping[str, Any]) -> str:
     else:
         judgement = f"of the right size: errors are {z:.2f} times what is stated"
     which = "Calibrated" if p.calibrated is not None else "Raw"
+    inside = {level: 100 * float(np.mean(p.held(level))) for level in (0.6827, 0.9545)}
     return (
         f"{which} error bars of {ROWS_ARE[p.kind]} are {judgement}; "
-        f"{100 * summary['coverage_1']:.0f} % of errors lie within ±1σ (68 % promised), "
-        f"{100 * summary['coverage_2']:.0f} % within ±2σ (95 %)."
+        f"intervals of 68 % (±{p.widths[0.6827]:.2f}σ) hold {inside[0.6827]:.0f} % of the references, "
+        f"those of 95 % (±{p.widths[0.9545]:.2f}σ) {inside[0.9545]:.0f} %."
     )
 
 
@@ -163,7 +166,8 @@ def _section(
         f'<div class="tiles">{cells}</div>',
         '<div class="figures">',
     ]
-    for name, heading, reading, _ in FIGURES:
+    shown = [entry[:3] for entry in FIGURES] + [ENVIRONMENTS]
+    for name, heading, reading in (entry for entry in shown if entry[0] in pictures):
         data = base64.b64encode(files[name].encode()).decode("ascii")
         link = f'<a download="{p.kind}_{name}.svg" href="data:image/svg+xml;base64,{data}">SVG</a>'
         parts.append(
@@ -174,6 +178,7 @@ def _section(
         _metrics_table(numbers),
         _class_table(p, numbers["by_config_type"], "config_type"),
         _class_table(p, numbers["by_element"], "element"),
+        _environment_table(p, numbers["by_environment"]),
         _worst_table(p, worst),
     ]
     return parts
@@ -186,6 +191,13 @@ def _metrics_table(numbers: Mapping[str, Any]) -> str:
         values = "".join(f"<td>{_cell(key, numbers[column][key])}</td>" for column in columns)
         rows.append(f'<tr><td>{heading}</td>{values}<td>{honest}</td><td class="why">{escape(why)}</td></tr>')
     head = "".join(f"<th>{column}</th>" for column in columns)
+    for level, stated in numbers["intervals"].items():
+        rows.append(
+            f"<tr><td>inside {100 * float(level):.4g} % intervals</td>"
+            + "<td>–</td>" * (len(columns) - 1)
+            + f"<td>{100 * stated['held']:.1f} %</td><td>{100 * float(level):.4g} %</td>"
+            f'<td class="why">±{stated["width"]:.2f} error bars, what `interval` states</td></tr>'
+        )
     return (
         "<h3>Metrics</h3>"
         f'<div class="wide"><table><thead><tr><th></th>{head}<th>honest</th><th></th></tr></thead>'
@@ -209,6 +221,26 @@ def _class_table(p: Predictions, classes: Mapping[str, Mapping[str, Any]], what:
         f'<div class="wide"><table><thead><tr><th>{what}</th><th>rows</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
         f'<p class="facts">Those with fewer than {MIN_ROWS} rows are left out.</p>'
+    )
+
+
+def _environment_table(p: Predictions, groups: Mapping[str, Mapping[str, float]]) -> str:
+    if not groups:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{group['rows']}</td><td>{group['configurations']}</td>"
+        f"<td>{_quantity(group['rmse'])}</td><td>{_quantity(group['sharpness'])}</td><td>{_quantity(group['rms_z'])}</td>"
+        f"<td>{100 * group['held']:.1f} %</td></tr>"
+        for name, group in groups.items()
+    )
+    return (
+        f"<h3>By environment ({escape(p.unit)})</h3>"
+        '<div class="wide"><table><thead><tr><th>group</th><th>rows</th><th>configurations</th><th>RMSE</th>'
+        "<th>mean error bar</th><th>rms z</th><th>inside 90 % intervals</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+        '<p class="facts">Undercoordinated: at most 0.8 of the usual number of near neighbours. Close pairs: nearest '
+        "neighbour below 0.9 of the usual distance. Strained: volume per atom more than 5 % off the median. High forces: "
+        "the largest tenth. Energies and stress: configurations with a tenth of such atoms.</p>"
     )
 
 

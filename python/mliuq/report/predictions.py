@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from mliuq.errors import MliuqError
 from mliuq.judging import metrics
 from mliuq.model import Model
+from mliuq.model.quantiles import conformal_quantile
 from mliuq.posterior.predict import predict as posterior_predict
 from mliuq.regression.distributed import Progress
 from mliuq.regression.rows import ENERGY, FORCE, STRESS, RowSource
@@ -21,6 +23,9 @@ Ints = NDArray[np.int64]
 
 UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
 KINDS = {"energy": ENERGY, "force": FORCE, "stress": STRESS}
+
+#: Of the intervals judged: ±1σ and ±2σ of a Gaussian, and nine of ten.
+LEVELS = (0.6827, 0.9, 0.9545)
 
 #: Member deviations kept for histograms: enough for smooth tails, small beside the predictions themselves.
 MAX_DEVIATIONS = 400_000
@@ -43,6 +48,8 @@ class Predictions:
     atom : (n,) index of a force's atom in its configuration, −1 for energies and stress
     n_left_out : rows left out because symmetry makes them zero
     mae_of_all, rmse_of_all : errors over all rows, those left out included
+    widths : level → half-width, in units of `best`, of the interval that is stated to hold a reference with this
+        probability: the model's conformal quantile, or that of a Gaussian where the model has none
     """
 
     kind: str
@@ -60,6 +67,7 @@ class Predictions:
     n_left_out: int
     mae_of_all: float
     rmse_of_all: float
+    widths: Mapping[float, float] = field(default_factory=dict)
 
     @property
     def error(self) -> Array:
@@ -70,6 +78,10 @@ class Predictions:
     def best(self) -> Array:
         """The error bar a user is told: calibrated where there is a calibration, raw otherwise."""
         return self.raw if self.calibrated is None else self.calibrated
+
+    def held(self, level: float) -> NDArray[np.bool_]:
+        """Which references lie in their intervals of this level, shape (n,)."""
+        return np.asarray(np.abs(self.error) <= self.widths[level] * self.best)
 
     @property
     def envelope(self) -> tuple[Array, Array]:
@@ -135,6 +147,7 @@ def predict(
                 n_left_out=int((~live).sum()),
                 mae_of_all=metrics.mae(error),
                 rmse_of_all=metrics.rmse(error),
+                widths={level: _width(model, name, level) for level in LEVELS},
             )
         )
     if not found:
@@ -168,6 +181,14 @@ def _atoms_of(config: Ints) -> Ints:
 def labels_of(predictions: Predictions, of_config: Sequence[str]) -> list[str]:
     """The label of each row, given one label per configuration."""
     return [of_config[index] for index in predictions.config]
+
+
+def _width(model: Model, kind: str, level: float) -> float:
+    """Half-width of an interval in predicted errors; that of a Gaussian where there are no quantiles up to it."""
+    try:
+        return conformal_quantile(model.calibration, kind, level)
+    except MliuqError:
+        return float(norm.ppf(0.5 + 0.5 * level))
 
 
 def _scale(model: Model, kind: str) -> tuple[float, float | None]:

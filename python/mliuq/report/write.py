@@ -15,6 +15,7 @@ from mliuq.errors import MliuqError
 from mliuq.model import Model
 from mliuq.outputs import Kind, check_output, write_files
 from mliuq.regression.distributed import Progress
+from mliuq.report.environments import environments_of
 from mliuq.report.figures import draw
 from mliuq.report.numbers import JudgedSet, all_numbers, worst
 from mliuq.report.page import GENERATOR, render
@@ -94,7 +95,7 @@ def page(predictions: Sequence[Predictions], test: JudgedSet, numbers: dict[str,
     pictures: dict[str, dict[str, str]] = {}
     files: dict[str, dict[str, str]] = {}
     for p in predictions:
-        figures = draw(p)
+        figures = draw(p, numbers["quantities"][p.kind]["by_environment"])
         pictures[p.kind] = {key: to_inline_svg(f, f"{p.kind}: {key}", f"{p.kind}-{key}") for key, f in figures.items()}
         files[p.kind] = {key: to_svg_file(f) for key, f in figures.items()}
     return render(
@@ -110,15 +111,16 @@ def page(predictions: Sequence[Predictions], test: JudgedSet, numbers: dict[str,
 
 
 def describe_structures(structures: Iterable[Atoms], source: str, group_key: str = "config_type") -> JudgedSet:
-    """Names, classes and sizes of structures: `name` or `id` of their info, else their number in the file."""
+    """Names, classes, sizes and surroundings of structures: `name` or `id` of their info, else their number."""
+    listed = list(structures)
     names, classes, sizes, symbols = [], [], [], []
-    for index, atoms in enumerate(structures):
+    for index, atoms in enumerate(listed):
         label = next((str(atoms.info[key]) for key in ("name", "id", "unique_id") if key in atoms.info), f"#{index}")
         names.append(label)
         classes.append(str(atoms.info.get(group_key, "all")))
         sizes.append(len(atoms))
         symbols.append(atoms.get_chemical_symbols())
-    return JudgedSet(source, names, classes, sizes, symbols)
+    return JudgedSet(source, names, classes, sizes, symbols, environments_of(listed))
 
 
 def model_summary(model: Model) -> dict[str, Any]:
