@@ -1,6 +1,7 @@
 """Intervals on held-out configurations, whole and by environment, as `mliuq report` shows them.
 
-    python benchmarks/environments.py data/W_gpaw/W_gpaw.xyz.gz Mo.xyz.gz W.xyz.gz,every=8 Ta.xyz.gz,rcut=4.676,zbl=4.0:4.8
+    python benchmarks/environments.py data/W_gpaw/W_gpaw.xyz.gz Mo.xyz.gz W.xyz.gz,every=8 \\
+        Ta.xyz.gz,rcut=4.676,zbl=4.0:4.8
 
 Five folds; every configuration is predicted by `mliuq.fit` of the others with its defaults (balance, posterior,
 calibration). Two tables: bars and conformal intervals of energies and forces over all sets, and nine-in-ten intervals
