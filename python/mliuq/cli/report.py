@@ -70,9 +70,8 @@ def run(
         ]
     show_table(("errors", "rows", "MAE", "RMSE"), errors)
     show_table(("error bars", "rows", "rms z", "in ±1σ", "in ±2σ", "outside members"), bars)
-    show_table(
-        ("intervals", *(f"{name} {100 * float(level):.4g} %" for level in _LEVELS for name in ("±err", "in"))), held
-    )
+    columns = [name for level in _LEVELS for name in (f"{100 * float(level):.0f} %: ± err", "inside")]
+    show_table(("intervals", *columns), held)
     if groups:
         show_table(("environment", "rows", "RMSE", "rms z", "in 90 %"), groups)
     zero = {kind: facts["rows_zero_by_symmetry"] for kind, facts in numbers["quantities"].items()}
