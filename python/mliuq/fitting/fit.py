@@ -24,6 +24,7 @@ from mliuq.fitting.data import (
     warn_of_odd_values,
 )
 from mliuq.fitting.extrapolation import extrapolation_arrays
+from mliuq.fitting.past import Past, triangle_of
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
 from mliuq.fitting.solving import solve_protected
@@ -61,6 +62,7 @@ class FitResult:
     train, test : predictions; test is None when nothing was held out
     train_structures, test_structures : the configurations that the rows' `config` counts
     errors : the error table
+    past : what a fit of these configurations and more may begin with
     """
 
     model: Model
@@ -74,6 +76,7 @@ class FitResult:
     train_structures: Sequence[Atoms]
     test_structures: Sequence[Atoms]
     errors: Sequence[ErrorLine]
+    past: Past
 
 
 def fit(
@@ -125,8 +128,12 @@ def run_fit(
     zbl: tuple[float, float] | None = None,
     progress: Progress | None = None,
     team: Team | None = None,
+    past: Past | None = None,
 ) -> FitResult:
-    """Do what `fit` does and return everything known about the fit."""
+    """Do what `fit` does and return everything known about the fit.
+
+    `past` is what a fit of the first configurations left; nothing but the time it takes depends on it.
+    """
     if not isinstance(settings, FitSettings):
         settings = FitSettings().updated(settings or {})
     settings.validate()
@@ -140,7 +147,7 @@ def run_fit(
         # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
         one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < SMALL else nullcontext()
         with one:
-            return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team)
+            return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team, past)
     except BaseException as error:
         if team.size > 1:  # the other ranks would wait for this one forever
             log.error("rank %d failed: %s: %s", team.rank, type(error).__name__, error)
@@ -156,6 +163,7 @@ def _fit(
     zbl: tuple[float, float] | None,
     progress: Progress | None,
     team: Team,
+    past: Past | None,
 ) -> FitResult:
     zbl = zbl or settings.snap.repulsion
     data = choose_data(structures, held_out, params, settings)
@@ -170,7 +178,8 @@ def _fit(
             warn_of_odd_values(data, params, zbl, settings)
         weighed = weigh(computed, data, settings, team, progress)
         rows = weighed.rows
-        solution, protection = solve_protected(rows, data.train, params, settings, team, progress)
+        triangle, kept = triangle_of(rows, n, past, team, progress)
+        solution, protection = solve_protected(rows, triangle, data.train, params, settings, team)
         log.info("%d rows: rank %d, condition number %.3g", len(rows.table), solution.rank, solution.condition)
         statistics = without_given(examine(rows, solution, team=team, progress=progress), rows.table, n)
         posterior = build_posterior(
@@ -224,6 +233,7 @@ def _fit(
         data.train,
         data.held_out,
         [*table, *classes],
+        kept,
     )
 
 

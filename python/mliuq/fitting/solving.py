@@ -12,10 +12,10 @@ from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.checks import judge_rank
 from mliuq.fitting.settings import FitSettings
-from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.distributed import Team
 from mliuq.regression.protection import Protection, displaced_rows, protect
-from mliuq.regression.rows import KINDS, RowSource, RowTable
-from mliuq.regression.solver import Solution, solve_triangle, triangularise
+from mliuq.regression.rows import KINDS, Floats, RowSource, RowTable
+from mliuq.regression.solver import Solution, solve_triangle
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,15 @@ _LEAST = 0.25  # share of the combinations of weights that must be held by somet
 
 def solve_protected(
     rows: RowSource,
+    triangle: Floats,
     structures: Sequence[Atoms],
     params: SnapParams,
     settings: FitSettings,
     team: Team,
-    progress: Progress | None = None,
 ) -> tuple[Solution, Protection]:
     """Fit the weights, under `solver.ridge = "auto"` with the prior that protects where it is needed.
+
+    `triangle` is that of the weighted rows.
 
     Raises
     ------
@@ -38,7 +40,6 @@ def solve_protected(
         where neither data nor prior determine most of the weights, as with a cutoff below the nearest distance.
     """
     solver = settings.solver
-    triangle = triangularise(rows, team, progress)
     rcond = solver.rcond or None
     if solver.ridge != "auto":
         solution = solve_triangle(triangle, rows.table, ridge=solver.ridge, rcond=rcond, quiet=True)

@@ -11,18 +11,33 @@ if TYPE_CHECKING:
     from mliuq.learning.loop import Learned, learn
     from mliuq.learning.selection import Choice, Selection, select
     from mliuq.learning.settings import LearnSettings
+    from mliuq.learning.updating import FitState, UpdatedFit, updated_fit
 
 _HOME = {
     "Choice": "selection",
+    "FitState": "updating",
     "LearnSettings": "settings",
     "Learned": "loop",
     "Selection": "selection",
+    "UpdatedFit": "updating",
     "carve": "carving",
     "learn": "loop",
     "select": "selection",
+    "updated_fit": "updating",
 }
 
-__all__ = ["Choice", "LearnSettings", "Learned", "Selection", "carve", "learn", "select"]
+__all__ = [
+    "Choice",
+    "FitState",
+    "LearnSettings",
+    "Learned",
+    "Selection",
+    "UpdatedFit",
+    "carve",
+    "learn",
+    "select",
+    "updated_fit",
+]
 
 
 def __getattr__(name: str) -> Any:
