@@ -14,6 +14,7 @@ from ase.io import read, write
 from mliuq import MliuqError, Model
 from mliuq.cli import main
 from mliuq.learning import select
+from mliuq.learning.queue import Shortlist
 from mliuq.readers import read_structures
 from mliuq.readers.indexed_xyz import IndexedXyz, frames_of
 
@@ -87,10 +88,23 @@ def test_every_option_arrives(
     different = [json.dumps(one) for one in told[:-1]]
     assert len(set(different)) == len(different), "an option that changes nothing"
     arguments = ["select", str(pool), str(small_model), "-n", "3", "-o", str(tmp_path / "batch.xyz")]
-    assert main([*arguments, "--shortlist", "2"]) == 1
-    assert "shortlist is 2, expected at least 3" in capsys.readouterr().err
     assert main([*arguments, "--known", str(pool)]) == 1
     assert "nothing to choose" in capsys.readouterr().err
+
+
+def test_the_shortlist_arrives(pool: Path, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    class Recording(Shortlist):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            held.append(len(self._left))
+
+    monkeypatch.setattr("mliuq.learning.selection.Shortlist", Recording)
+    for shortlist in (1, 4, 100):
+        arguments = ["-n", "2", "-o", str(tmp_path / "batch.xyz"), "--criterion", "maxvol"]
+        assert main(["select", str(pool), str(small_model), *arguments, "--shortlist", str(shortlist)]) == 0
+    assert held == [2, 4, 9]
 
 
 def test_the_batch_says_why(pool: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -336,7 +336,7 @@ def test_a_small_pool_gives_what_it_has(model: Model, pool: list[Atoms], caplog:
 BAD: dict[str, tuple[dict[str, object], str]] = {
     "n": ({"n": 0}, "n is 0, expected at least 1"),
     "block": ({"block": 0}, "block is 0"),
-    "shortlist": ({"n": 3, "shortlist": 2}, "shortlist is 2, expected at least 3"),
+    "shortlist": ({"shortlist": 0}, "shortlist is 0, expected at least 1"),
     "similar": ({"similar": 1.5}, "similar is 1.5"),
     "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information"),
     "no region": ({"criterion": "mean_information"}, "needs region"),

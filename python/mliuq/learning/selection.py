@@ -124,7 +124,8 @@ def select(
         alone
     weights : weights of energy (per atom), forces, stress in the fit to come; those of the model's own fit by default
     seed : of the random draw
-    shortlist : structures, best by themselves, among which "mean_information", "maxvol" and "property" choose
+    shortlist : structures, best by themselves, among which "mean_information", "maxvol" and "property" choose; `n` at
+        least
     block : structures looked at together; their rows take 64 MiB at most, or what one structure needs
     threads : OpenMP threads
     progress : called as ``progress(stage, done, total)``
@@ -147,7 +148,7 @@ def select(
     queue = (
         Lazy(new, np.array(scores), judge, blocks)
         if judge.falls
-        else Shortlist(new, np.array(scores), judge, blocks, shortlist)
+        else Shortlist(new, np.array(scores), judge, blocks, max(n, shortlist))
     )
     seen = Seen(known or (), model.params, similar)
     choices: list[Choice] = []
@@ -219,7 +220,7 @@ def _check(
     shortlist: int,
     block: int,
 ) -> None:
-    for name, value, least in (("n", n, 1), ("shortlist", shortlist, n), ("block", block, 1)):
+    for name, value, least in (("n", n, 1), ("shortlist", shortlist, 1), ("block", block, 1)):
         if value < least:
             raise MliuqError(f"{name} is {value}, expected at least {least}")
     if not 0.0 <= similar < 1.0:
