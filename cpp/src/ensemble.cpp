@@ -22,7 +22,7 @@ PanelledFactor moment_factor(std::vector<double> moves, int M, int P) {
 }
 
 const PanelledFactor& Ensemble::Factors::joint_moment(int n_members, int n_weights) const {
-  if (moments.size() == 1) return moments.front();
+  if (moments.size() == 1 && !shares) return moments.front();
   std::call_once(joint_made_, [&] {
     const double share = 1.0 / std::sqrt(static_cast<double>(n_members));
     std::vector<double> scaled(static_cast<std::size_t>(n_members) * n_weights);
@@ -45,19 +45,49 @@ Ensemble::Ensemble(const EnergyModel& model, std::span<const double> members, In
   for (double weight : members)
     if (!std::isfinite(weight)) throw Error("ensemble: a member has a weight that is not a finite number");
   const int M = n_members_ = static_cast<int>(members.size() / size);
-  const int P = n_weights_;
-  const double share = 1.0 / std::sqrt(static_cast<double>(M));
-  std::vector<double> by_weight(size * M), moves(static_cast<std::size_t>(M) * P);
+  std::vector<double> by_weight(size * M);
   for (int m = 0; m < M; ++m)
     for (std::size_t p = 0; p < size; ++p) by_weight[p * M + m] = members[m * size + p] - model.theta()[p];
   factors_->moves = {by_weight, static_cast<int>(size), M, PanelledFactor::Padding::last_column};
+  set_moves_of_atoms(by_weight);
+}
+
+// by_weight: [n_elements·P][M]
+void Ensemble::set_moves_of_atoms(std::span<const double> by_weight) {
+  const int M = n_members_, P = n_weights_;
+  const double share = 1.0 / std::sqrt(static_cast<double>(M));
+  std::vector<double> moves(static_cast<std::size_t>(M) * P);
+  const PanelledFactor& seen = factors_->shares ? factors_->moves_of_atoms : factors_->moves;
+  factors_->moves_of_element.clear();
+  factors_->moments.clear();
   for (int e = 0; e < n_elements_; ++e) {
-    factors_->moves_of_element.push_back(factors_->moves.panels_of_rows(e * P, P));
+    factors_->moves_of_element.push_back(seen.panels_of_rows(e * P, P));
     for (int m = 0; m < M; ++m)
       for (int p = 0; p < P; ++p)
         moves[static_cast<std::size_t>(m) * P + p] = share * by_weight[(static_cast<std::size_t>(e) * P + p) * M + m];
     factors_->moments.push_back(moment_factor(moves, M, P));
   }
+}
+
+void Ensemble::set_sharing(std::span<const double> moves, std::span<const double> coefficients) {
+  const std::size_t n = static_cast<std::size_t>(n_elements_) * n_weights_, M = n_members_, S = moves.size() / n;
+  if (S == 0 || moves.size() != S * n || coefficients.size() != M * S)
+    throw Error("ensemble: " + std::to_string(moves.size()) + " weights of moves that share energy and " +
+                std::to_string(coefficients.size()) + " coefficients, expected a multiple of " + std::to_string(n) +
+                " and " + std::to_string(M) + " for each move");
+  for (const auto& numbers : {moves, coefficients})
+    for (double x : numbers)
+      if (!std::isfinite(x)) throw Error("ensemble: how members share energy holds a number that is not finite");
+  std::vector<double> by_weight(n * M);
+  for (std::size_t p = 0; p < n; ++p)
+    for (std::size_t m = 0; m < M; ++m) {
+      double own = factors_->moves.entry(static_cast<int>(p), static_cast<int>(m));
+      for (std::size_t k = 0; k < S; ++k) own -= coefficients[m * S + k] * moves[k * n + p];
+      by_weight[p * M + m] = own;
+    }
+  factors_->shares = true;
+  factors_->moves_of_atoms = {by_weight, static_cast<int>(n), n_members_, PanelledFactor::Padding::last_column};
+  set_moves_of_atoms(by_weight);
 }
 
 Ensemble::~Ensemble() = default;

@@ -20,10 +20,12 @@ struct Ensemble::Factors {
 
   const simd::ProjectionTable& project;
   simd::PanelledFactor moves;                 ///< [n_elements·P][M], members minus best fit
-  std::vector<simd::PanelledFactor> moments;  ///< by element
+  simd::PanelledFactor moves_of_atoms;        ///< the same without shared energy; empty: nothing is shared
+  std::vector<simd::PanelledFactor> moments;  ///< by element, of what atoms see
   simd::PanelledFactor half_axes;             ///< [n_elements·P][axes], of the box; empty: no box
   std::vector<double> box_centre;             ///< [n_elements·P], about the best fit
-  std::vector<std::vector<simd::Panel>> moves_of_element, half_axes_of_element;  ///< the same, rows of one element
+  std::vector<std::vector<simd::Panel>> moves_of_element, half_axes_of_element;  ///< of atoms, rows of one element
+  bool shares = false;                                                           ///< whether atoms see other moves
 
   /// The factor of all elements together, made when first asked for.
   const simd::PanelledFactor& joint_moment(int n_members, int n_weights) const;

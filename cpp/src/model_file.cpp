@@ -362,7 +362,7 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     model.extrapolation_factor = file.array("extrapolation.factor", shape);
   }
   check_novelty(file, model.params, path);
-  if (file.has("posterior.axes")) {
+  if (file.has("posterior.axes") || file.has("posterior.lo") || file.has("posterior.hi")) {
     PosteriorBox box;
     shape = {n_elements * P, -1};
     box.axes = file.array("posterior.axes", shape);
@@ -370,6 +370,15 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
     box.lo = file.array("posterior.lo", shape);
     box.hi = file.array("posterior.hi", shape);
     model.box = std::move(box);
+  }
+  if (file.has("sharing.moves") || file.has("sharing.coefficients")) {
+    EnergySharing sharing;
+    shape = {-1, n_elements, P};
+    sharing.moves = file.array("sharing.moves", shape);
+    if (shape[0] == 0) throw Error(path + ": array \"sharing.moves\" holds no move, expected at least one");
+    shape = {static_cast<long long>(model.members.size()) / (n_elements * P), shape[0]};
+    sharing.coefficients = file.array("sharing.coefficients", shape);
+    model.sharing = std::move(sharing);
   }
   return model;
 }

@@ -62,6 +62,7 @@ struct Potential::State {
     if (!file.members.empty()) {
       ensemble.emplace(model, file.members, choice.instruction_set);
       if (file.box) ensemble->set_box(file.box->axes, file.box->lo, file.box->hi);
+      if (file.sharing) ensemble->set_sharing(file.sharing->moves, file.sharing->coefficients);
     }
     if (!file.extrapolation_factor.empty())
       extrapolation.emplace(model, file.extrapolation_factor, choice.instruction_set);

@@ -151,6 +151,48 @@ TEST(ensemble, rows_are_plain_sums) {
     }
 }
 
+TEST(ensemble, atoms_leave_out_how_energy_is_shared) {
+  for (const Problem& p : {make(1, 4, false, 30, 9, 6), make(2, 3, true, 5, 9, 7)}) {
+    const std::size_t width = p.n_elements * p.P, S = 2;
+    std::mt19937 random(17);
+    std::normal_distribution<double> normal;
+    std::vector<double> moves(S * width), coefficients(p.M * S), own = p.members;
+    for (double& x : moves) x = normal(random);
+    for (double& x : coefficients) x = normal(random);
+    for (int m = 0; m < p.M; ++m)
+      for (std::size_t k = 0; k < width; ++k)
+        for (std::size_t s = 0; s < S; ++s) own[m * width + k] -= coefficients[m * S + s] * moves[s * width + k];
+    Ensemble ensemble(p.model, p.members);
+    const Ensemble whole(p.model, p.members), of_atoms(p.model, own);
+    ensemble.set_sharing(moves, coefficients);
+    const std::size_t n_atoms = 3 * p.n + 1;
+    std::vector<double> found(3 * n_atoms, 0.0), expected(3 * n_atoms, 0.0);
+    const auto to = [&](std::vector<double>& x) {
+      return AtomSpreads{x.data(), x.data() + n_atoms, x.data() + 2 * n_atoms};
+    };
+    ensemble.atom_spreads(p.model, p.centres, p.species, p.B.data(), to(found));
+    of_atoms.atom_spreads(p.model, p.centres, p.species, p.B.data(), to(expected));
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK_NEAR(found[i], expected[i], 1e-11);
+    // Rows, and what is asked of S, know the members whole.
+    std::vector<double> rows(3 * width), weights(width), same(width);
+    for (double& x : rows) x = normal(random);
+    std::vector<double> std(3), std_whole(3), least(3), least_whole(3);
+    ensemble.row_spreads(rows, {.std = std.data(), .least = least.data()});
+    whole.row_spreads(rows, {.std = std_whole.data(), .least = least_whole.data()});
+    for (int i = 0; i < 3; ++i) {
+      CHECK_NEAR(std[i], std_whole[i], 1e-11);
+      CHECK(least[i] == least_whole[i]);
+    }
+    ensemble.second_moment_times(std::span(rows).first(width), weights);
+    whole.second_moment_times(std::span(rows).first(width), same);
+    for (std::size_t k = 0; k < width; ++k) CHECK_NEAR(weights[k], same[k], 1e-10);
+    CHECK_THROWS(ensemble.set_sharing(std::span(moves).first(width + 1), coefficients), "expected a multiple of");
+    CHECK_THROWS(ensemble.set_sharing(moves, std::span(coefficients).first(3)), "coefficients");
+    moves[1] = std::numeric_limits<double>::infinity();
+    CHECK_THROWS(ensemble.set_sharing(moves, coefficients), "not finite");
+  }
+}
+
 TEST(ensemble, extrapolation_needs_no_members) {
   const Problem p = make(2, 3, false, 4, 70, 9);
   std::vector<double> values(3 * p.n);

@@ -29,6 +29,7 @@ void register_files(py::module_& module) {
   py::class_<ModelFile>(module, "ModelFile")
       .def(py::init([](const SnapParams& params, const Array<double>& theta, const Array<double>& members,
                        const Array<double>& extrapolation_factor, const std::optional<Box>& box,
+                       const std::optional<std::pair<Array<double>, Array<double>>>& sharing,
                        std::optional<std::pair<double, double>> zbl, const ErrorScale& error_scale) {
              ModelFile file{.params = params,
                             .theta = to_vector(theta),
@@ -39,11 +40,12 @@ void register_files(py::module_& module) {
                const auto& [axes, lo, hi] = *box;
                file.box = PosteriorBox{to_vector(axes), to_vector(lo), to_vector(hi)};
              }
+             if (sharing) file.sharing = EnergySharing{to_vector(sharing->first), to_vector(sharing->second)};
              if (zbl) file.zbl = ZblRange{zbl->first, zbl->second};
              return file;
            }),
            py::arg("params"), py::arg("theta"), py::arg("members"), py::arg("extrapolation_factor"), py::arg("box"),
-           py::arg("zbl"), py::arg("error_scale"))
+           py::arg("sharing"), py::arg("zbl"), py::arg("error_scale"))
       .def_readonly("params", &ModelFile::params)
       .def_readonly("error_scale", &ModelFile::error_scale);
   module.def("read_model_file", py::overload_cast<const std::string&>(&read_model_file),

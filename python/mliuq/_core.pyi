@@ -54,6 +54,7 @@ class ModelFile:
         members: ArrayLike,
         extrapolation_factor: ArrayLike,
         box: tuple[ArrayLike, ArrayLike, ArrayLike] | None,
+        sharing: tuple[ArrayLike, ArrayLike] | None,
         zbl: tuple[float, float] | None,
         error_scale: ErrorScale,
     ) -> None: ...

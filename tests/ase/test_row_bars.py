@@ -242,6 +242,23 @@ def test_what_a_model_or_a_structure_cannot_give() -> None:
     assert calc.get_property("forces_std", atoms).shape == (len(atoms), 3)
 
 
+def test_sharing_of_another_shape_is_refused() -> None:
+    model = random_model(PARAMS["linear"], members=2)
+    moves, coefficients = np.ones((3, *model.theta.shape)), np.ones((2, 3))
+    Model(
+        model.params, model.theta, model.members, arrays={"sharing.moves": moves, "sharing.coefficients": coefficients}
+    )
+    for arrays in (
+        {"sharing.moves": moves},
+        {"sharing.coefficients": coefficients},
+        {"sharing.moves": moves[:, :, 1:], "sharing.coefficients": coefficients},
+        {"sharing.moves": moves, "sharing.coefficients": coefficients.T},
+        {"sharing.moves": moves[:0], "sharing.coefficients": coefficients[:, :0]},
+    ):
+        with pytest.raises(MliuqError, match=r"arrays sharing\.moves, sharing\.coefficients have shapes"):
+            Model(model.params, model.theta, model.members, arrays=arrays)
+
+
 def test_a_box_of_another_shape_is_refused() -> None:
     model = random_model(PARAMS["linear"], members=2)
     for arrays in (

@@ -21,6 +21,7 @@ def model() -> Model:
     """A model with everything a file may hold."""
     made = random_model(PARAMS["binary"], members=3, zbl=(1.5, 3.0), factor=True, noise=True)
     extra = {"posterior.axes": np.eye(made.theta.size)[:, :2], "posterior.lo": -np.ones(2), "posterior.hi": np.ones(2)}
+    extra |= {"sharing.moves": np.ones((1, *made.theta.shape)), "sharing.coefficients": np.full((3, 1), 1e-3)}
     metadata = {"seed": 7, "posterior": {"kind": "hypercube"}, "fit": {"λ": 1e-300, "name": 'a "b" \\ é 𝄞'}}
     return Model(
         made.params, made.theta, made.members, made.zbl, made.noise, made.calibration, made.arrays | extra, metadata

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import mliuq
 import numpy as np
@@ -127,6 +128,23 @@ def test_what_one_composition_leaves_open_is_said_once_and_not_in_bars_of_atoms(
         bars.append((atoms.calc.results["energies_std"].max(), atoms.calc.results["energy_std"]))
     assert bars[0][0] < 0.3 * bars[1][0], "energy shared at will between neighbours is no error"
     assert bars[0][1] == pytest.approx(bars[1][1], rel=0.1), "the cell's own bar stays"
+    other = bulk("GaN", "zincblende", a=4.5, cubic=True)
+    other.symbols[0] = "N"
+    other.calc = mliuq.MLIUQCalculator(result.model)
+    shares = {name: array for name, array in result.model.arrays.items() if name.startswith("sharing.")}
+    assert shares["sharing.moves"].shape == (1, *result.model.theta.shape)
+    part = np.einsum("ms,sep->mep", shares["sharing.coefficients"], shares["sharing.moves"])
+    kept = replace(result.model, members=result.model.members - part, arrays={})
+    for atoms, least, most in ((rattled(0.1), 0.0, 1e-3), (other, 0.5, 10.0)):
+        spreads, committees = [], []
+        for model in (result.model, kept):
+            atoms.calc = mliuq.MLIUQCalculator(model)
+            committees.append(atoms.calc.get_property("energy_comm", atoms))
+            spreads.append(atoms.calc.results)
+        np.testing.assert_allclose(spreads[0]["energies_std"], spreads[1]["energies_std"], rtol=1e-9)
+        np.testing.assert_allclose(spreads[0]["energies_max"], spreads[1]["energies_max"], rtol=1e-9)
+        of_the_split = float(np.std(committees[0] - committees[1]))
+        assert least <= of_the_split < most, "eV: nobody knows it, and only another composition asks for it"
     gallium, nitrogen = (result.model.theta[k, 0] for k in range(2))
     assert abs(gallium - nitrogen) < 10.0, "the split stays near the mean energy"
 
@@ -171,5 +189,6 @@ def test_members_move_as_the_prior_says_along_what_it_holds(volumes):
     protection, factor = result.protection, result.solution.factor
     moves = result.model.members.reshape(2000, -1) - result.model.theta.ravel()
     along = (moves @ factor.T) @ (factor @ protection.axes)
-    own = (protection.spread.T @ factor.T) @ (factor @ protection.axes)
+    spread = np.concatenate([protection.spread, protection.sharing], axis=1)
+    own = (spread.T @ factor.T) @ (factor @ protection.axes)
     np.testing.assert_allclose(along.T @ along / 2000, own.T @ own, atol=0.2 * np.diag(own.T @ own).max())

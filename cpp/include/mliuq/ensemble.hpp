@@ -42,6 +42,12 @@ class Ensemble {
 
   int n_members() const { return n_members_; }
 
+  /// How members share energy between atoms where no training row could tell, which is no error of an atom: member m
+  /// holds the sum over k of coefficients[m][k] times moves[k], which spreads of single atoms leave out and those of
+  /// rows keep. moves [S][n_elements·P], coefficients [M][S]. Throws Error on wrong lengths and on numbers that are not
+  /// finite.
+  void set_sharing(std::span<const double> moves, std::span<const double> coefficients);
+
   /// The box of a hypercube posterior, θ = θ* + axes·u with lo ≤ u ≤ hi: axes [n_elements·P][A], lo and hi [A]. Throws
   /// Error on wrong lengths, on numbers that are not finite and where lo > hi.
   void set_box(std::span<const double> axes, std::span<const double> lo, std::span<const double> hi);
@@ -69,6 +75,7 @@ class Ensemble {
  private:
   struct Factors;
   void require_box(bool wanted) const;
+  void set_moves_of_atoms(std::span<const double> by_weight);
 
   int n_members_ = 0;
   int n_elements_ = 0;

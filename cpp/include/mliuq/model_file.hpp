@@ -28,6 +28,12 @@ struct PosteriorBox {
   std::vector<double> lo, hi;  ///< [A]
 };
 
+/// How members share energy between atoms (Ensemble::set_sharing).
+struct EnergySharing {
+  std::vector<double> moves;         ///< [S][n_elements·P]
+  std::vector<double> coefficients;  ///< [M][S]
+};
+
 /// Everything the core needs of a NAME.mliuq file (docs/reference/model-file.md).
 struct ModelFile {
   SnapParams params;
@@ -35,6 +41,7 @@ struct ModelFile {
   std::vector<double> members;               ///< [M][n_elements][P], empty without a posterior
   std::vector<double> extrapolation_factor;  ///< [n_elements·P][n_elements·P] upper triangular, or empty
   std::optional<PosteriorBox> box;
+  std::optional<EnergySharing> sharing;
   std::optional<ZblRange> zbl;
   std::string reference;  ///< potential that the fit took off its data, as it was told; not part of the model
   ErrorScale error_scale;

@@ -213,7 +213,7 @@ def _fit(
         noise=dict(posterior.noise) or None,
         calibration=calibration,
         arrays={
-            **posterior.arrays,
+            **_shaped(posterior.arrays, params),
             **extrapolation_arrays(weighed.fitted, params, solution, settings, progress),
             "data.fingerprints": fingerprints(data.train),
         },
@@ -235,6 +235,11 @@ def _fit(
         [*table, *classes],
         kept,
     )
+
+
+def _shaped(arrays: Mapping[str, Floats], params: SnapParams) -> dict[str, Floats]:
+    """The posterior's arrays as the model file has them."""
+    return {name: _by_element(array, params) if name == "sharing.moves" else array for name, array in arrays.items()}
 
 
 def _by_element(weights: Floats, params: SnapParams) -> Floats:

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 UNITS = {"energy": "eV", "length": "angstrom", "force": "eV/angstrom", "stress": "eV/angstrom^3"}
 _OWN_KEYS = ("format_version", "elements", "snap", "zbl", "noise", "calibration", "units")
 _BOX = ("posterior.axes", "posterior.lo", "posterior.hi")
+_SHARING = ("sharing.moves", "sharing.coefficients")
 _SCALES = ("energy", "force", "stress")
 
 
@@ -93,6 +94,14 @@ class Model:
             axes = found[0]
             if axes is None or axes != (total, *axes[1:2]) or found[1:] != [axes[1:2]] * 2:
                 raise MliuqError(f"arrays {', '.join(_BOX)} have shapes {found}, expected ({total}, r), (r,), (r,)")
+        if any(name in self.arrays for name in _SHARING):
+            found = [self.arrays[name].shape if name in self.arrays else None for name in _SHARING]
+            moves = found[0]
+            if moves is None or moves != (*moves[:1], *shape) or 0 in moves or found[1] != (self.n_members, moves[0]):
+                raise MliuqError(
+                    f"arrays {', '.join(_SHARING)} have shapes {found}, expected (s, {shape[0]}, {shape[1]}), "
+                    f"({self.n_members}, s)"
+                )
         check_arrays(self.params, self.arrays)
         _ = self.error_scale  # refuses noise and calibration that are not numbers of at least 0
 
@@ -150,6 +159,14 @@ class Model:
         axes, lo, hi = (self.arrays[name] for name in _BOX)
         return axes, lo, hi
 
+    @property
+    def _sharing(self) -> tuple[Array, Array] | None:
+        """How members share energy between atoms, which bars of single atoms leave out."""
+        if _SHARING[0] not in self.arrays:
+            return None
+        moves, coefficients = (self.arrays[name] for name in _SHARING)
+        return moves, coefficients
+
     def potential(self, *, kernel: str = "", precision: str = "double") -> Potential:
         """The C++ evaluator of this model.
 
@@ -167,6 +184,7 @@ class Model:
             empty if self.members is None else self.members,
             self.arrays.get("extrapolation.factor", empty),
             self._box,
+            self._sharing,
             self.zbl,
             self.error_scale,
         )

@@ -58,13 +58,17 @@ def build_posterior(
 ) -> Posterior:
     """Fit the posterior that `settings` names and draw its members.
 
-    Along what the prior of `protection` holds, members have its spread.
+    Along what the prior of `protection` holds, members have its spread; how they share energy between atoms where no
+    row can tell is in the arrays, too.
     """
     log.info("%s posterior, %d members", settings.kind, settings.members)
     posterior = _of_rows(rows, solution, statistics, settings, seed, team or Team(), progress)
     if protection is None:
         return posterior
-    return replace(posterior, moves=protection.applied(posterior.moves, solution.factor, seed))
+    moves = protection.applied(posterior.moves, solution.factor, seed)
+    shared = protection.shared(len(moves), seed)
+    arrays = {} if shared is None else {"sharing.moves": shared.moves, "sharing.coefficients": shared.coefficients}
+    return replace(posterior, moves=moves, arrays={**posterior.arrays, **arrays})
 
 
 def _of_rows(

@@ -14,7 +14,9 @@ whose left-out errors are within `TOLERANCE` of the least (closed form along t, 
 
 Where the data say more than the prior at t = 1 along every combination, it is left out, and a fit is what it is
 without.  What it holds has its own spread, not that of the data (`Protection.applied`).
-How energy is shared between elements at one composition moves no force; that has no spread at all.
+How energy is shared between elements at one composition moves no force and no energy that was seen.  That has the
+prior's spread, too, for a cell of another composition, but it is kept apart (`Shared`): bars of single atoms leave it
+out.
 """
 
 from __future__ import annotations
@@ -63,6 +65,20 @@ class DisplacedRows:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """How members share energy between atoms where no row can tell: the part coefficients @ moves of their moves.
+
+    Attributes
+    ----------
+    moves : (k, P) of one standard deviation each
+    coefficients : (M, k)
+    """
+
+    moves: Floats
+    coefficients: Floats
+
+
+@dataclass(frozen=True)
 class Protection:
     """What the prior does in a fit.
 
@@ -71,13 +87,15 @@ class Protection:
     triangle : (P + 1, P + 1) triangular factor of the prior's weighted rows [x y]; None: the data do without
     lent : number of weights the prior determines rather than the data, the trace of its hat matrix
     axes : (P, m) moves that the prior all but alone holds, orthonormal in the metric of the fit
-    spread : (P, k) moves of the weights, one standard deviation each, along what the prior holds
+    spread : (P, k) moves of the weights, one standard deviation each, along what the prior holds and forces feel
+    sharing : (P, s) the same, along what only shares energy between atoms
     """
 
     triangle: Floats | None = None
     lent: float = 0.0
     axes: Floats | None = None
     spread: Floats | None = None
+    sharing: Floats | None = None
 
     def applied(self, moves: Floats, factor: Floats, seed: int) -> Floats:
         """Return members' moves (M, P) with the prior's spread in place of the data's along what the prior holds.
@@ -91,7 +109,18 @@ class Protection:
             return moves
         data_only = moves - (moves @ factor.T) @ (factor @ self.axes) @ self.axes.T
         draw = np.random.default_rng([seed, self.spread.shape[1]]).standard_normal((len(moves), self.spread.shape[1]))
-        return np.asarray(data_only + draw @ self.spread.T)
+        felt = np.asarray(data_only + draw @ self.spread.T)
+        shared = self.shared(len(moves), seed)
+        return felt if shared is None else felt + shared.coefficients @ shared.moves
+
+    def shared(self, n_members: int, seed: int) -> Shared | None:
+        """Return the part of `applied` that only shares energy between atoms; None where there is none."""
+        if self.sharing is None or not self.sharing.size or not n_members:
+            return None
+        draw = np.random.default_rng([seed, self.sharing.shape[1], 1]).standard_normal(
+            (n_members, self.sharing.shape[1])
+        )
+        return Shared(np.ascontiguousarray(self.sharing.T), draw)
 
 
 def displaced_rows(
@@ -183,8 +212,10 @@ def protect(
     strength = min(allowed, default=1.0)
     prior *= np.sqrt(strength)
     share, axes = _held(prior, triangle, rows, rcond)
-    spread = _spread(share, axes, np.sqrt(strength) * forces[:, :p], noise)
-    return Protection(prior, float(share.sum()), axes[:, share > ALONE], spread)
+    spread, sharing = _spread(share, axes, np.sqrt(strength) * forces[:, :p], noise)
+    if not (table.kind == ENERGY).any():  # the zero of energies is a matter of convention then
+        sharing = sharing[:, :0]
+    return Protection(prior, float(share.sum()), axes[:, share > ALONE], spread, sharing)
 
 
 def _held(prior: Floats, triangle: Floats, rows: RowSource, rcond: float | None) -> tuple[Floats, Floats]:
@@ -194,12 +225,13 @@ def _held(prior: Floats, triangle: Floats, rows: RowSource, rcond: float | None)
     return s**2, np.asarray(both.whitener @ vt.T)
 
 
-def _spread(share: Floats, axes: Floats, forces: Floats, noise: float) -> Floats:
-    """Return the moves (P, k) of one standard deviation along what the prior holds and forces feel.
+def _spread(share: Floats, axes: Floats, forces: Floats, noise: float) -> tuple[Floats, Floats]:
+    """Return the moves (P, k) of one standard deviation along what the prior holds: what forces feel, and the rest.
 
     In the metric of the fit a move has variance noise·share; along what the prior holds that is the prior's own.
     """
     held = share > ENOUGH
     _, felt, turn = np.linalg.svd(forces @ axes[:, held], full_matrices=False)
     turned = axes[:, held] @ turn.T
-    return np.asarray(np.sqrt(noise) * turned[:, felt**2 > SILENT])
+    moves = np.asarray(np.sqrt(noise) * turned)
+    return moves[:, felt**2 > SILENT], moves[:, felt**2 <= SILENT]
