@@ -41,7 +41,7 @@ import numpy as np
 from mliuq.descriptor.settings import SnapSettings
 from mliuq.judging import metrics
 from mliuq.posterior.baselines import bag, rescale_to_residuals
-from mliuq.posterior.calibration import HeldOut, calibrate, cross_fitted
+from mliuq.posterior.calibration import PRIOR, HeldOut, calibrate, cross_fitted
 from mliuq.posterior.corrections import Corrections
 from mliuq.posterior.ensemble import draw_corrections
 from mliuq.posterior.gaussian import draw_gaussian, fit_gaussian
@@ -89,6 +89,7 @@ class Bars:
     floor: Floats
     calibrate_on: HeldOut
     envelope: tuple[Floats, Floats] | None = None
+    prior: float = 0.0  #: rows that the belief in the raw bars counts for
     shift: Floats | None = None  #: (n, M) moves of the predictions, where correlations between rows mean something
 
 
@@ -166,7 +167,7 @@ def gaussian_bars(fold: Fold, calibrate_on: HeldOut) -> Bars:
     shift = fold.x @ draw_gaussian(posterior, fold.solution, MEMBERS, SEED).T
     spread = np.sqrt(np.mean(shift**2, axis=1))
     envelope = (shift.min(axis=1), shift.max(axis=1))
-    return Bars(spread, posterior.noise.of(fold.kind), calibrate_on, envelope, shift)
+    return Bars(spread, posterior.noise.of(fold.kind), calibrate_on, envelope, PRIOR, shift)
 
 
 METHODS: dict[str, Callable[[Fold], Bars]] = {
@@ -229,7 +230,7 @@ def cross_validate(
         for name in names:
             start = time.perf_counter()
             bars = METHODS[name](fold)
-            calibration = calibrate(bars.calibrate_on)
+            calibration = calibrate(bars.calibrate_on, prior=bars.prior)
             stds = {
                 "raw": np.hypot(bars.spread, bars.floor),
                 "calibrated": calibration.error_bars(bars.spread, bars.floor, fold.kind),

@@ -295,3 +295,22 @@ def test_given_one_body_energies_are_met_under_the_chosen_balance(tungsten):
     result = run_fit(tungsten, settings={**SMALL, "solver.one_body": {"W": -4.1}})
     assert result.balance.constants["energy"] > 1.0
     assert result.model.theta[0, 0] == pytest.approx(-4.1, abs=1e-8)
+
+
+def test_belief_in_the_gaussian_counts_for_fifty_rows_of_its_calibration(tungsten, monkeypatch):
+    """α of a fit is that of its refits, drawn towards one; other posteriors earn no such trust."""
+    from mliuq.fitting import calibrating
+
+    seen = []
+    calibrate = calibrating.calibrate
+
+    def watched(held_out, **options):
+        seen.append(held_out)
+        return calibrate(held_out, **options)
+
+    monkeypatch.setattr(calibrating, "calibrate", watched)
+    for kind, prior in (("gaussian", 50.0), ("ensemble", 0.0)):
+        found = mliuq.fit(tungsten, settings={**SMALL, "posterior.kind": kind}).calibration
+        alone = calibrate(seen.pop())
+        n = alone.rows["energy"]
+        assert found["alpha_energy"] == pytest.approx(alone.alpha_energy ** (n / (n + prior)), rel=1e-9)

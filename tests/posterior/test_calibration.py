@@ -170,3 +170,16 @@ def test_too_few_configurations_are_named():
     data = LeftOutRows(np.ones((3, 1)), np.ones(3), np.zeros(3, np.int8), np.arange(3))
     with pytest.raises(MliuqError, match="at least 5 configurations, found 3"):
         cross_fitted(data)
+
+
+def test_belief_in_the_spread_counts_for_rows():
+    """ln α of n rows shrinks by n/(n + prior); quantiles follow, so that intervals hold what they held."""
+    rng = np.random.default_rng(8)
+    spread = rng.uniform(0.5, 2.0, 100)
+    held_out = HeldOut(3.0 * spread * rng.standard_normal(100), spread, np.zeros(100), np.full(100, ENERGY), "drawn")
+    alone, believed = calibrate(held_out), calibrate(held_out, prior=50.0)
+    assert alone.alpha_energy == pytest.approx(3.0, rel=0.15)
+    assert believed.alpha_energy == pytest.approx(alone.alpha_energy ** (100 / 150), rel=1e-12)
+    for level, quantile in alone.conformal["energy"].items():
+        width = believed.conformal["energy"][level] * believed.alpha_energy
+        assert width == pytest.approx(quantile * alone.alpha_energy, rel=1e-12)

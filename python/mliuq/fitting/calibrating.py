@@ -10,7 +10,7 @@ import numpy as np
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.metrics import informative
 from mliuq.posterior.build import Posterior
-from mliuq.posterior.calibration import HeldOut, calibrate
+from mliuq.posterior.calibration import PRIOR, HeldOut, calibrate
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
@@ -76,7 +76,8 @@ def calibration_of(
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
-    found = calibrate(held_out, few=few).to_mapping()
+    prior = PRIOR if posterior.facts["kind"] == "gaussian" and not few else 0.0
+    found = calibrate(held_out, few=few, prior=prior).to_mapping()
     spreads = spread_thresholds(predictions)
     if spreads is not None:
         found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))
