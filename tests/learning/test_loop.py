@@ -31,6 +31,28 @@ def test_a_loop_leaves_what_it_has_done(setting_up, made, tmp_path) -> None:
     assert (tmp_path / "out" / "learn.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_new_rows_are_folded_into_the_fit_before(setting_up, tmp_path, monkeypatch) -> None:
+    """With fixed weights; and the model is that of a fit of everything."""
+    import mliuq
+    from mliuq.learning import loop
+
+    reused = []
+
+    def updated_fit(*given, **named):
+        found = itself(*given, **named)
+        reused.append(found.reused)
+        return found
+
+    itself = loop.updated_fit
+    monkeypatch.setattr(loop, "updated_fit", updated_fit)
+    settings = setting_up(stop__rounds=1, fit__weights__energy=10.0, fit__weights__force=1.0)
+    result = learn(settings, tmp_path / "out")
+    first, second = (frames_files.read(tmp_path / "out" / f"round_00{i}" / "labels.xyz") for i in range(2))
+    assert reused == [0, sum(1 + 3 * len(atoms) for atoms in first)]
+    whole = mliuq.fit([*first, *second], settings=settings.fit)
+    np.testing.assert_allclose(Model.load(result.model).theta, whole.theta, rtol=1e-8, atol=1e-10)
+
+
 def contents(folder: Path) -> dict[str, str]:
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
 

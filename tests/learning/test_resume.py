@@ -61,6 +61,7 @@ def test_a_loop_killed_at_every_write_ends_like_one_that_was_not(setting_up, mad
         "batch.xyz",
         "labelling/000.xyz",
         "labels.xyz",
+        "fit.state",
         "model.mliuq",
         "log.json",
     ]

@@ -26,6 +26,7 @@ FIT = "fit"  # its own tests see its settings arrive; here only that the loop pa
 #: Setting → the test below that varies it.
 SEEN = {
     "seed": "test_seeds",
+    "rebalance": "test_weights_are_kept_or_chosen_anew",
     "start.structures": "test_starts",
     "start.strains": "test_starts",
     "start.rattle": "test_starts",
@@ -303,6 +304,20 @@ def test_large_frames_are_carved(setting_up, model_path, tmp_path, monkeypatch) 
     assert not setting_up().select.max_atoms
     with pytest.raises(MliuqError, match="where forces_err is watched"):
         setting_up(select__max_atoms=8, explore__quantity="extrapolation")
+
+
+def test_weights_are_kept_or_chosen_anew(setting_up, tmp_path, monkeypatch) -> None:
+    given = []
+
+    def updated_fit(*structures: Any, **named: Any) -> Any:
+        given.append(named["rebalance"])
+        raise MliuqError("seen")
+
+    monkeypatch.setattr(loop, "updated_fit", updated_fit)
+    for rebalance in (True, False):
+        with pytest.raises(MliuqError, match="seen"):
+            loop.learn(setting_up(rebalance=rebalance), tmp_path / str(rebalance))
+    assert given == [True, False]
 
 
 def test_words_of_a_label(setting_up, tmp_path) -> None:

@@ -13,6 +13,7 @@ round_001/
     labelling/000.xyz, 000.json     a label, or why there is none; 000/ what the calculation wrote
     labels.xyz        the labels
     quarantine.xyz    what got none, each with its reason
+    fit.state         the triangle of the rows, which the next fit goes on from
     model.mliuq       fitted to everything known then
     log.json          the round in numbers
 model.mliuq           the last model
@@ -78,6 +79,11 @@ class Round:
     def quarantine(self) -> Path:
         """Structures without, and why."""
         return self.folder / "quarantine.xyz"
+
+    @property
+    def state(self) -> Path:
+        """What the fit leaves for the next."""
+        return self.folder / "fit.state"
 
     @property
     def model(self) -> Path:

@@ -11,7 +11,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from mliuq.fitting.data import FitData, held_out_rows
-from mliuq.fitting.fit import fit
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.errortable import error_lines, predicted_error
 from mliuq.learning.settings import LearnSettings
@@ -68,11 +67,6 @@ def fit_settings(settings: LearnSettings, beginning: Beginning) -> FitSettings:
             "snap.elements": elements,
         }
     )
-
-
-def refit(known: Sequence[Atoms], settings: FitSettings) -> Model:
-    """The model of everything known."""
-    return fit(known, settings=settings)
 
 
 def errors_on(model: Model, test: Sequence[Atoms], settings: FitSettings) -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from mliuq.learning import frames_files, logbook
 from mliuq.learning.choosing import choose
 from mliuq.learning.exploring import check_quantity_and_thresholds, explore, strained
 from mliuq.learning.folder import LearnFolder, Round, json_bytes, read_json
-from mliuq.learning.knowledge import Beginning, errors_on, fit_settings, read_beginning, refit
+from mliuq.learning.knowledge import Beginning, errors_on, fit_settings, read_beginning
 from mliuq.learning.labelling import label_batch
 from mliuq.learning.settings import LearnSettings
+from mliuq.learning.updating import FitState, updated_fit
 from mliuq.model import Model
 from mliuq.outputs import write_files
 
@@ -242,7 +243,15 @@ class _Loop:
     def _refit(self, where: Round) -> None:
         if self._progress:
             self._progress(f"round {where.index}: fit", 0, None)
-        refit(self._known(where.index + 1), self._fit).save(where.model)
+        before = self.folder.round(where.index - 1).state
+        found = updated_fit(
+            self._known(where.index + 1),
+            self._fit,
+            state=FitState.load(before) if where.index else None,
+            rebalance=self.settings.rebalance,
+        )
+        found.state.save(where.state)
+        found.model.save(where.model)
 
     def _known(self, rounds: int) -> list[Atoms]:
         """Training data and the labels of so many rounds."""

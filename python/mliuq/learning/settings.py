@@ -1,6 +1,6 @@
 """Everything that decides a loop of learning: one TOML file.
 
-    seed
+    seed, rebalance
     [start]      structures the runs begin from                       `StartSettings`
     [explore]    molecular dynamics under guard                       `ExploreSettings`
     [select]     which frames are worth a reference calculation       `SelectSettings`
@@ -232,6 +232,8 @@ class LearnSettings:
     Attributes
     ----------
     seed : of velocities, displacements and random choices; that of the fit is `fit.seed`
+    rebalance : choose weights that are "auto" anew in every round, for which all rows are folded in again; without,
+        those of the first round stay, and new rows alone are folded in
     """
 
     start: StartSettings = field(default_factory=StartSettings)
@@ -241,6 +243,7 @@ class LearnSettings:
     stop: StopSettings = field(default_factory=StopSettings)
     fit: FitSettings = field(default_factory=lambda: FitSettings().updated({"data.test_fraction": 0.0}))
     seed: int = 0
+    rebalance: bool = True
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str = "settings") -> LearnSettings:
