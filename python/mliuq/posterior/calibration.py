@@ -65,6 +65,7 @@ class HeldOut:
     floor : noise floor of each row
     kind : ENERGY, FORCE or STRESS
     source : where the rows come from, for the record
+    config : configuration of each row, where it is known
     """
 
     error: Floats
@@ -72,6 +73,7 @@ class HeldOut:
     floor: Floats
     kind: NDArray[np.int8]
     source: str
+    config: Ints | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[HeldOut], source: str) -> HeldOut:
@@ -97,7 +99,10 @@ class HeldOut:
             )
         if few:
             log.warning("too few rows to calibrate on (%s; expected %d of a kind): left as they are", few, FEW_ROWS)
-        return HeldOut(self.error[enough], self.spread[enough], self.floor[enough], self.kind[enough], self.source)
+        config = None if self.config is None else self.config[enough]
+        return HeldOut(
+            self.error[enough], self.spread[enough], self.floor[enough], self.kind[enough], self.source, config
+        )
 
     def validate(self) -> None:
         """Raise MliuqError unless every row can be calibrated on."""
