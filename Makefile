@@ -2,14 +2,14 @@
 # make test    build, run the C++ and Python tests
 # make lint    ruff, mypy, clang-format
 # make bench   tables of speed and of error-bar quality
-# make mutants faults put into the package one by one: which the tests notice
+# make mutants faults put into the package one by one: which the tests notice; make faults: the same for the C++ core
 #
 # Each creates .venv first and installs the package into it; nothing outside this folder is touched.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz mutants lint format bench clean
+.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz mutants faults lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -102,6 +102,10 @@ SEED ?= 0
 mutants: $(VENV)/.developer
 	$(BIN)/python -m pip install -q "$$(ls build/wheel/*.whl)[mutants]"
 	PATH="$(CURDIR)/$(BIN):$$PATH" nice -n 19 $(BIN)/python tests/faults/python_mutants.py $(ROOM) --number $(N) --seed $(SEED)
+
+# Faults of tests/faults/core_faults.toml, one after the other in a copy: noticed by ctest, and by the Python tests?
+faults: $(VENV)/.developer
+	PATH="$(CURDIR)/$(BIN):$$PATH" nice -n 19 $(BIN)/python tests/faults/core_faults.py $(FAULT_OPTIONS)
 
 lint: $(VENV)/.developer
 	$(BIN)/ruff check .

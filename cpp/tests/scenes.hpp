@@ -4,12 +4,14 @@
 
 #include <array>
 #include <cmath>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "mliuq/energy_model.hpp"
 #include "mliuq/neighbourhood.hpp"
+#include "mliuq/packed_structure.hpp"
 #include "mliuq/snap_params.hpp"
 
 namespace scenes {
@@ -78,6 +80,39 @@ class Scene {
   std::vector<std::vector<int>> lists_;
   std::vector<const int*> rows_;
 };
+
+/// Atoms in the open that all see each other; each is a centre. Positions [n][3], Å.
+inline std::unique_ptr<mliuq::PackedStructure> cluster(std::vector<double> positions, std::vector<int> species,
+                                                       int n_elements) {
+  const int n = static_cast<int>(species.size());
+  std::vector<int> owners(n), offsets{0}, indices;
+  for (int i = 0; i < n; ++i) {
+    owners[i] = i;
+    for (int j = 0; j < n; ++j)
+      if (j != i) indices.push_back(j);
+    offsets.push_back(static_cast<int>(indices.size()));
+  }
+  return std::make_unique<mliuq::PackedStructure>(std::move(positions), std::move(species), std::move(owners),
+                                                  std::move(offsets), std::move(indices), n_elements, 1.0);
+}
+
+/// `n` atoms of alternating elements at random places, none closer than 1 Å.
+inline std::unique_ptr<mliuq::PackedStructure> random_cluster(int n, int n_elements, unsigned seed, double size = 2.4) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<double> coordinate(-size, size);
+  std::vector<double> positions;
+  std::vector<int> species;
+  while (static_cast<int>(species.size()) < n) {
+    const std::array<double, 3> r{coordinate(random), coordinate(random), coordinate(random)};
+    bool apart = true;
+    for (std::size_t j = 0; j < species.size(); ++j)
+      apart &= std::hypot(r[0] - positions[3 * j], r[1] - positions[3 * j + 1], r[2] - positions[3 * j + 2]) > 1.0;
+    if (!apart) continue;
+    positions.insert(positions.end(), r.begin(), r.end());
+    species.push_back(static_cast<int>(species.size()) % n_elements);
+  }
+  return cluster(std::move(positions), std::move(species), n_elements);
+}
 
 inline mliuq::SnapParams params(int n_elements, int twojmax, bool chem = false, bool quadratic = false) {
   const std::vector<std::string> names = {"W", "Be", "Mo"};

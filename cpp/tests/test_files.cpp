@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -114,6 +115,51 @@ TEST(files, model_file) {
   CHECK(model.error_scale.alpha_energy == 1.5 && model.error_scale.alpha_force == 1.0);
   CHECK(model.error_scale.noise_energy == 0.01 && model.error_scale.noise_force == 0.0);
   CHECK(model.extrapolation_factor.empty());
+}
+
+TEST(files, every_number_of_calibration_and_noise_and_every_snap_key) {
+  const Folder folder;
+  std::string metadata = kMetadata;
+  const auto put = [&](const std::string& old, const std::string& text) {
+    metadata.replace(metadata.find(old), old.size(), text);
+  };
+  put(R"("noise":{"energy":0.01,"force":null},"calibration":{"alpha_energy":1.5})",
+      R"("noise":{"energy":0.01,"force":0.02,"stress":0.03},"calibration":{"alpha_energy":1.5,"alpha_force":1.6,)"
+      R"("alpha_stress":1.7,"thresholds":{"force_err":[0.25,0.75],"energy_std":[0.0,0.5]}})");
+  put(R"("data":{})", R"("data":{},"fit":{"settings":{"data":{"reference":"mod:calc"}}})");
+  const ModelFile model = read_model_file(folder.write("m.mliuq", model_file(metadata)));
+  const ErrorScale& e = model.error_scale;
+  CHECK(e.alpha_energy == 1.5 && e.alpha_force == 1.6 && e.alpha_stress == 1.7);
+  CHECK(e.noise_energy == 0.01 && e.noise_force == 0.02 && e.noise_stress == 0.03);
+  CHECK(model.thresholds.size() == 2 && model.reference == "mod:calc");
+  CHECK(model.thresholds.at("force_err") == (std::array<double, 2>{0.25, 0.75}));
+  CHECK(model.params.rmin0 == 0.1 && model.params.radii == (std::vector<double>{0.5, 0.4}));
+  CHECK(model.params.weights == (std::vector<double>{1.0, 2.0}));
+  put("[0.25,0.75]", "[0.75,0.25]");
+  CHECK_THROWS(read_model_file(folder.write("m.mliuq", model_file(metadata))),
+               "force_err: expected two numbers in order");
+  metadata = kMetadata;
+  put(R"("chemflag":0,)",
+      R"("chemflag":0,"wselfallflag":1,"switchinnerflag":1,"sinner":[0.7,0.8],"dinner":[0.1,0.2],)");
+  const SnapParams p = read_model_file(folder.write("m.mliuq", model_file(metadata))).params;
+  CHECK(p.wselfallflag && p.switchinnerflag && !p.chemflag && !p.quadraticflag);
+  CHECK(p.sinner == (std::vector<double>{0.7, 0.8}) && p.dinner == (std::vector<double>{0.1, 0.2}));
+}
+
+TEST(files, every_key_of_a_published_potential_is_written_and_read) {
+  const Folder folder;
+  SnapParams p = scenes::params(2, 1);
+  p.rfac0 = 0.9;
+  p.rmin0 = 0.2;
+  p.switchflag = p.bzeroflag = false;
+  p.bnormflag = p.wselfallflag = p.switchinnerflag = true;
+  p.sinner = {0.7, 0.8};
+  p.dinner = {0.1, 0.2};
+  const SnapTexts texts = snap_texts({p, scenes::random_theta(p, 3)});
+  const SnapParams q = read_snap_files(folder.write("c", texts.coeff), folder.write("p", texts.param)).params;
+  CHECK(q.rcutfac == p.rcutfac && q.rfac0 == p.rfac0 && q.rmin0 == p.rmin0 && q.twojmax == p.twojmax);
+  CHECK(!q.switchflag && !q.bzeroflag && q.bnormflag && q.wselfallflag && q.switchinnerflag && !q.chemflag);
+  CHECK(q.sinner == p.sinner && q.dinner == p.dinner && q.radii == p.radii && q.weights == p.weights);
 }
 
 TEST(files, model_file_cut_anywhere) {
