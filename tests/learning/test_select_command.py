@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from mliuq import MliuqError, Model
 from mliuq.cli import main
 from mliuq.learning import select
 from mliuq.learning.queue import Shortlist
+from mliuq.propagation.driver import fingerprint
+from mliuq.propagation.results import Estimate, PropertyResult
+from mliuq.propagation.write import to_json
 from mliuq.readers import read_structures
 from mliuq.readers.indexed_xyz import IndexedXyz, frames_of
 
@@ -105,6 +109,33 @@ def test_the_shortlist_arrives(pool: Path, small_model: Path, tmp_path: Path, mo
         arguments = ["-n", "2", "-o", str(tmp_path / "batch.xyz"), "--criterion", "maxvol"]
         assert main(["select", str(pool), str(small_model), *arguments, "--shortlist", str(shortlist)]) == 0
     assert held == [2, 4, 9]
+
+
+def test_what_was_propagated_arrives(
+    pool: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, frames = Model.load(small_model), read_structures(pool)
+    members, values = list(range(0, 64, 2)), np.random.default_rng(0).normal(size=32)
+    estimates = [
+        Estimate("bcc", "C11", "GPa", 0.0, values),
+        Estimate("bcc", "C12", "GPa", np.nan, np.full(32, np.nan), reason="no minimum"),
+    ]
+    result = PropertyResult("elastic", estimates, [], [], {}, {}, {"fingerprint": fingerprint(model)}, members)
+    path, other = tmp_path / "W-elastic.json", tmp_path / "other.json"
+    path.write_text(to_json(result))
+    other.write_text(to_json(replace(result, model={"fingerprint": "0"})))
+    whole = np.full(64, np.nan)
+    whole[members] = values
+    expected = select(frames, model, 3, criterion="property", values=whole)
+    arguments = ["select", pool, small_model, "-n", 3, "-o", tmp_path / "batch.xyz", "--criterion", "property"]
+    found = run(capsys, *arguments, "--propagated", path)
+    assert [choice["score"] for choice in found["choices"]] == pytest.approx([c.score for c in expected.choices])
+    assert [choice["index"] for choice in found["choices"]] == list(expected.indices)
+    assert main([*map(str, arguments), "--propagated", str(other)]) == 1
+    assert "another model" in capsys.readouterr().err
+    path.write_text(to_json(replace(result, estimates=estimates[1:])))
+    assert main([*map(str, arguments), "--propagated", str(path)]) == 1
+    assert "no quantity has values" in capsys.readouterr().err
 
 
 def test_the_batch_says_why(pool: Path, small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

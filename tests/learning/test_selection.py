@@ -171,6 +171,30 @@ def test_property_of_a_combination_is_the_variance_that_refits_take_away(
     assert other.choices[0].score != pytest.approx(found.choices[0].score, rel=1e-3)
 
 
+def test_a_propagated_property_is_the_combination_it_is(model: Model, pool: list[Atoms], region: list[Atoms]) -> None:
+    """What members say of a combination of energies leads to the row that makes it."""
+    c = [1.0, -0.5]
+    by_rows = select(pool, model, 5, criterion="property", target=region, coefficients=c)
+    row = sum(
+        ci * len(atoms) * x
+        for ci, atoms, x in zip(c, region, design_rows(region, model.params, forces=False), strict=True)
+    )
+    values = (model.members.reshape(32, -1) @ row.T)[:, 0] + 7.0
+    values[3] = np.nan
+    found = select(pool, model, 5, criterion="property", values=values)
+    assert found.indices == by_rows.indices
+    assert [a.score for a in found.choices] == pytest.approx([b.score for b in by_rows.choices], rel=1e-5)
+    twice = select(pool, model, 5, criterion="property", values=[values, -1e3 * values])
+    assert [a.score for a in twice.choices] == pytest.approx([b.score for b in by_rows.choices], rel=1e-5)
+
+
+def test_a_property_that_is_not_linear_is_named(
+    model: Model, pool: list[Atoms], caplog: pytest.LogCaptureFixture
+) -> None:
+    select(pool, model, 1, criterion="property", values=np.random.default_rng(0).normal(size=32))
+    assert "is not linear in the weights" in caplog.text
+
+
 def test_maxvol_makes_the_largest_volume(model: Model, pool: list[Atoms]) -> None:
     """Every atom of every structure in every place of the active set, by determinants."""
     active = model.arrays["extrapolation.active_set"][0]
@@ -341,6 +365,12 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information"),
     "no region": ({"criterion": "mean_information"}, "needs region"),
     "no target": ({"criterion": "property"}, "needs target"),
+    "empty target": ({"criterion": "property", "target": []}, "needs target"),
+    "both": ({"criterion": "property", "target": [bulk("W")], "values": np.zeros(32)}, "not both"),
+    "idle values": ({"values": np.zeros(32)}, "values is given, but the criterion is 'information'"),
+    "members": ({"criterion": "property", "values": np.zeros(31)}, "expected .properties, 32 members"),
+    "few values": ({"criterion": "property", "values": [*np.arange(5.0), *[np.nan] * 27]}, "has 5 values"),
+    "constant": ({"criterion": "property", "values": np.ones(32)}, "the same by every member"),
     "idle region": ({"region": [bulk("W")]}, "region is given, but the criterion is 'information'"),
     "idle coefficients": ({"coefficients": [1.0]}, "coefficients are given without target"),
     "coefficients": (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from ase import Atoms
 
@@ -15,6 +16,9 @@ from mliuq.cli.data_options import DataOptions, takes_file_options
 from mliuq.cli.structures import check_structures, structure_writer
 from mliuq.errors import MliuqError
 from mliuq.outputs import is_stream
+
+if TYPE_CHECKING:
+    from mliuq.model import Model
 
 EXAMPLE = "Example: mliuq select pool.xyz W.mliuq -n 50 -o batch.xyz"
 
@@ -47,6 +51,13 @@ def run(
             COEFFICIENTS, metavar="C1 C2 …", help="The property is this combination of the targets' energies."
         ),
     ] = None,
+    propagated: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="The property is what `mliuq propagate` wrote for this model (.json), all its quantities; may be "
+            "repeated."
+        ),
+    ] = None,
     known: Annotated[
         list[Path] | None,
         typer.Option(help="Structures that are labelled already; may be repeated."),
@@ -76,7 +87,7 @@ def run(
     from mliuq.readers import read_structures
     from mliuq.readers.indexed_xyz import frames_of
 
-    others = [*(region or []), *(target or []), *(known or [])]
+    others = [*(region or []), *(target or []), *(propagated or []), *(known or [])]
     check_structures(output, [pool, model, *others])
     if json and is_stream(output):
         raise MliuqError(f"{output}: --json goes to standard output, expected a file for the structures")
@@ -85,6 +96,8 @@ def run(
     options: dict[str, Any] = {"criterion": criterion, "similar": similar, "shortlist": shortlist, "seed": seed}
     for name, paths in (("region", region), ("target", target), ("known", known)):
         options[name] = None if paths is None else read_structures(paths, reading.dialect)
+    if propagated:
+        options["values"] = _values(propagated, loaded)
     with progress_bar(quiet=json) as bar:
         found = select(
             frames,
@@ -110,6 +123,26 @@ def run(
     if not aside:
         passed = f"{found.identical} identical and {found.similar} similar ones passed over"
         say(f"{len(found.choices)} of {len(frames)} structures (counted from 0), {passed}; wrote {output}")
+
+
+def _values(paths: list[Path], model: Model) -> list[Any]:
+    """What every member of the model says of every quantity in results of `mliuq propagate`."""
+    from mliuq.propagation.driver import fingerprint
+    from mliuq.propagation.write import read_result
+
+    found = []
+    for path in paths:
+        result = read_result(path)
+        if result.model.get("fingerprint") != fingerprint(model):
+            raise MliuqError(f"{path}: was propagated with another model than the one to choose for")
+        for estimate in result.estimates:
+            if not estimate.reason:
+                values = np.full(model.n_members, np.nan)
+                values[list(result.members)] = estimate.members
+                found.append(values)
+    if not found:
+        raise MliuqError(f"{', '.join(map(str, paths))}: no quantity has values")
+    return found
 
 
 def _marked(atoms: Atoms, index: int, score: float, atom: int | None, reason: str) -> Atoms:

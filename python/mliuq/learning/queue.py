@@ -78,18 +78,29 @@ class Lazy(Queue):
 
     def __init__(self, indices: Ints, scores: Floats, judge: Criterion[Any], blocks: Blocks) -> None:
         self._judge, self._blocks, self._taken = judge, blocks, 0
-        self._heap = [(-score, index, 0) for score, index in zip(scores.tolist(), indices.tolist(), strict=True)]
-        heapq.heapify(self._heap)
+        order = np.argsort(-scores, kind="stable")
+        self._indices, self._scores, self._next = indices[order], scores[order], 0
+        self._heap: list[tuple[float, int, int]] = []  # of those whose score was made again: −score, place, when
 
     def best(self) -> tuple[int, float, Any] | None:
         """See `Queue.best`."""
-        while self._heap:
-            bound, index, made = heapq.heappop(self._heap)
+        while (found := self._pop()) is not None:
+            bound, index, made = found
             one = self._blocks.one(index)
             if made == self._taken:
                 return index, -bound, one
             heapq.heappush(self._heap, (-self._judge.score(one), index, self._taken))
         return None
+
+    def _pop(self) -> tuple[float, int, int] | None:
+        """Return the best bound, its place and when it was made."""
+        first = None
+        if self._next < len(self._indices):
+            first = (-float(self._scores[self._next]), int(self._indices[self._next]), 0)
+        if self._heap and (first is None or self._heap[0] < first):
+            return heapq.heappop(self._heap)
+        self._next += 1
+        return first
 
     def taken(self) -> None:
         """See `Queue.taken`."""

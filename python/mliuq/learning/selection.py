@@ -5,7 +5,7 @@ rows are made again when its turn comes.  Structures are taken one by one, each 
 
 Where scores only fall as others are taken, the last score of a structure bounds the present one: the best bound is
 made anew until it is the best score (lazy greedy; Minoux, Optimization Techniques, 234 (1978)), which gives the greedy
-batch of the whole pool at little more than one pass over it.  Elsewhere (`CRITERIA` says where) the `shortlist`
+batch of the whole pool at little more than one pass over it.  Elsewhere the `shortlist`
 structures best by themselves are scored anew for every choice.
 """
 
@@ -14,16 +14,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from mliuq.errors import MliuqError
-from mliuq.learning.criteria import Criterion, ForcesErr, MaxVol, Random
+from mliuq.learning.aim import Aim, CriterionName
 from mliuq.learning.duplicates import Seen
-from mliuq.learning.information import Information, MeanInformation, PropertyVariance
-from mliuq.learning.label_rows import LabelRows, factor_of, weights_of_labels
 from mliuq.learning.queue import Blocks, Lazy, Shortlist
 from mliuq.model import Model
 from mliuq.readers.fingerprints import fingerprints
@@ -31,16 +29,6 @@ from mliuq.regression.distributed import Progress
 from mliuq.regression.rows import Ints
 
 log = logging.getLogger(__name__)
-
-CriterionName = Literal["information", "mean_information", "maxvol", "forces_err", "property", "random"]
-CRITERIA: tuple[CriterionName, ...] = (
-    "information",
-    "mean_information",
-    "maxvol",
-    "forces_err",
-    "property",
-    "random",
-)
 
 
 @dataclass(frozen=True)
@@ -95,6 +83,7 @@ def select(
     region: Sequence[Atoms] | None = None,
     target: Sequence[Atoms] | None = None,
     coefficients: Sequence[float] | None = None,
+    values: ArrayLike | None = None,
     known: Sequence[Atoms] | None = None,
     similar: float = 1e-3,
     weights: Mapping[str, float] | None = None,
@@ -114,11 +103,13 @@ def select(
     n : how many to choose; fewer are where the pool holds no more that differ
     criterion : "information", about all weights (nats); "mean_information", about the rows of `region` (nats);
         "maxvol", the largest grade γ of an atom; "forces_err", the largest predicted error of a force (eV/Å);
-        "property", by how much the squared bar of `target` would fall; "random", a control
+        "property", by how much the squared bar of `target` or of `values` would fall; "random", a control
     rows : what a label holds: some of "energy", "forces", "stress".  Those that the fit gives no weight do not count
     region : structures the model is to be good for
     target : structures whose labels (`rows`) are wanted, or, with `coefficients`, whose combination of energies is
     coefficients : of the energies of `target`, as `mliuq.compare` takes them
+    values : in place of `target`, properties propagated through the members: (M,) or (k, M) by every member, NaN where
+        one failed (`mliuq.learning.propagated`); all have the same say
     known : structures labelled already; those the model was fitted to are known by their fingerprints in any case
     similar : relative distance up to which structures are the same (`mliuq.learning.duplicates`); 0: identical ones
         alone
@@ -136,19 +127,24 @@ def select(
         for options that make no sense together, a model that does not carry what is needed, and structures that cannot
         be evaluated.
     """
-    _check(n, criterion, region, target, coefficients, similar, shortlist, block)
-    judge = _criterion(criterion, model, len(pool), rows, weights, region, target, coefficients, seed, threads or 0)
+    for name, value in (("n", n), ("shortlist", shortlist), ("block", block)):
+        if value < 1:
+            raise MliuqError(f"{name} is {value}, expected at least 1")
+    if not 0.0 <= similar < 1.0:
+        raise MliuqError(f"similar is {similar}, expected a number from 0 to below 1")
+    aim = Aim(criterion, rows, weights, region, target, coefficients, values)
+    judge = aim.judge(model, len(pool), seed, threads or 0)
     blocks = Blocks(pool, judge, block, 3 * model.theta.size)
     new = _new(pool, model, known or ())
-    scores: list[float] = []
+    scores = np.empty(len(new))
+    done = 0
     for places, prepared in blocks.prepared(new):
-        scores += [judge.score(one) for one in prepared]
+        scores[done : done + len(places)] = [judge.score(one) for one in prepared]
+        done += len(places)
         if progress:
             progress("looking through the pool", places[-1] + 1, len(pool))
     queue = (
-        Lazy(new, np.array(scores), judge, blocks)
-        if judge.falls
-        else Shortlist(new, np.array(scores), judge, blocks, max(n, shortlist))
+        Lazy(new, scores, judge, blocks) if judge.falls else Shortlist(new, scores, judge, blocks, max(n, shortlist))
     )
     seen = Seen(known or (), model.params, similar)
     choices: list[Choice] = []
@@ -172,70 +168,7 @@ def select(
 
 def _new(pool: Sequence[Atoms], model: Model, known: Sequence[Atoms]) -> Ints:
     """Return the places of structures that are not known, the first of each that are identical."""
-    own = np.array([_fingerprint_of(pool[index]) for index in range(len(pool))])
+    own = np.fromiter((fingerprints([atoms])[0] for atoms in pool), np.float64, len(pool))
     labelled = np.concatenate([fingerprints(known), model.arrays.get("data.fingerprints", np.zeros(0)).ravel()])
     _, first = np.unique(own, return_index=True)
     return np.asarray(np.sort(first[~np.isin(own[first], labelled)]), dtype=np.int64)
-
-
-def _fingerprint_of(atoms: Atoms) -> float:
-    return float(fingerprints([atoms])[0])
-
-
-def _criterion(
-    name: CriterionName,
-    model: Model,
-    n_pool: int,
-    rows: Sequence[str],
-    weights: Mapping[str, float] | None,
-    region: Sequence[Atoms] | None,
-    target: Sequence[Atoms] | None,
-    coefficients: Sequence[float] | None,
-    seed: int,
-    threads: int,
-) -> Criterion[Any]:
-    if name == "random":
-        return Random(n_pool, seed)
-    if name == "forces_err":
-        return ForcesErr(model, threads)
-    if name == "maxvol":
-        return MaxVol(model)
-    labels = LabelRows(model.params, factor_of(model), weights_of_labels(model, rows, weights), threads)
-    if name == "information":
-        return Information(labels)
-    if name == "mean_information":
-        return MeanInformation(labels, np.concatenate(labels.whitened(region or ())), "region")
-    if coefficients is not None:
-        return PropertyVariance(labels, labels.of_combination(target or (), coefficients), "target")
-    return PropertyVariance(labels, np.concatenate(labels.whitened(target or ())), "target")
-
-
-def _check(
-    n: int,
-    criterion: str,
-    region: Sequence[Atoms] | None,
-    target: Sequence[Atoms] | None,
-    coefficients: Sequence[float] | None,
-    similar: float,
-    shortlist: int,
-    block: int,
-) -> None:
-    for name, value, least in (("n", n, 1), ("shortlist", shortlist, 1), ("block", block, 1)):
-        if value < least:
-            raise MliuqError(f"{name} is {value}, expected at least {least}")
-    if not 0.0 <= similar < 1.0:
-        raise MliuqError(f"similar is {similar}, expected a number from 0 to below 1")
-    if criterion not in CRITERIA:
-        raise MliuqError(f"criterion is {criterion!r}, expected one of {', '.join(CRITERIA)}")
-    for name, given, of in (("region", region, "mean_information"), ("target", target, "property")):
-        if criterion == of and not given:
-            raise MliuqError(f"criterion {of!r} needs {name}, expected at least one structure")
-        if criterion != of and given is not None:
-            raise MliuqError(f"{name} is given, but the criterion is {criterion!r}, expected {of!r}")
-    if coefficients is not None:
-        if target is None:
-            raise MliuqError("coefficients are given without target, expected the structures they belong to")
-        if len(coefficients) != len(target) or not np.all(np.isfinite(np.array(coefficients, dtype=np.float64))):
-            raise MliuqError(
-                f"coefficients are {list(coefficients)}, expected {len(target)} finite numbers, one for each structure"
-            )

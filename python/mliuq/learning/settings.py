@@ -23,7 +23,7 @@ import numpy as np
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.fitting.settings import FitSettings
-from mliuq.learning.selection import CriterionName
+from mliuq.learning.aim import CriterionName
 from mliuq.toml import from_mapping, to_mapping, write_toml
 
 #: Paths in a TOML file, which are taken from the folder of the file: (table, …, key).
