@@ -71,6 +71,9 @@ def test_looking_changes_nothing_and_foretells_what_happens(setting_up, tmp_path
     assert now.seconds is None, "no run was timed"
     toml = tmp_path / "settings.toml"
     toml.write_text(settings.to_toml())
+    other = ["--dry-run", "--json", "--set", "stop.labels=7", "--set", "label.workers=2"]
+    assert main(["learn", str(toml), "-o", str(tmp_path / "out"), *other]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"]["labels"] == 1, "what --set says goes before the file"
     for flag in ("--status", "--dry-run"):
         assert main(["learn", str(toml), "-o", str(tmp_path / "out"), flag]) == 0
     printed = capsys.readouterr().out

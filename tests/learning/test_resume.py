@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from mliuq.errors import MliuqError
 from mliuq.learning import frames_files, learn
+from processes import heed_signals
 
 SMALL: dict[str, Any] = {"start__copies": 2, "stop__rounds": 1, "explore__seeds": 1}
 
@@ -78,3 +85,32 @@ def test_a_loop_killed_at_every_write_ends_like_one_that_was_not(setting_up, mad
             np.testing.assert_array_equal(a.get_forces(), b.get_forces())
             assert a.get_potential_energy() == b.get_potential_energy()
     assert (tmp_path / "whole" / "learn.md").read_bytes() == (cut / "learn.md").read_bytes()
+
+
+def test_an_interrupted_loop_ends_what_it_has_started(setting_up, made, tmp_path) -> None:
+    """Ctrl-C while calculations hang: gone in a moment, without an outcome, and nothing goes on."""
+    settings = setting_up(",".join(f"hang:{i}" for i in range(6)), label__workers=2)
+    (tmp_path / "settings.toml").write_text(settings.to_toml())
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mliuq", "learn", str(tmp_path / "settings.toml"), "-o", str(out)]
+    loop = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals)
+    while len(made()) < 2:
+        assert loop.poll() is None, loop.stderr.read()
+        time.sleep(0.05)
+    with pytest.raises(MliuqError, match="another loop is at work"):
+        learn(settings, out)
+    loop.send_signal(signal.SIGINT)
+    _, said = loop.communicate(timeout=60)
+    assert (loop.returncode, said.strip()) == (130, "mliuq: error: interrupted")
+    assert not list((out / "round_000" / "labelling").glob("*.json"))
+    assert not [line for line in command_lines() if str(out) in line]
+
+
+def command_lines() -> list[str]:
+    """Those of all processes of this machine."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                found.append((entry / "cmdline").read_bytes().decode(errors="replace"))
+    return found

@@ -13,7 +13,7 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 from mliuq.errors import MliuqError
-from mliuq.learning import choosing, exploring, frames_files, label_worker, labelling, loop
+from mliuq.learning import choosing, exploring, frames_files, labelling, loop, processes
 from mliuq.learning.exploring import Run, planned_runs, run_one, strained
 from mliuq.learning.folder import LearnFolder, json_bytes, read_json
 from mliuq.learning.knowledge import fit_settings, read_beginning
@@ -214,13 +214,12 @@ def test_lammps_command_and_time_limit(setting_up, model_path, tmp_path) -> None
 def test_workers(table, setting_up, tmp_path, monkeypatch) -> None:
     given = []
 
-    class Pool(exploring.ThreadPoolExecutor):
+    class Pool(processes.ThreadPoolExecutor):
         def __init__(self, workers: int) -> None:
             given.append(workers)
             super().__init__(workers)
 
-    module = {"explore": exploring, "label": labelling}[table]
-    monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ThreadPoolExecutor", Pool)
     made = loop._Loop(setting_up(**{f"{table}__workers": 3}), LearnFolder(tmp_path / "out"), None, None)
     monkeypatch.setattr(exploring, "run_one", lambda *given: None)
     if table == "label":
@@ -328,7 +327,6 @@ def test_words_of_a_label(setting_up, tmp_path) -> None:
     assert labelling._words(settings.label, Path("/i"), Path("/o")) == [
         *("calculator", "mod:name", "/i", "/o", str(tmp_path / "lib")),
     ]
-    assert Path(label_worker.__file__) == Path(labelling._WORKER)
 
 
 def test_limits_of_a_label(setting_up, made, tmp_path) -> None:

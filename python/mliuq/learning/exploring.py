@@ -7,9 +7,10 @@ bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,13 @@ from ase import Atoms
 from mliuq.ase.calculator import MLIUQCalculator
 from mliuq.ase.ensembles import EnsembleSettings, dynamics, give_velocities
 from mliuq.ase.frames import frame
-from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt
+from mliuq.ase.guard import UncertaintyGuard, UncertaintyHalt, thresholds
 from mliuq.ase.readings import read as read_quantity
 from mliuq.errors import MliuqError
 from mliuq.learning import frames_files
 from mliuq.learning.folder import Round, emptied, json_bytes, read_json
 from mliuq.learning.lammps_runs import run_lammps
+from mliuq.learning.processes import Stopping, pool_that_stops
 from mliuq.learning.settings import ExploreSettings, LearnSettings
 from mliuq.model import Model
 from mliuq.outputs import write_files
@@ -118,34 +120,37 @@ def explore(
     runs = planned_runs(settings, len(starts), where.index)
     done: dict[int, RunFacts] = {}
 
-    def make(run: Run) -> RunFacts:
+    def make(run: Run, stop: Event) -> RunFacts:
         folder = where.md / f"{run.index:03d}"
         if not (folder / _FACTS).is_file():
             atoms = strained(starts[run.start], settings.start.strains[run.strain])
-            run_one(run, atoms, model_path, settings.explore, emptied(folder))
+            run_one(run, atoms, model_path, settings.explore, emptied(folder), stop)
         found = read_json(folder / _FACTS)
         largest = np.nan if found["largest"] is None else found["largest"]
         return RunFacts(**found | {"run": Run(**found["run"]), "largest": largest})
 
-    with ThreadPoolExecutor(settings.explore.workers) as pool:
-        waiting = [pool.submit(make, run) for run in runs]
-        try:
-            for future in as_completed(waiting):
-                facts = future.result()
-                done[facts.run.index] = facts
-                if progress:
-                    progress(f"round {where.index}: runs", len(done), len(runs))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with pool_that_stops(settings.explore.workers) as (pool, stop):
+        for future in as_completed([pool.submit(make, run, stop) for run in runs]):
+            facts = future.result()
+            done[facts.run.index] = facts
+            if progress:
+                progress(f"round {where.index}: runs", len(done), len(runs))
     frames = [atoms for run in runs for atoms in frames_files.read(where.md / f"{run.index:03d}" / _FRAMES)]
     return [done[run.index] for run in runs], frames
 
 
-def run_one(run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path) -> None:
-    """Make one run in an empty folder; its facts appear last, when it is over."""
+def run_one(
+    run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path, stop: Event | None = None
+) -> None:
+    """Make one run in an empty folder; its facts appear last, when it is over.
+
+    Raises
+    ------
+    Stopping
+        when `stop` was set before it was over.
+    """
     engine = run_lammps if settings.engine == "lammps" else _run_ase
-    steps, halted, largest, frames = engine(run, atoms, model_path, settings, folder)
+    steps, halted, largest, frames = engine(run, atoms, model_path, settings, folder, stop or Event())
     saved = sum("guard" in atoms.info for atoms in frames)
     kept = []
     for atoms in frames:
@@ -163,7 +168,7 @@ def _numbers(atoms: Atoms) -> dict[str, Any]:
 
 
 def _run_ase(
-    run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path
+    run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path, stop: Event
 ) -> tuple[int, str | None, float, list[Atoms]]:
     atoms.calc = MLIUQCalculator(Model.load(model_path), threads=1)
     rng = np.random.default_rng(run.seed)
@@ -196,6 +201,8 @@ def _run_ase(
 
     def follow() -> None:
         assert guard.reading is not None
+        if stop.is_set():
+            raise Stopping
         largest.append(guard.reading.value)
         if settings.pool == "trajectory":
             now = frame(atoms, ())
@@ -225,8 +232,6 @@ def check_quantity_and_thresholds(model: Model, atoms: Atoms, settings: ExploreS
     MliuqError
         for a quantity that the model does not give, or thresholds that make no sense.
     """
-    from mliuq.ase.guard import thresholds
-
     probe = atoms.copy()
     probe.calc = MLIUQCalculator(model, threads=1)
     read_quantity(probe, settings.quantity)

@@ -22,8 +22,12 @@ learn.md learn.png    a table and a picture of all rounds
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,6 +151,28 @@ def read_json(path: Path) -> Any:
 def json_bytes(values: Any) -> bytes:
     """Plain values as the text of a file."""
     return (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder if need be and hold its lock, which the system releases with the process, however that ends.
+
+    Raises
+    ------
+    MliuqError
+        where another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # where locks are unknown, nobody can hold one
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MliuqError(f"{folder}: another loop is at work there") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def emptied(folder: Path) -> Path:

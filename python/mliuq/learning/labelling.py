@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from time import monotonic
 
 from ase import Atoms
@@ -23,13 +21,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.learning import frames_files
 from mliuq.learning.folder import Round, emptied, json_bytes, read_json
-from mliuq.learning.sanity import distrusted, odd_energies, too_close
+from mliuq.learning.processes import pool_that_stops, run_program
+from mliuq.learning.sanity import distrusted, odd_energies, too_close, unfinished
 from mliuq.learning.settings import LabelSettings
 from mliuq.outputs import write_files
 
 Progress = Callable[[str, int, int | None], None]
 
-_WORKER = str(Path(__file__).with_name("label_worker.py"))
 _VALUES = ("energy", "forces", "stress")
 _TAIL = 300  # characters of what a calculation wrote last, for its reason
 
@@ -95,18 +93,17 @@ def label_batch(
     tasks = [LabelTask(where.labelling, index, atoms, settings, stress) for index, atoms in enumerate(batch)]
     missing = [task for task in tasks if not task.done]
     finished = len(tasks) - len(missing)
-    own = None if executor is not None else ThreadPoolExecutor(settings.workers)
-    pool = executor or own
-    assert pool is not None
-    try:
-        for future in as_completed([pool.submit(label_one, task) for task in missing]):
+    with pool_that_stops(settings.workers) as (own, stop):
+        waiting = (
+            [own.submit(label_one, task, stop) for task in missing]
+            if executor is None
+            else [executor.submit(label_one, task) for task in missing]
+        )
+        for future in as_completed(waiting):
             future.result()
             finished += 1
             if progress:
                 progress(f"round {where.index}: labels", finished, len(tasks))
-    finally:
-        if own is not None:
-            own.shutdown(cancel_futures=True)
     return _sorted_out(tasks, known, settings)
 
 
@@ -137,8 +134,14 @@ def _sorted_out(
     return [labels[i] for i in at if i not in reasons], quarantine
 
 
-def label_one(task: LabelTask) -> float:
-    """Make one calculation, leave its outcome on disk, and return the seconds it took."""
+def label_one(task: LabelTask, stop: Event | None = None) -> float:
+    """Make one calculation, leave its outcome on disk, and return the seconds it took.
+
+    Raises
+    ------
+    Stopping
+        when `stop` was set before it was done: then there is no outcome.
+    """
     started = monotonic()
     reason = too_close(task.atoms, task.settings.min_distance)
     answer: Atoms | None = None
@@ -146,7 +149,7 @@ def label_one(task: LabelTask) -> float:
     if reason is None:
         emptied(task.work)
         for attempts in range(1, task.settings.retries + 2):
-            answer, reason = _attempt(task, task.work / f"attempt_{attempts}")
+            answer, reason = _attempt(task, task.work / f"attempt_{attempts}", stop)
             if reason is None or answer is not None:
                 break  # an answer that is not believed is not asked for again
     seconds = monotonic() - started
@@ -162,24 +165,16 @@ def label_one(task: LabelTask) -> float:
     return seconds
 
 
-def _attempt(task: LabelTask, folder: Path) -> tuple[Atoms | None, str | None]:
-    """The answer of one attempt, if it gave one that can be read, and what is wrong."""
+def _attempt(task: LabelTask, folder: Path, stop: Event | None) -> tuple[Atoms | None, str | None]:
+    """The answer of one attempt, if it gave a whole one, and what is wrong."""
     folder.mkdir()
     source, target, log = folder / "input.xyz", folder / "output.xyz", folder / "log.txt"
     bare = Atoms(task.atoms.numbers, positions=task.atoms.positions, cell=task.atoms.cell, pbc=task.atoms.pbc)
     source.write_bytes(frames_files.to_bytes([bare]))
     settings = task.settings
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-P", _WORKER, *_words(settings, source, target)],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
-        )  # fmt: skip
-        try:
-            status = process.wait(settings.time_limit or None)
-        except subprocess.TimeoutExpired:
-            return None, f"no answer within {settings.time_limit:g} s"
-        finally:
-            _end(process)
+    status = run_program(_words(settings, source, target), folder, log, time_limit=settings.time_limit, stop=stop)
+    if status is None:
+        return None, f"no answer within {settings.time_limit:g} s"
     if status != 0:
         ended = f"signal {-status}" if status < 0 else f"status {status}"
         last = log.read_text(encoding="utf-8", errors="replace").strip()[-_TAIL:].splitlines()
@@ -190,10 +185,9 @@ def _attempt(task: LabelTask, folder: Path) -> tuple[Atoms | None, str | None]:
         return None, f"no answer that can be read: {error}"
     if len(answers) != 1:
         return None, f"{len(answers)} structures in the answer, expected one"
-    reason = distrusted(task.atoms, answers[0], settings, stress=task.stress)
-    if reason is not None and ("not finite" in reason or "has no" in reason):
-        return None, reason  # perhaps the next attempt converges
-    return answers[0], reason
+    if (reason := unfinished(answers[0], stress=task.stress)) is not None:
+        return None, reason
+    return answers[0], distrusted(task.atoms, answers[0], settings)
 
 
 def _words(settings: LabelSettings, source: Path, target: Path) -> list[str]:
@@ -206,13 +200,3 @@ def _words(settings: LabelSettings, source: Path, target: Path) -> list[str]:
     for name, value in values.items():
         words = [word.replace(f"{{{name}}}", value) for word in words]
     return ["command", *words]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and everything it has started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        process.wait()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import ase.io
@@ -18,6 +17,7 @@ from ase.io.lammpsdata import write_lammps_data
 
 from mliuq.errors import MliuqError
 from mliuq.learning import frames_files
+from mliuq.learning.processes import run_program
 from mliuq.learning.settings import ExploreSettings
 from mliuq.model import Model
 
@@ -37,7 +37,7 @@ _ENDS = re.compile(r"^(?:WARNING: )?.*Fix mliuq/guard.*$", re.MULTILINE)
 
 
 def run_lammps(
-    run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path
+    run: Run, atoms: Atoms, model_path: Path, settings: ExploreSettings, folder: Path, stop: Event
 ) -> tuple[int, str | None, float, list[Atoms]]:
     """Steps done, why it halted, the largest reading, frames.
 
@@ -50,26 +50,17 @@ def run_lammps(
     write_lammps_data(folder / "start.data", atoms, specorder=list(elements), masses=True, atom_style="atomic")
     text = lammps_input(run, atoms, model_path.resolve(), elements, settings)
     (folder / "in.lammps").write_text(text, encoding="utf-8")
-    log = (folder / "screen.txt").open("w", encoding="utf-8")
-    command = [*shlex.split(settings.lammps), "-in", "in.lammps", "-log", "none"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    try:
-        with log:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
-    except OSError as error:
-        raise MliuqError(f"explore.lammps: {command[0]!r} cannot be started: {error.strerror}") from error
-    late = False
-    try:
-        process.wait(settings.time_limit or None)
-    except subprocess.TimeoutExpired:
-        late = True
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    words = shlex.split(settings.lammps)
+    if shutil.which(words[0]) is None:
+        raise MliuqError(f"explore.lammps: {words[0]!r} cannot be started: no such program")
+    status = run_program(
+        ["command", *words, "-in", "in.lammps", "-log", "none"],
+        folder,
+        folder / "screen.txt",
+        time_limit=settings.time_limit,
+        stop=stop,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
     screen = (folder / "screen.txt").read_text(encoding="utf-8", errors="replace")
     saved = frames_files.read(folder / "saved.xyz") if (folder / "saved.xyz").is_file() else []
     for frame in saved:
@@ -89,7 +80,7 @@ def run_lammps(
             halted = f"step {step:.0f}: LAMMPS ended the run"
         return int(step), halted, max(values), frames
     errors = re.findall(r"^ERROR.*$", screen, re.MULTILINE)
-    why = f"after {settings.time_limit:g} s" if late else errors[0] if errors else f"status {process.returncode}"
+    why = f"after {settings.time_limit:g} s" if status is None else errors[0] if errors else f"status {status}"
     last_step = max((int(frame.info["step"]) for frame in frames), default=0)
     return last_step, f"LAMMPS ended: {why}", max(values, default=np.nan), frames
 

@@ -23,7 +23,7 @@ from mliuq.fitting.settings import FitSettings
 from mliuq.learning import frames_files, logbook
 from mliuq.learning.choosing import choose
 from mliuq.learning.exploring import check_quantity_and_thresholds, explore, strained
-from mliuq.learning.folder import LearnFolder, Round, json_bytes, read_json
+from mliuq.learning.folder import LearnFolder, Round, alone_in, json_bytes, read_json
 from mliuq.learning.knowledge import Beginning, errors_on, fit_settings, read_beginning
 from mliuq.learning.labelling import label_batch
 from mliuq.learning.settings import LearnSettings
@@ -79,16 +79,18 @@ def learn(
     Raises
     ------
     MliuqError
-        for settings that make no loop or differ from those of the loop in the folder, when no structure of a batch got
-        a label, and when runs halt without leaving a frame to learn from.
+        for settings that make no loop or differ from those of the loop in the folder, when another loop is at work
+        there, no structure of a batch got a label, or runs halt without leaving a frame to learn from.
     """
     settings.validate()
-    loop = _Loop(settings, LearnFolder(Path(folder)), executor, progress)
-    while (reason := end_of(loop.logs, settings)) is None:
-        loop.logs.append(loop.round(len(loop.logs)))
+    place = LearnFolder(Path(folder))
+    with alone_in(place.path):
+        loop = _Loop(settings, place, executor, progress)
+        while (reason := end_of(loop.logs, settings)) is None:
+            loop.logs.append(loop.round(len(loop.logs)))
+            loop.tell()
         loop.tell()
-    loop.tell()
-    return Learned(reason, loop.logs, loop.folder.model, loop.folder.path)
+    return Learned(reason, loop.logs, place.model, place.path)
 
 
 def end_of(logs: list[dict[str, Any]], settings: LearnSettings) -> str | None:

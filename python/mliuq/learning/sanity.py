@@ -29,8 +29,20 @@ def too_close(atoms: Atoms, limit: float) -> str | None:
     return f"atoms {i[k]} and {j[k]} are {d[k]:.3f} Å apart, expected at least {limit:g} Å"
 
 
-def distrusted(asked: Atoms, answer: Atoms, settings: LabelSettings, *, stress: bool) -> str | None:
-    """Why an answer is not a label of the structure asked for: another structure, or values that cannot be."""
+def unfinished(answer: Atoms, *, stress: bool) -> str | None:
+    """What an answer lacks of a label: another attempt may give it."""
+    results = {} if answer.calc is None else answer.calc.results
+    wanted = ["energy", "forces", *(["stress"] if stress else [])]
+    if missing := [name for name in wanted if name not in results]:
+        return f"the label has no {' and no '.join(missing)}"
+    for name in wanted:
+        if not np.isfinite(results[name]).all():
+            return f"the label's {name} is not finite"
+    return None
+
+
+def distrusted(asked: Atoms, answer: Atoms, settings: LabelSettings) -> str | None:
+    """Why a whole answer is not a label of the structure asked for: another structure, or forces that cannot be."""
     if not np.array_equal(asked.numbers, answer.numbers):
         found, wanted = answer.get_chemical_formula(), asked.get_chemical_formula()
         same = sorted(asked.numbers) == sorted(answer.numbers)
@@ -40,16 +52,10 @@ def distrusted(asked: Atoms, answer: Atoms, settings: LabelSettings, *, stress: 
     moved = _largest_move(asked, answer)
     if not moved <= _MOVED:
         return f"the label has atoms or cell moved by {moved:.3g} Å, expected none"
-    results = {} if answer.calc is None else answer.calc.results
-    wanted_names = ["energy", "forces", *(["stress"] if stress else [])]
-    if missing := [name for name in wanted_names if name not in results]:
-        return f"the label has no {' and no '.join(missing)}"
-    for name in wanted_names:
-        if not np.isfinite(results[name]).all():
-            return f"the label's {name} is not finite"
-    if np.shape(results["forces"]) != (len(asked), 3):
-        return f"the label has forces of shape {np.shape(results['forces'])}, expected ({len(asked)}, 3)"
-    size = np.linalg.norm(results["forces"], axis=1)
+    forces = answer.calc.results["forces"]
+    if np.shape(forces) != (len(asked), 3):
+        return f"the label has forces of shape {np.shape(forces)}, expected ({len(asked)}, 3)"
+    size = np.linalg.norm(forces, axis=1)
     if size.max(initial=0.0) > settings.max_force:
         atom = int(np.argmax(size))
         return f"the force on atom {atom} is {size[atom]:.4g} eV/Å, expected at most {settings.max_force:g}"

@@ -1,7 +1,7 @@
-"""What one calculation of a label runs in: a process of its own, which the loop may kill.
+"""What a label or a run of LAMMPS is made in: a process of its own, which the loop may kill.
 
-    python label_worker.py calculator MODULE:NAME INPUT OUTPUT [FOLDER …]
-    python label_worker.py command    WORD …
+    python worker.py calculator MODULE:NAME INPUT OUTPUT [FOLDER …]
+    python worker.py command    WORD …
 
 The first evaluates the structure of INPUT and writes it with energy, forces and, where there is one, stress.  The
 second runs a command.  Both end with everything they have started when the process that started them is gone.
