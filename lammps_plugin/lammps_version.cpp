@@ -8,7 +8,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "lammps_headers.hpp"
+#include "lmptype.h"
+#include "mpi.h"
 
 // What Python reads from the file without loading it (mliuq.lammps.plugin).
 #define MLIUQ_TEXT_(x) #x
@@ -47,6 +48,23 @@ int running_update() {
   return update ? std::atoi(update + 7) : 0;
 }
 
+#ifdef OPEN_MPI
+constexpr bool kOpenMpi = true;
+#else
+constexpr bool kOpenMpi = false;
+#endif
+
+const char* mpi_name(bool open) { return open ? "Open MPI" : "MPICH or a relative of it"; }
+
+/// Communicators are numbers in one family of MPI libraries and pointers in the other.
+bool runs_on_open_mpi() {
+  auto* const describe = of_lammps<int(char*, int*)>("MPI_Get_library_version");
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  if (describe) describe(text, &length);
+  return std::strstr(text, "Open MPI") != nullptr;
+}
+
 }  // namespace
 
 std::string version_mismatch(void* lammps) {
@@ -69,6 +87,10 @@ std::string version_mismatch(void* lammps) {
     return "the mliuq plugin was built for LAMMPS " + mine + " with atom IDs of " +
            std::to_string(sizeof(LAMMPS_NS::tagint)) + " bytes, this LAMMPS " + named(date, update) + " has IDs of " +
            std::to_string(tag) + ": not loaded; build it with -DLAMMPS_SIZES";
+  }
+  if (runs_on_open_mpi() != kOpenMpi) {
+    return "the mliuq plugin was built for LAMMPS " + mine + " with " + mpi_name(kOpenMpi) + ", this LAMMPS runs on " +
+           mpi_name(!kOpenMpi) + ": not loaded; build it with -DMPI_HEADER_DIR";
   }
   return {};
 }

@@ -24,5 +24,9 @@ struct lammpsplugin_t {
 
 using lammpsplugin_regfunc = void (*)(lammpsplugin_t*, void*);
 
+/// What LAMMPS calls in mliuqplugin.so.
 __attribute__((visibility("default"))) void lammpsplugin_init(void* lammps, void* handle, void* register_function);
+
+/// The same of mliuqstyles.so, called by mliuqplugin.so.
+__attribute__((visibility("default"))) void mliuq_register_styles(void* lammps, void* handle, void* register_function);
 }

@@ -1,79 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-// What LAMMPS calls when it loads mliuqplugin.so: registers every style of the plugin.
+// What LAMMPS calls when it loads mliuqplugin.so. This file needs nothing of LAMMPS but its C interface, so that it
+// loads into any LAMMPS and can say why the styles, which need the classes of one LAMMPS exactly, do not.
 
-#include "compute_mliuq.hpp"
-#include "compute_mliuq_atom.hpp"
-#include "compute_mliuq_committee.hpp"
-#include "fix_mliuq_guard.hpp"
-#include "fix_mliuq_recall.hpp"
-#include "lammps_headers.hpp"
+#include <dlfcn.h>
+#include <stdlib.h>
+
+#include <memory>
+#include <string>
+
 #include "lammps_version.hpp"
 #include "lammpsplugin_api.hpp"
-#include "pair_mliuq.hpp"
-
-using LAMMPS_NS::LAMMPS;
 
 namespace {
 
-template <class Style>
-void* create_pair(void* lammps) {
-  return static_cast<LAMMPS_NS::Pair*>(new Style(static_cast<LAMMPS*>(lammps)));
+/// mliuqstyles.so, in the folder of this file (or of what a link to it names).
+std::string styles_file() {
+  Dl_info self{};
+  if (!dladdr(reinterpret_cast<const void*>(&lammpsplugin_init), &self) || !self.dli_fname) return {};
+  const std::unique_ptr<char, decltype(&free)> real(realpath(self.dli_fname, nullptr), &free);
+  const std::string path = real ? real.get() : self.dli_fname;
+  return path.substr(0, path.find_last_of('/') + 1) + "mliuqstyles.so";
 }
 
-template <class Style>
-void* create_compute(void* lammps, int narg, char** arg) {
-  return static_cast<LAMMPS_NS::Compute*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
-}
+/// Goes when LAMMPS unloads the plugin.
+class Library {
+ public:
+  ~Library() {
+    if (handle_) dlclose(handle_);
+  }
 
-template <class Style>
-void* create_fix(void* lammps, int narg, char** arg) {
-  return static_cast<LAMMPS_NS::Fix*>(new Style(static_cast<LAMMPS*>(lammps), narg, arg));
-}
+  /// Empty, or what went wrong.
+  std::string open(const std::string& path) {
+    if (!handle_) handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    return handle_ ? "" : dlerror();
+  }
+
+  void* function(const char* name) const { return dlsym(handle_, name); }
+
+ private:
+  void* handle_ = nullptr;
+} styles;
 
 }  // namespace
 
 void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
-  if (const std::string problem = mliuq_lammps::version_mismatch(lammps); !problem.empty()) {
+  std::string problem = mliuq_lammps::version_mismatch(lammps);
+  if (problem.empty()) {
+    problem = styles.open(styles_file());
+    if (!problem.empty()) problem = "the mliuq plugin cannot load its styles: " + problem;
+  }
+  if (!problem.empty()) {
     mliuq_lammps::warn_of_mismatch(lammps, problem);
     return;
   }
-  auto* const register_style = reinterpret_cast<lammpsplugin_regfunc>(register_function);
-  lammpsplugin_t plugin{};
-  plugin.version = MLIUQ_LAMMPS_VERSION;
-  plugin.author = "the mliuq authors";
-  plugin.handle = handle;
-
-  plugin.style = "pair";
-  plugin.name = "mliuq";
-  plugin.info = "SNAP/qSNAP potential with a POPS posterior";
-  plugin.creator.v1 = &create_pair<mliuq_lammps::PairMliuq>;
-  register_style(&plugin, lammps);
-
-  plugin.style = "compute";
-  plugin.name = "mliuq/atom";
-  plugin.info = "uncertainty of the energy of and the force on every atom";
-  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuqAtom>;
-  register_style(&plugin, lammps);
-
-  plugin.name = "mliuq";
-  plugin.info = "uncertainty of energy, forces and stress of the cell";
-  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuq>;
-  register_style(&plugin, lammps);
-
-  plugin.name = "mliuq/committee";
-  plugin.info = "energy of the cell by every member";
-  plugin.creator.v2 = &create_compute<mliuq_lammps::ComputeMliuqCommittee>;
-  register_style(&plugin, lammps);
-
-  plugin.style = "fix";
-  plugin.name = "mliuq/recall";
-  plugin.info = "uncertainties asked anew after a run";
-  plugin.creator.v2 = &create_fix<mliuq_lammps::FixMliuqRecall>;
-  register_style(&plugin, lammps);
-
-  plugin.name = "mliuq/guard";
-  plugin.info = "saves and stops where the model no longer knows";
-  plugin.creator.v2 = &create_fix<mliuq_lammps::FixMliuqGuard>;
-  register_style(&plugin, lammps);
+  reinterpret_cast<decltype(&mliuq_register_styles)>(styles.function("mliuq_register_styles"))(lammps, handle,
+                                                                                               register_function);
 }

@@ -64,7 +64,12 @@ const char* unit_of(AtomQuantity quantity) {
 
 PairMliuq::PairMliuq(LAMMPS* lmp)
     : Pair(lmp),
-      force_spreads_([this] { comm->forward_comm(this); }, [this](int size) { comm->reverse_comm(this, size); }) {
+      force_spreads_([this] { comm->forward_comm(this); },
+                     [this](int size) {
+                       comm_reverse = size;  // reverse_comm takes no size before 2025
+                       comm->reverse_comm(this);
+                       comm_reverse = kRowBlock;
+                     }) {
   comm_forward = 1;
   comm_reverse = kRowBlock;
   single_enable = 0;

@@ -26,6 +26,7 @@ class WordFile {
     if (!stream) throw Error(path + ": cannot be opened for reading");
     std::string text;
     for (int number = 1; std::getline(stream, text); ++number) {
+      if (number == 1) require_metal(text);
       std::istringstream words(text.substr(0, text.find('#')));
       Line line{number, {}};
       for (std::string word; words >> word;) line.words.push_back(word);
@@ -34,6 +35,16 @@ class WordFile {
   }
 
   const std::vector<Line>& lines() const { return lines_; }
+
+  /// LAMMPS potential files name their unit style in a comment on the first line: "# DATE: … UNITS: metal …".
+  void require_metal(const std::string& header) const {
+    const std::size_t comment = header.find('#');
+    const std::size_t key = comment == std::string::npos ? comment : header.find("UNITS:", comment);
+    if (key == std::string::npos) return;
+    std::string units;
+    std::istringstream(header.substr(key + 6)) >> units;
+    if (units != "metal") fail({1, {}}, "UNITS: is '" + units + "', expected metal (eV, Å)");
+  }
 
   [[noreturn]] void fail(const Line& line, const std::string& what) const {
     throw Error(path_ + ", line " + std::to_string(line.number) + ": " + what);

@@ -69,6 +69,17 @@ def test_what_a_file_may_hold(files: Callable, ends: str) -> None:
     assert model.members is None
 
 
+def test_units_in_the_header(files: Callable) -> None:
+    """LAMMPS's potential files name their unit style on the first line."""
+    header = "#DATE: 2014-09-05 UNITS: {} CONTRIBUTOR: nobody"
+    for text in (header.format("metal"), "# no word of it", "#UNITS:metal"):
+        np.testing.assert_array_equal(Model.from_snap(*files(f"{text}\n{COEFF}", f"{text}\n{PARAM}")).theta, THETA)
+    header = header.format("real")
+    for coeff, param in ((f"{header}\n{COEFF}", PARAM), (COEFF, f"{header}\n{PARAM}")):
+        with pytest.raises(MliuqError, match=r"a\.snap(coeff|param), line 1: UNITS: is 'real', expected metal"):
+            Model.from_snap(*files(coeff, param))
+
+
 def test_no_line_end_at_the_end_and_tuning_keys_of_lammps(files: Callable) -> None:
     model = Model.from_snap(*files(COEFF.rstrip(), PARAM + "chunksize 2000\nparallelthresh 100"))
     np.testing.assert_array_equal(model.theta, THETA)
