@@ -86,7 +86,7 @@ FixMliuqGuard::FixMliuqGuard(LAMMPS* lmp, int narg, char** arg)
 }
 
 int FixMliuqGuard::setmask() {
-  return FixConst::POST_FORCE | FixConst::POST_FORCE_RESPA | FixConst::MIN_POST_FORCE | FixConst::POST_RUN;
+  return FixConst::FINAL_INTEGRATE | FixConst::FINAL_INTEGRATE_RESPA | FixConst::MIN_POST_FORCE | FixConst::POST_RUN;
 }
 
 void FixMliuqGuard::init() {
@@ -122,17 +122,19 @@ void FixMliuqGuard::init() {
 
 void FixMliuqGuard::setup(int) {
   if (due() || update->ntimestep == update->firststep) check();
+  seen_evaluation_ = source_->evaluation();
 }
 
-void FixMliuqGuard::post_force(int) {
+/// Not post_force, which Monte Carlo moves call for every trial configuration, too.
+void FixMliuqGuard::final_integrate() {
   if (due()) check();
 }
 
 /// Called on every level, and of use on the one where the pair style has just been evaluated.
-void FixMliuqGuard::post_force_respa(int, int, int) {
+void FixMliuqGuard::final_integrate_respa(int, int) {
   if (seen_evaluation_ == source_->evaluation()) return;
-  seen_evaluation_ = source_->evaluation();
   if (due()) check();
+  seen_evaluation_ = source_->evaluation();
 }
 
 void FixMliuqGuard::min_setup(int) { check(); }
@@ -143,12 +145,19 @@ void FixMliuqGuard::min_post_force(int) {
     act(*pending_);
     pending_.reset();
   }
-  if (due()) pending_ = read();
+  if (!due()) return;
+  pending_ = read();
+  // The minimiser looks at the time between two iterations: what its last trial position says then counts.
+  const bool ends = pending_ && above_halt(*pending_);
+  if (ends) timer->force_timeout();
+  if (!ends && would_end_) timer->reset_timeout();
+  would_end_ = ends;
 }
 
 void FixMliuqGuard::post_run() {
   if (pending_) act(*pending_);
   pending_.reset();
+  would_end_ = false;
   if (ended_run_ && settings_.action == GuardAction::go_on) timer->reset_timeout();
   ended_run_ = false;
 }
@@ -315,7 +324,12 @@ void FixMliuqGuard::halt(const Finding& finding) {
   }
   ended_run_ = true;
   halted_step_ = finding.step;
-  if (settings_.action == GuardAction::hard) error->all(FLERR, source_->told(message, comm->me));
+  bool hard = settings_.action == GuardAction::hard;
+  if (universe->nworlds > 1 && !modify->get_fix_by_style("^neb").empty()) {
+    message += "; the other replicas of a NEB cannot go on without this one";
+    hard = true;
+  }
+  if (hard) error->all(FLERR, source_->told(message, comm->me));
   if (comm->me == 0) utils::logmesg(lmp, message + "; the run ends\n");
   timer->force_timeout();
 }

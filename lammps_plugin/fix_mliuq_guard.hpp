@@ -25,8 +25,8 @@ class FixMliuqGuard : public LAMMPS_NS::Fix, public SpreadReader {
   int setmask() override;
   void init() override;
   void setup(int vflag) override;
-  void post_force(int vflag) override;
-  void post_force_respa(int vflag, int level, int loop) override;
+  void final_integrate() override;
+  void final_integrate_respa(int level, int loop) override;
   void min_setup(int vflag) override;
   void min_post_force(int vflag) override;
   void post_run() override;
@@ -80,6 +80,7 @@ class FixMliuqGuard : public LAMMPS_NS::Fix, public SpreadReader {
 
   long read_evaluation_ = -1, seen_evaluation_ = -1;
   std::optional<Finding> pending_;  // of the present step of a minimisation
+  bool would_end_ = false;          // a minimisation, were its last trial position accepted
   bool ended_run_ = false;
   LAMMPS_NS::bigint halted_step_ = -1;
   bool warned_file_ = false;

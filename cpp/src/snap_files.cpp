@@ -144,7 +144,9 @@ std::map<std::string, int> read_parameters(const std::string& path, SnapParams& 
       auto& values = key == "sinner" ? params.sinner : params.dinner;
       for (std::size_t e = 0; e < expected; ++e) values.push_back(file.number(line, line.words[1 + e], key));
     } else if (key == "chunksize" || key == "parallelthresh") {
-      file.integer(line, word, key);  // tuning of LAMMPS's GPU code: no meaning here, no effect on results
+      file.integer(line, word, key);      // tuning of LAMMPS's GPU code: no meaning here, no effect on results
+    } else if (key == "diagonalstyle") {  // of files before 2019: 3 is what all of them mean
+      if (file.integer(line, word, key) != 3) file.fail(line, "diagonalstyle is '" + word + "', expected 3");
     } else {
       file.fail(line, "unknown key '" + key +
                           "', expected one of twojmax rcutfac rfac0 rmin0 switchflag bzeroflag "
