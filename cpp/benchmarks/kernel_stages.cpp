@@ -98,7 +98,7 @@ struct Work {
 };
 
 /// The recursion of one slot, with so much work for each element a visitor uses.
-Work recursion(int twojmax, Work per_element) {
+Work recursion(int twojmax, Work per_element = {}) {
   Work work;
   for (int mb = 0; 2 * mb <= twojmax; ++mb)
     for (int j = 2 * mb; j <= twojmax; ++j) {
@@ -198,12 +198,18 @@ void report(int twojmax, InstructionSet set) {
     pack(pairs, crystal.view, crystal.centres.data() + b * stages.lanes, stages.lanes, w);
     slots += static_cast<double>(w.block.n_slots) / n_blocks;
   }
-  const double half = 2.0 * half_level(twojmax + 1), stored = 2.0 * plan.n_stored;
+  const double half = 2.0 * half_level(twojmax + 1);
   double used = 0.0;
   for (int p = 0; p < plan.n_products; ++p) used += 2.0 * half_used(plan.products[p].j);
   Work with_B = coupling(plan), stored_Z = coupling(plan);
   with_B += Work{2, 4} * (used / 2);
-  const Work derive = recursion(twojmax, {30, 44}) * slots;  // ladders and three directions of each element
+  // Four sums over the level below, what goes along n, and three directions of every component.
+  const double lowered = 8.0 * plan.n_lowered, terms = plan.first_gradient_term[plan.n_components];
+  Work derive = recursion(twojmax - 1) * slots;
+  derive += Work{lowered, 2 * lowered} * slots;
+  derive += Work{9.0 * plan.n_products + 4 * terms + 6.0 * plan.n_components,
+                 12.0 * plan.n_products + 8 * terms + 9.0 * plan.n_components} *
+            slots;
   std::vector<Timing> timings = {
       {"pack", {}, {}},
       {"geometry", Work{75, 130} * slots, {}},
@@ -218,15 +224,15 @@ void report(int twojmax, InstructionSet set) {
       {"describe", Work{1, 2} * (used / 2), {}},
       {"respond", Work{1, 2} * double(plan.n_components), {}},
       {"fold", Work{1, 2} * used, {}},
-      {"weigh Z", Work{1, 1} * stored, {}},
-      {"derive", {derive.instructions + 3 * slots * used, derive.flops + 6 * slots * used}, {}},
+      {"lower", Work{2, 3} * lowered, {}},
+      {"derive", derive, {}},
   };
   using Stage = void (*)(const Plan<Real>&, const Block<Real>&);
-  const Stage functions[] = {nullptr,       stages.geometry,      stages.density,
-                             stages.expand, stages.couple,        stages.energy,
-                             stages.ladder, stages.force,         stages.couple_and_describe,
-                             stages.store,  stages.describe,      stages.respond,
-                             stages.fold,   stages.weigh_products};
+  const Stage functions[] = {nullptr,       stages.geometry, stages.density,
+                             stages.expand, stages.couple,   stages.energy,
+                             stages.ladder, stages.force,    stages.couple_and_describe,
+                             stages.store,  stages.describe, stages.respond,
+                             stages.fold,   stages.lower};
   for (Timing& t : timings) t.best.assign(n_blocks, 1e30);
   for (int repeat = 0; repeat < 40; ++repeat)
     for (int b = 0; b < n_blocks; ++b)
@@ -237,8 +243,10 @@ void report(int twojmax, InstructionSet set) {
         else if (s + 1 < timings.size())
           functions[s](plan, w.block);
         else
-          for (int slot = 0; slot < w.block.n_slots; slot += kDeriveSlots)
-            stages.derive(plan, w.block, 0, slot, std::min(kDeriveSlots, w.block.n_slots - slot));
+          for (int slot = 0, count = 0; slot < w.block.n_slots; slot += count) {
+            count = slots_derived_together(w.block.n_slots - slot);
+            stages.derive(plan, w.block, 0, slot, count);
+          }
         timings[s].best[b] = std::min(timings[s].best[b], now() - start);
       }
 

@@ -13,7 +13,8 @@ namespace mliuq {
 RowBuilder::RowBuilder(const SnapParams& params, KernelChoice choice)
     : params_(params),
       model_(EnergyModel::zero(params.n_elements(), params.n_components(), params.quadraticflag)),
-      kernel_(make_kernel(params, model_, choice)) {}
+      kernel_(make_kernel(params, model_, choice)),
+      instruction_set_(choice.instruction_set) {}
 
 void RowBuilder::build(const PackedStructure& structure, const RowRequest& request, std::span<double> rows) const {
   const Neighbourhood& atoms = structure.neighbourhood();
@@ -35,7 +36,8 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
   if (request.stress) targets.strain = stress_rows;
   if (request.energy) targets.features = energy_row;
   RowChunk chunk;
-  RowAccumulator(*kernel_, model_).run(atoms, structure.centres(), targets, {&chunk, 1});
+  RowAccumulator(*kernel_, model_, simd::projection_table(instruction_set_))
+      .run(atoms, structure.centres(), targets, {&chunk, 1});
   if (request.energy)
     for (std::size_t p = 0; p < width; ++p) energy_row[p] /= n_owned;
   if (request.stress)

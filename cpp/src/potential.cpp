@@ -57,6 +57,7 @@ struct Potential::State {
       : params(validated(std::move(file.params))),
         model(params.n_elements(), params.n_components(), params.quadraticflag, std::move(file.theta)),
         kernel(make_kernel(params, model, choice)),
+        project(simd::projection_table(choice.instruction_set)),
         error_scale(file.error_scale),
         thresholds(std::move(file.thresholds)) {
     if (!file.members.empty()) {
@@ -107,6 +108,7 @@ struct Potential::State {
   SnapParams params;
   EnergyModel model;
   std::unique_ptr<Kernel> kernel;
+  const simd::ProjectionTable& project;
   std::optional<Ensemble> ensemble;
   std::optional<Extrapolation> extrapolation;
   std::optional<Zbl> zbl;
@@ -301,7 +303,7 @@ void Potential::accumulate_rows(const Neighbourhood& atoms, std::span<const int>
   s.sort_centres(atoms, centres);
   std::erase_if(s.sorted_centres, [&](int i) { return !sees_target(i); });
   s.row_chunks.resize(team_size(n_threads, static_cast<long>(s.sorted_centres.size() / kRowChunk)));
-  RowAccumulator(*s.kernel, s.model).run(atoms, s.sorted_centres, targets, s.row_chunks);
+  RowAccumulator(*s.kernel, s.model, s.project).run(atoms, s.sorted_centres, targets, s.row_chunks);
 }
 
 void Potential::energy_std_gradient(const Neighbourhood& atoms, std::span<const int> centres,

@@ -29,26 +29,6 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const 
   }
 }
 
-/// Changes of quadratic features that are added together: short rows of a triangle are then worth their loops.
-constexpr int kTogether = 4;
-
-/// The same of kTogether changes at once, without the sign: row −= Σ dD.
-MLIUQ_CLONES void subtract_feature_changes(int K, const double* const* B, const double* const* dB, double* row) {
-  static_assert(kTogether == 4);
-  const double *p0 = B[0], *p1 = B[1], *p2 = B[2], *p3 = B[3];
-  const double *d0 = dB[0], *d1 = dB[1], *d2 = dB[2], *d3 = dB[3];
-  for (int k = 0; k < K; ++k) row[k] -= (d0[k] + d1[k]) + (d2[k] + d3[k]);
-  double* next = row + K;
-  for (int k = 0; k < K; ++k) {
-    const double b0 = p0[k], b1 = p1[k], b2 = p2[k], b3 = p3[k], e0 = d0[k], e1 = d1[k], e2 = d2[k], e3 = d3[k];
-    next[0] -= (b0 * e0 + b1 * e1) + (b2 * e2 + b3 * e3);
-    for (int l = k + 1; l < K; ++l)
-      next[l - k] -= ((b0 * d0[l] + e0 * p0[l]) + (b1 * d1[l] + e1 * p1[l])) +
-                     ((b2 * d2[l] + e2 * p2[l]) + (b3 * d3[l] + e3 * p3[l]));
-    next += K - k;
-  }
-}
-
 /// Gathers the c-th centre of the derived block, the chunk's centre i.
 void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk) {
   const std::size_t width = 3 * static_cast<std::size_t>(K);
@@ -109,7 +89,7 @@ void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, 
     kernel.gradients(atoms, part, chunk.block, *chunk.workspace);
     std::copy_n(chunk.block.B.begin(), part.size() * K, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
     for (std::size_t c = 0; c < part.size(); ++c) {
-      if (request.row_of_atom) gather(request.row_of_atom, n_components, c, part[c], chunk);
+      if (request.row_of_atom && request.gathered) gather(request.row_of_atom, n_components, c, part[c], chunk);
       if (request.strain) add_strain(atoms, chunk.block, K, c, part[c], chunk.strain.data() + (begin + c) * 6 * K);
     }
   }
@@ -141,8 +121,29 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
   }
 }
 
-void RowAccumulator::add_forces(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks,
-                                int thread, RowQueue& queue) const {
+void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
+                               int n_threads) const {
+  const int K = model_.n_components();
+  const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
+  for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
+    const int i = chunk.centres[c], own_row = targets.row_of_atom[i];
+    double* const of_element = targets.forces + atoms.species(i) * P + 1;
+    const auto mine = [&](int row) { return row >= 0 && row % n_threads == thread; };
+    const auto add = [&](int row, double sign, const double* dB) {
+      for (int x = 0; x < 3; ++x)
+        add_scaled(of_element + (3 * static_cast<std::size_t>(row) + x) * width, sign, dB + x * K, K);
+    };
+    for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n) {
+      const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * K;
+      const int row = targets.row_of_atom[chunk.block.neighbour[n]];
+      if (mine(row)) add(row, -1.0, dB);
+      if (mine(own_row)) add(own_row, 1.0, dB);
+    }
+  }
+}
+
+void RowAccumulator::add_gathered(const Neighbourhood& atoms, const RowTargets& targets,
+                                  std::span<const RowChunk> chunks, int thread, RowQueue& queue) const {
   const int n_threads = static_cast<int>(chunks.size()), K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   queue.entries.clear();
@@ -163,31 +164,27 @@ void RowAccumulator::add_forces(const Neighbourhood& atoms, const RowTargets& ta
         }
         queue.tail[row] = entry;
       }
-  const std::vector<double> nothing(K, 0.0);
+  const std::size_t stride = (K + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
   for (const int row : queue.rows) {
-    for (int x = 0; x < 3; ++x) {
-      const double *B[kTogether], *dB[kTogether];
-      int n = 0;
-      std::size_t column = 0;
-      double* const of_row = targets.forces + (3 * static_cast<std::size_t>(row) + x) * width + 1;
-      const auto flush = [&] {
-        if (n > 1 && model_.quadratic()) {
-          for (; n < kTogether; ++n) B[n] = dB[n] = nothing.data();
-          subtract_feature_changes(K, B, dB, of_row + column);
-        } else {
-          for (int i = 0; i < n; ++i) add_feature_change(K, model_.quadratic(), -1.0, B[i], dB[i], of_row + column);
-        }
-        n = 0;
-      };
-      for (int e = queue.head[row]; e >= 0; e = queue.entries[e].next) {
-        const auto& [t, c, g, next] = queue.entries[e];
-        const std::size_t of_element = atoms.species(chunks[t].centres[c]) * P;
-        if (n == kTogether || of_element != column) flush();
-        column = of_element;
-        B[n] = chunks[t].B.data() + static_cast<std::size_t>(c) * K;
-        dB[n++] = chunks[t].dB.data() + (3 * static_cast<std::size_t>(g) + x) * K;
+    for (int e = queue.head[row], next = -1; e >= 0; e = next) {
+      // A run of centres of one element: their weights are the same columns.
+      const std::size_t column = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]) * P;
+      std::size_t n = 0;
+      for (next = e; next >= 0; next = queue.entries[next].next, ++n) {
+        const auto& [t, c, g, after] = queue.entries[next];
+        if (atoms.species(chunks[t].centres[c]) * P != column) break;
+        queue.make_room(n + 1, stride);
+        std::copy_n(chunks[t].B.data() + static_cast<std::size_t>(c) * K, K, queue.B.data() + n * stride);
+        for (int x = 0; x < 3; ++x)
+          std::copy_n(chunks[t].dB.data() + (3 * static_cast<std::size_t>(g) + x) * K, K,
+                      queue.dB[x].data() + n * stride);
       }
-      flush();
+      for (int x = 0; x < 3; ++x) {
+        double* const of_row = targets.forces + (3 * static_cast<std::size_t>(row) + x) * width + column + 1;
+        for (std::size_t i = 0; i < n; ++i) add_scaled(of_row, -1.0, queue.dB[x].data() + i * stride, K);
+        project_.subtract_products(K, static_cast<int>(n), queue.B.data(), queue.dB[x].data(), static_cast<int>(stride),
+                                   of_row + K);
+      }
     }
     queue.head[row] = -1;
   }
@@ -198,7 +195,8 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
   const int n_threads = static_cast<int>(threads.size());
   const RowRequestOfChunk request{.row_of_atom = targets.forces ? targets.row_of_atom : nullptr,
                                   .n_rows = targets.n_rows,
-                                  .strain = targets.strain != nullptr};
+                                  .strain = targets.strain != nullptr,
+                                  .gathered = model_.quadratic()};
   std::exception_ptr failure;
   const auto guarded = [&](auto&& work) {
     try {
@@ -208,8 +206,10 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
       failure = std::current_exception();
     }
   };
-  const std::size_t length = model_.quadratic() ? kRowChunk : kDerivedCentres;
-  for (std::size_t begin = 0; begin < centres.size() && !failure; begin += n_threads * length) {
+  for (std::size_t begin = 0, length = 0; begin < centres.size() && !failure; begin += n_threads * length) {
+    const std::size_t blocks =
+        (centres.size() - begin + n_threads * kDerivedCentres - 1) / (n_threads * kDerivedCentres);
+    length = model_.quadratic() ? std::min(kGatheredCentres, blocks * kDerivedCentres) : kDerivedCentres;
     for (int t = 0; t < n_threads; ++t) {
       const std::size_t from = std::min(begin + t * length, centres.size());
       threads[t].centres = centres.subspan(from, std::min(length, centres.size() - from));
@@ -221,8 +221,11 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
     for (int t = 0; t < n_threads; ++t)
       guarded([&] {
-        for (const RowChunk& chunk : threads) add_sums(atoms, targets, chunk, t, n_threads);
-        if (targets.forces) add_forces(atoms, targets, threads, t, threads[t].queue);
+        for (const RowChunk& chunk : threads) {
+          add_sums(atoms, targets, chunk, t, n_threads);
+          if (targets.forces && !model_.quadratic()) add_pairs(atoms, targets, chunk, t, n_threads);
+        }
+        if (targets.forces && model_.quadratic()) add_gathered(atoms, targets, threads, t, threads[t].queue);
       });
   }
   if (failure) std::rethrow_exception(failure);

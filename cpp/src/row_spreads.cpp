@@ -8,20 +8,6 @@
 #include "threads.hpp"
 
 namespace mliuq {
-namespace {
-
-/// Rows [count][width] side by side into lanes [width][group]; lanes without a row are zero. A few columns at a time,
-/// so that what is written stays in the nearest cache.
-void transpose(const double* rows, std::size_t count, std::size_t width, std::size_t group, double* lanes) {
-  constexpr std::size_t columns = 64;
-  for (std::size_t begin = 0; begin < width; begin += columns) {
-    const std::size_t end = std::min(begin + columns, width);
-    for (std::size_t r = 0; r < group; ++r)
-      for (std::size_t p = begin; p < end; ++p) lanes[p * group + r] = r < count ? rows[r * width + p] : 0.0;
-  }
-}
-
-}  // namespace
 
 void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out, int n_threads) const {
   require_box(out.needs_box());
@@ -41,7 +27,7 @@ void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out,
 #pragma omp for schedule(static)
     for (std::size_t first = 0; first < n; first += group) {
       const std::size_t count = std::min(group, n - first);
-      transpose(rows.data() + first * width, count, width, group, lanes.data());
+      project.pack_rows(rows.data() + first * width, static_cast<int>(count), static_cast<int>(width), lanes.data());
       const auto put = [&](double* to, const AlignedVector<double>& from) {
         if (to) std::copy_n(from.begin(), count, to + first);
       };

@@ -14,6 +14,7 @@
 
 #include "kernels/reference_kernel.hpp"
 #include "kernels/simd/pack.hpp"
+#include "kernels/simd/projection.hpp"
 #include "kernels/simd/simd_kernel.hpp"
 #include "kernels/simd/stages.hpp"
 #include "switching.hpp"
@@ -308,7 +309,7 @@ void test_forces_and_derivatives(Fixture f) {
   f.stages.fold(f.plan, f.w.block);
   f.stages.ladder(f.plan, f.w.block);
   f.stages.force(f.plan, f.w.block);
-  f.stages.weigh_products(f.plan, f.w.block);
+  f.stages.lower(f.plan, f.w.block);
 
   const auto reference = make_reference_kernel(f.params, f.model);
   const auto workspace = reference->make_workspace();
@@ -318,26 +319,99 @@ void test_forces_and_derivatives(Fixture f) {
   for (double d : plain.dB) scale = std::max(scale, std::abs(d));
   check(scale > 0.1);
   for (int channel = 0; channel < f.plan.n_channels; ++channel)
-    for (int slot = f.w.first_slot[channel]; slot < f.w.first_slot[channel + 1]; ++slot) {
-      f.stages.derive(f.plan, f.w.block, channel, slot, 1);
-      for (int lane = 0; lane < f.n; ++lane) {
-        const int atom = f.w.slot_atom[slot * L + lane];
-        if (atom < 0) continue;
-        const auto pair = std::find(plain.neighbour.begin(), plain.neighbour.end(), atom) - plain.neighbour.begin();
-        for (int x = 0; x < 3; ++x) {
-          for (int k = 0; k < K; ++k)
-            check_close(f.w.block.dB[(x * K + k) * L + lane], plain.dB[(pair * 3 + x) * K + k], 1e-12 * scale);
-          check_close(f.w.block.forces[(slot * 3 + x) * L + lane], plain.dB[(pair * 3 + x) * K], 1e-12 * scale);
+    for (int first = f.w.first_slot[channel], count = 0, most = 1; first < f.w.first_slot[channel + 1];
+         first += count) {
+      count = std::min(most, f.w.first_slot[channel + 1] - first);  // one, two … slots at a time
+      most = most % kDeriveSlots + 1;
+      f.stages.derive(f.plan, f.w.block, channel, first, count);
+      for (int slot = first; slot < first + count; ++slot)
+        for (int lane = 0; lane < f.n; ++lane) {
+          const int atom = f.w.slot_atom[slot * L + lane];
+          if (atom < 0) continue;
+          const auto pair = std::find(plain.neighbour.begin(), plain.neighbour.end(), atom) - plain.neighbour.begin();
+          const double* derived = f.w.block.dB + static_cast<std::size_t>(slot - first) * 3 * K * L + lane;
+          for (int x = 0; x < 3; ++x) {
+            for (int k = 0; k < K; ++k)
+              check_close(derived[(x * K + k) * L], plain.dB[(pair * 3 + x) * K + k], 1e-12 * scale);
+            check_close(f.w.block.forces[(slot * 3 + x) * L + lane], plain.dB[(pair * 3 + x) * K], 1e-12 * scale);
+          }
         }
-      }
+    }
+}
+
+void test_slots_derived_together() {
+  for (int n = 1; n < 50; ++n) {
+    int left = n, least = kDeriveSlots, calls = 0;
+    for (; left > 0; ++calls) {
+      const int count = slots_derived_together(left);
+      check(count >= 1 && count <= kDeriveSlots);
+      least = std::min(least, count);
+      left -= count;
+    }
+    check(left == 0 && calls == (n + kDeriveSlots - 1) / kDeriveSlots);
+    check(n < kDeriveSlots || 2 * least >= kDeriveSlots);
+  }
+}
+
+/// [n][lanes] → one array a lane, some of them not wanted; and rows → lanes, the way back.
+void test_lanes(InstructionSet set) {
+  const StageTable<double>& stages = stage_table<double>(set);
+  for (int n : {1, 7, 8, 21}) {
+    std::vector<double> numbers(static_cast<std::size_t>(n) * stages.lanes);
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = 1.0 + static_cast<double>(i);
+    const AlignedVector<double> from(numbers.begin(), numbers.end());
+    std::vector<std::vector<double>> arrays(stages.lanes, std::vector<double>(n, -1.0));
+    std::vector<double*> to;
+    for (int lane = 0; lane < stages.lanes; ++lane) to.push_back(lane == 1 ? nullptr : arrays[lane].data());
+    stages.unpack(from.data(), n, to.data());
+    for (int lane = 0; lane < stages.lanes; ++lane)
+      for (int i = 0; i < n; ++i) check(arrays[lane][i] == (lane == 1 ? -1.0 : from[i * stages.lanes + lane]));
+  }
+  const ProjectionTable& project = projection_table(set);
+  for (int width : {1, 7, 8, 21})
+    for (int count : {1, project.group - 1, project.group}) {
+      std::vector<double> rows(static_cast<std::size_t>(width) * count);
+      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = 1.0 + static_cast<double>(i);
+      AlignedVector<double> lanes(static_cast<std::size_t>(width) * project.group, -1.0);
+      project.pack_rows(rows.data(), count, width, lanes.data());
+      for (int p = 0; p < width; ++p)
+        for (int r = 0; r < project.group; ++r)
+          check(lanes[p * project.group + r] == (r < count ? rows[r * width + p] : 0.0));
+    }
+}
+
+void test_products(InstructionSet set) {
+  std::mt19937 random(3);
+  std::normal_distribution<double> normal;
+  for (int K : {1, 5, 8, 13, 30, 55})
+    for (int n : {1, 4, 27}) {
+      const int stride = (K + kProductStride - 1) / kProductStride * kProductStride;
+      AlignedVector<double> B(static_cast<std::size_t>(n) * stride, 0.0), dB = B;
+      std::vector<double> found(static_cast<std::size_t>(K) * (K + 1) / 2, 2.0);
+      for (int i = 0; i < n; ++i)
+        for (int k = 0; k < K; ++k) {
+          B[i * stride + k] = normal(random);
+          dB[i * stride + k] = normal(random);
+        }
+      projection_table(set).subtract_products(K, n, B.data(), dB.data(), stride, found.data());
+      for (int k = 0, at = 0; k < K; ++k)
+        for (int l = k; l < K; ++l, ++at) {
+          double expected = 2.0;
+          for (const double *d = dB.data(), *b = B.data(); d < dB.data() + dB.size(); d += stride, b += stride)
+            expected -= k == l ? b[k] * d[k] : b[k] * d[l] + d[k] * b[l];
+          check_close(found[at], expected, 1e-13 * (n + 10));
+        }
     }
 }
 
 }  // namespace
 
 int main() {
+  test_slots_derived_together();
   for (InstructionSet set : available_instruction_sets()) {
     if (set == InstructionSet::reference) continue;
+    test_lanes(set);
+    test_products(set);
     for (bool chem : {false, true})
       for (int twojmax : {0, 1, 2, 3, 6, 8, 14, 17}) {
         if (chem && twojmax > 3) continue;

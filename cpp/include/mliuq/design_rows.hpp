@@ -37,6 +37,7 @@ class RowBuilder {
   SnapParams params_;
   EnergyModel model_;
   std::unique_ptr<Kernel> kernel_;
+  InstructionSet instruction_set_;
 };
 
 /// Descriptors of all owned atoms, B [n_owned][K], and on request their derivatives: one entry per pair of a centre and

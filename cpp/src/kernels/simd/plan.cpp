@@ -71,16 +71,17 @@ template <class Real>
 void PlanStorage<Real>::tabulate_products() {
   const int n = plan_.twojmax + 1;
   first_product_.assign(static_cast<std::size_t>(n) * n * n_channels_ * n_channels_, -1);
-  int stored = 0;
+  int stored = 0, lowered = 0;
   for (int j1 = 0; j1 < n; ++j1)
     for (int j2 = 0; j2 <= j1; ++j2)
       for (int e1 = 0; e1 < n_channels_; ++e1)
         for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
           first_product_[pair_index(plan_.twojmax, n_channels_, e1, j1, e2, j2)] = static_cast<int>(products_.size());
           for (int j : coupled_levels(plan_.twojmax, j1, j2)) {
-            products_.push_back({.j = j, .stored = stored, .j1 = j1});
+            products_.push_back({.j = j, .stored = stored, .lowered = lowered, .j1 = j1});
             store_offset_.push_back(stored - half_level(j));
             stored += half_size(j);
+            lowered += j > 0 ? half_used(j - 1) : 0;
           }
         }
   for (int j = 0; j < n; ++j) {
@@ -93,6 +94,7 @@ void PlanStorage<Real>::tabulate_products() {
   plan_.store_offset = store_offset_.data();
   plan_.n_products = static_cast<int>(products_.size());
   plan_.n_stored = stored;
+  plan_.n_lowered = lowered;
   plan_.level_products = level_products_.data();
   plan_.first_of_level = first_of_level_.data();
 }
@@ -149,12 +151,36 @@ void PlanStorage<Real>::tabulate_components() {
   first_term_.push_back(static_cast<int>(terms_.size()));
   plan_.first_term = first_term_.data();
   plan_.terms = terms_.data();
+  tabulate_gradient_terms();
   plan_.dots = dots_.data();
   plan_.n_dots = static_cast<int>(dots_.size());
   component_of_.assign(static_cast<std::size_t>(plan_.n_products) * n, -1);
   for (const DescriptorDot& dot : dots_) component_of_[dot.channel * plan_.n_products + dot.product] = dot.component;
   plan_.component_of = component_of_.data();
   plan_.descriptor_scale = descriptor_scale_.data();
+}
+
+template <class Real>
+void PlanStorage<Real>::tabulate_gradient_terms() {
+  std::vector<std::vector<GradientTerm<Real>>> by_component(static_cast<std::size_t>(n_channels_) * plan_.n_components);
+  for (int p = 0; p < plan_.n_products; ++p)
+    for (int channel = 0; channel < n_channels_; ++channel) {
+      const int* first = first_term_.data() + p * n_channels_ + channel;
+      for (int t = first[0]; t < first[1]; ++t) {
+        auto& of_component = by_component[static_cast<std::size_t>(channel) * plan_.n_components + terms_[t].component];
+        if (!of_component.empty() && of_component.back().product == p)
+          of_component.back().factor += terms_[t].factor;
+        else
+          of_component.push_back({.product = p, .factor = terms_[t].factor});
+      }
+    }
+  for (const auto& of_component : by_component) {
+    first_gradient_term_.push_back(static_cast<int>(gradient_terms_.size()));
+    gradient_terms_.insert(gradient_terms_.end(), of_component.begin(), of_component.end());
+  }
+  first_gradient_term_.push_back(static_cast<int>(gradient_terms_.size()));
+  plan_.first_gradient_term = first_gradient_term_.data();
+  plan_.gradient_terms = gradient_terms_.data();
 }
 
 template <class Real>

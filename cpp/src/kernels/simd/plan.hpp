@@ -17,7 +17,8 @@ namespace mliuq::simd {
 struct Product {
   int j;
   int stored;
-  int j1;  ///< B is made of products with j ≥ j1
+  int lowered;  ///< where its gradient's polynomials lie in theirs (isa/derive.hpp)
+  int j1;       ///< B is made of products with j ≥ j1
 };
 
 /// Contribution of a component's derivative to the weight of a product in a channel's Y.
@@ -25,6 +26,13 @@ template <class Real>
 struct WeightTerm {
   int component;  ///< whose derivative it is
   int weight;     ///< whose weight it carries: the same, or one equal to it by symmetry (bispectrum_index.hpp)
+  Real factor;
+};
+
+/// The same contributions by component: what ∂B is gathered from.
+template <class Real>
+struct GradientTerm {
+  int product;
   Real factor;
 };
 
@@ -50,9 +58,11 @@ struct Plan {
   int n_groups;
   const Product* products;  ///< [n_products]
   const int* store_offset;  ///< [n_products], where level j of the half plane would begin in the store of Z
-  int n_products, n_stored;
+  int n_products, n_stored, n_lowered;
   const int* first_term;  ///< [n_products][n_channels] + 1
   const WeightTerm<Real>* terms;
+  const int* first_gradient_term;  ///< [n_channels][n_components] + 1
+  const GradientTerm<Real>* gradient_terms;
   const DescriptorDot* dots;
   int n_dots;
   const int* component_of;       ///< [n_channels][n_products], B of a product dotted with a channel where j ≥ j1
@@ -78,6 +88,7 @@ class PlanStorage {
   void tabulate_scales();
   void tabulate_products();
   void tabulate_components();
+  void tabulate_gradient_terms();
   void tabulate_weights(const EnergyModel& model);
   int product_index(int e1, int j1, int e2, int j2, int j) const;
 
@@ -91,8 +102,9 @@ class PlanStorage {
   Coupling<Real> coupling_;
   std::vector<Product> products_;
   std::vector<int> first_product_;  // of each pair, by pair_index
-  std::vector<int> first_term_, level_products_, first_of_level_, component_of_, store_offset_;
+  std::vector<int> first_term_, first_gradient_term_, level_products_, first_of_level_, component_of_, store_offset_;
   std::vector<WeightTerm<Real>> terms_;
+  std::vector<GradientTerm<Real>> gradient_terms_;
   std::vector<DescriptorDot> dots_;
 };
 

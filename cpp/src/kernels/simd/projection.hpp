@@ -14,6 +14,9 @@ namespace mliuq::simd {
 /// Columns that share one pass over the features; with their atoms they fill the vector registers.
 inline constexpr int kPanelColumns = 6;
 
+/// Rows of descriptors whose products are formed are padded to a multiple of this, and aligned to 64 bytes.
+inline constexpr int kProductStride = 8;
+
 /// Neighbouring columns of a factor between its first and its last row that is not zero.
 struct Panel {
   int first, n_rows;
@@ -34,6 +37,11 @@ struct ProjectionTable {
   void (*products)(const Panel* panels, int n_panels, const double* features, double* products);
   /// Σ_c |Σ_p d_p F_pc| of every atom.
   void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, double* sums);
+  /// Subtracts the change of all products B_k B_l (k < l) and ½B_k² from `triangle` [k][l ≥ k], summed over n changes
+  /// dB of n descriptors B, both [n][stride]: stride a multiple of kProductStride, zero beyond the components.
+  void (*subtract_products)(int n_components, int n, const double* B, const double* dB, int stride, double* triangle);
+  /// Rows [count][width], at most a group, side by side into lanes [width][group]; lanes without a row are zero.
+  void (*pack_rows)(const double* rows, int count, int width, double* lanes);
 };
 
 /// The functions compiled for an instruction set that cpu_runs(); those of `baseline` for `reference`.

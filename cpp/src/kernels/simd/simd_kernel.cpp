@@ -47,17 +47,12 @@ class SimdKernel final : public Kernel {
   void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const KernelOutput& out,
                 Workspace& workspace) const override {
     auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
-    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
-      pack(pairs_, atoms, atoms_of_lanes, n, w);
+    for_each_block(atoms, centres, w, [&](const Places& block) {
       run_energy(out, w);
       if (out.energies)
-        for (int lane = 0; lane < n; ++lane) out.energies[places[lane]] = w.block.energies[lane];
-      if (out.B) copy_descriptors(places, n, w, out.B);
-      if (wants_gradient(out)) {
-        stages_.ladder(storage_.view(), w.block);
-        stages_.force(storage_.view(), w.block);
-        add_forces(atoms_of_lanes, n, out, w);
-      }
+        for (int lane = 0; lane < block.n; ++lane) out.energies[block.place[lane]] = w.block.energies[lane];
+      if (out.B) copy_descriptors(block, w, out.B);
+      if (wants_gradient(out)) add_forces(block, out, w);
     });
   }
 
@@ -67,19 +62,14 @@ class SimdKernel final : public Kernel {
     const std::size_t K = plan.n_components;
     auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
     w.reserve_products(false);
-    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
-      pack(pairs_, atoms, atoms_of_lanes, n, w);
-      stages_.geometry(plan, w.block);
-      stages_.density(plan, w.block);
-      stages_.expand(plan, w.block);
+    for_each_block(atoms, centres, w, [&](const Places& block) {
       stages_.store(plan, w.block);
       for (std::size_t k = 0; k < K; ++k)
         for (int lane = 0; lane < w.lanes; ++lane)
-          w.block.beta[k * w.lanes + lane] = lane < n ? static_cast<Real>(beta[places[lane] * K + k]) : Real(0);
+          w.block.beta[k * w.lanes + lane] =
+              lane < block.n ? static_cast<Real>(beta[block.place[lane] * K + k]) : Real(0);
       stages_.fold_exactly(plan, w.block);
-      stages_.ladder(plan, w.block);
-      stages_.force(plan, w.block);
-      add_forces(atoms_of_lanes, n, out, w);
+      add_forces(block, out, w);
     });
   }
 
@@ -93,37 +83,37 @@ class SimdKernel final : public Kernel {
     out.B.resize(centres.size() * K);
     out.neighbour.resize(out.first.back());
     out.dB.resize(static_cast<std::size_t>(out.first.back()) * 3 * K);
-    for_each_block(atoms, centres, w, [&](const int* places, const int* atoms_of_lanes, int n) {
-      pack(pairs_, atoms, atoms_of_lanes, n, w);
-      stages_.geometry(plan, w.block);
-      stages_.density(plan, w.block);
-      stages_.expand(plan, w.block);
+    for_each_block(atoms, centres, w, [&](const Places& block) {
       stages_.store(plan, w.block);
       stages_.describe(plan, w.block);
-      copy_descriptors(places, n, w, out.B.data());
-      stages_.weigh_products(plan, w.block);
+      copy_descriptors(block, w, out.B.data());
+      stages_.lower(plan, w.block);
       std::vector<int>& next = w.pair_cursor;
-      next.resize(n);
-      for (int lane = 0; lane < n; ++lane) next[lane] = out.first[places[lane]];
+      next.resize(block.n);
+      for (int lane = 0; lane < block.n; ++lane) next[lane] = out.first[block.place[lane]];
       for (int channel = 0; channel < plan.n_channels; ++channel)
-        for (int slot = w.first_slot[channel]; slot < w.first_slot[channel + 1]; slot += kDeriveSlots) {
-          const int count = std::min(kDeriveSlots, w.first_slot[channel + 1] - slot);
+        for (int slot = w.first_slot[channel], count = 0; slot < w.first_slot[channel + 1]; slot += count) {
+          count = slots_derived_together(w.first_slot[channel + 1] - slot);
           stages_.derive(plan, w.block, channel, slot, count);
-          copy_derivatives(slot, count, n, next, w, out);
+          copy_derivatives(slot, count, block.n, next, w, out);
         }
     });
   }
 
  private:
+  /// The centres in the lanes of a block: where they stand in the caller's list, and which atoms they are.
+  struct Places {
+    const int* place;
+    const int* atom;
+    int n;
+  };
+
   static bool wants_gradient(const KernelOutput& out) { return out.forces || out.virial || out.atom_virials; }
 
-  /// Everything up to energies, B and Y. Weights of a linear model fold in on the way; those of a quadratic one depend
-  /// on B, so that Z is stored for them.
+  /// From the density to energies, B and Y. Weights of a linear model fold in on the way; those of a quadratic one
+  /// depend on B, so that Z is stored for them.
   void run_energy(const KernelOutput& out, SimdWorkspace<Real>& w) const {
     const Plan<Real>& plan = storage_.view();
-    stages_.geometry(plan, w.block);
-    stages_.density(plan, w.block);
-    stages_.expand(plan, w.block);
     if (plan.quadratic) {
       w.reserve_products(false);
       stages_.store(plan, w.block);
@@ -139,17 +129,23 @@ class SimdKernel final : public Kernel {
     }
   }
 
-  /// Calls visit(places in `centres`, atoms, how many) for runs of centres of one element.
+  /// Calls visit(block) for runs of centres of one element, with their density in the workspace.
   template <class Visit>
   void for_each_block(const Neighbourhood& atoms, std::span<const int> centres, SimdWorkspace<Real>& w,
                       Visit&& visit) const {
+    const Plan<Real>& plan = storage_.view();
     const int L = stages_.lanes;
     w.order.resize(L);
     w.lane_atoms.resize(L);
     for (int element = 0; element < n_elements_; ++element) {
       int n = 0;
       const auto flush = [&] {
-        if (n > 0) visit(w.order.data(), w.lane_atoms.data(), n);
+        if (n == 0) return;
+        pack(pairs_, atoms, w.lane_atoms.data(), n, w);
+        stages_.geometry(plan, w.block);
+        stages_.density(plan, w.block);
+        stages_.expand(plan, w.block);
+        visit(Places{w.order.data(), w.lane_atoms.data(), n});
         n = 0;
       };
       for (std::size_t c = 0; c < centres.size(); ++c) {
@@ -172,30 +168,34 @@ class SimdKernel final : public Kernel {
     }
   }
 
-  void copy_descriptors(const int* places, int n, const SimdWorkspace<Real>& w, double* B) const {
+  void copy_descriptors(const Places& block, SimdWorkspace<Real>& w, double* B) const {
     const std::size_t K = storage_.view().n_components;
-    for (int lane = 0; lane < n; ++lane)
-      for (std::size_t k = 0; k < K; ++k) B[places[lane] * K + k] = w.block.B[k * w.lanes + lane];
+    w.lane_target.assign(w.lanes, nullptr);
+    for (int lane = 0; lane < block.n; ++lane) w.lane_target[lane] = B + block.place[lane] * K;
+    stages_.unpack(w.block.B, static_cast<int>(K), w.lane_target.data());
   }
 
-  void copy_derivatives(int slot, int count, int n, std::vector<int>& next, const SimdWorkspace<Real>& w,
+  void copy_derivatives(int slot, int count, int n, std::vector<int>& next, SimdWorkspace<Real>& w,
                         GradientBlock& out) const {
     const std::size_t rows = 3 * static_cast<std::size_t>(storage_.view().n_components);
-    for (int s = 0; s < count; ++s)
+    for (int s = 0; s < count; ++s) {
+      w.lane_target.assign(w.lanes, nullptr);
       for (int lane = 0; lane < n; ++lane) {
         const int atom = w.slot_atom[static_cast<std::size_t>(slot + s) * w.lanes + lane];
         if (atom < 0) continue;
         const std::size_t pair = next[lane]++;
         out.neighbour[pair] = atom;
-        const Real* from = w.block.dB + s * rows * w.lanes + lane;
-        double* to = out.dB.data() + pair * rows;
-        for (std::size_t i = 0; i < rows; ++i) to[i] = from[i * w.lanes];
+        w.lane_target[lane] = out.dB.data() + pair * rows;
       }
+      stages_.unpack(w.block.dB + s * rows * w.lanes, static_cast<int>(rows), w.lane_target.data());
+    }
   }
 
-  /// Pair by pair, lane after lane, in the order of the lists: the same sums on every run.
-  void add_forces(const int* centres, int n, const KernelOutput& out, SimdWorkspace<Real>& w) const {
-    const int L = w.lanes;
+  /// Forces from Y, added pair by pair, lane after lane, in the order of the lists: the same sums on every run.
+  void add_forces(const Places& block, const KernelOutput& out, SimdWorkspace<Real>& w) const {
+    const int L = w.lanes, n = block.n;
+    stages_.ladder(storage_.view(), w.block);
+    stages_.force(storage_.view(), w.block);
     if (out.virial) {
       stages_.virial(storage_.view(), w.block);
       for (int v = 0; v < 6; ++v)
@@ -227,7 +227,7 @@ class SimdKernel final : public Kernel {
           }
         }
       }
-      const std::size_t i = centres[lane];
+      const std::size_t i = block.atom[lane];
       if (out.forces)
         for (int x = 0; x < 3; ++x) out.forces[3 * i + x] += total[x];
       if (out.atom_virials)

@@ -14,7 +14,9 @@
 //   ladder    Y → what the forces dot with v
 //   force     slots, ladder → ∂e/∂r of every slot
 //   virial    slots, ∂e/∂r → their virial
-//   derive    slots, Z → ∂B/∂r of a few slots
+//   lower     Z → gradients of every product as polynomials in SU(2)
+//   derive    slots, these → ∂B/∂r of a few slots
+//   unpack    lanes → one array each
 //
 // Each stage exists once in source and is compiled per instruction set (isa/), so that all that leaves such an object
 // is one table of functions.
@@ -24,8 +26,14 @@
 
 namespace mliuq::simd {
 
-/// Slots whose derivatives are computed together: each Z loaded serves them all.
-inline constexpr int kDeriveSlots = 2;
+/// Slots whose derivatives are computed together: each product loaded serves them all.
+inline constexpr int kDeriveSlots = 6;
+
+/// How many of the slots left to derive next: about equal shares, because few at a time waste what is loaded.
+inline int slots_derived_together(int n_left) {
+  const int n_shares = (n_left + kDeriveSlots - 1) / kDeriveSlots;
+  return (n_left + n_shares - 1) / n_shares;
+}
 
 /// Scratch of one block; every array [...][lanes], complex elements as [2][lanes].
 template <class Real>
@@ -46,9 +54,9 @@ struct Block {
   Real* Z;                ///< [n_stored] complex
   Real* B;                ///< [n_components]
   Real* beta;             ///< [n_components], ∂e/∂B
-  Real* dots;             ///< [kDeriveSlots][3][n_products]
-  Real* v;                ///< [n_half] complex, one slot
-  Real* dU;               ///< [kDeriveSlots][3][n_half] complex
+  Real* lowered;          ///< [n_lowered][2][4], gradients of the products in SU(2)
+  Real* v;                ///< [n_half] complex, of every slot of a tile
+  Real* dots;             ///< [n_products][slot of a tile][4]
   Real* dB;               ///< [kDeriveSlots][3][n_components]
   double* energies;       ///< [lanes]
 };
@@ -71,8 +79,10 @@ struct StageTable {
   void (*ladder)(const Plan<Real>&, const Block<Real>&);
   void (*force)(const Plan<Real>&, const Block<Real>&);
   void (*virial)(const Plan<Real>&, const Block<Real>&);
-  void (*weigh_products)(const Plan<Real>&, const Block<Real>&);
+  void (*lower)(const Plan<Real>&, const Block<Real>&);
   void (*derive)(const Plan<Real>&, const Block<Real>&, int channel, int first_slot, int n_slots);
+  /// [n][lanes] → to[lane][n]; null: not wanted.
+  void (*unpack)(const Real* from, int n, double* const* to);
   Real (*multiply_adds)(long rounds);  ///< the yardstick of benchmarks: nothing but arithmetic
   int multiply_adds_per_round;         ///< vector operations
 };

@@ -76,13 +76,13 @@ void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
   if (!block.Z)
     allocate(products_, lanes,
              [&](Pieces<Real>& pieces) { block.Z = pieces.take(2 * static_cast<std::size_t>(plan_.n_stored)); });
-  if (with_derivatives && !block.dU)
+  if (with_derivatives && !block.lowered)
     allocate(derivatives_, lanes, [&](Pieces<Real>& pieces) {
-      const std::size_t rows = 3 * kDeriveSlots;
-      block.dots = pieces.take(rows * plan_.n_products);
-      block.v = pieces.take(2 * static_cast<std::size_t>(plan_.n_half));
-      block.dU = pieces.take(rows * 2 * plan_.n_half);
-      block.dB = pieces.take(rows * plan_.n_components);
+      const std::size_t slots = kDeriveSlots;
+      block.lowered = pieces.take(8 * static_cast<std::size_t>(plan_.n_lowered));
+      block.v = pieces.take(slots * 2 * plan_.n_half);
+      block.dots = pieces.take(slots * 4 * plan_.n_products);
+      block.dB = pieces.take(slots * 3 * plan_.n_components);
     });
 }
 

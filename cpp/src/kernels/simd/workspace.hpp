@@ -2,7 +2,7 @@
 
 // Scratch of one thread. At 2J = 8 with 26 neighbours, eight lanes of double: U 20 KB, its images 146 KB, Y 20 KB,
 // ladder 80 KB, slots 85 KB, lists 4 KB; and where products are stored (quadratic models, derivatives) Z 298 KB, with
-// derivatives another 150 KB. Sixteen lanes of float take the same. Aligned vectors only: nothing is allocated by hand.
+// derivatives another 1.2 MB. Sixteen lanes of float take the same. Aligned vectors only: nothing is allocated by hand.
 
 #include <cstddef>
 #include <vector>
@@ -37,6 +37,7 @@ class SimdWorkspace final : public Workspace {
   std::vector<int> order;             ///< [lane], place of its centre in the span of centres
   std::vector<int> lane_atoms;        ///< [lane]
   std::vector<int> pair_cursor;       ///< [lane], where its next pair is written
+  std::vector<double*> lane_target;   ///< [lane], where its numbers are unpacked
 
  private:
   const Plan<Real>& plan_;

@@ -38,7 +38,7 @@ void density(const Plan<Real>& plan, const Block<Real>& block) {
   for (int channel = 0; channel < plan.n_channels; ++channel) {
     Vector<Real>* U = vectors(block.U_half) + 2 * plan.n_half * channel;
     set_zero<Real>(U, 2 * plan.n_half);
-    walk(plan, block, block.first_slot[channel], block.first_slot[channel + 1], AddToDensity<Real>{U});
+    walk(plan, block, plan.twojmax, block.first_slot[channel], block.first_slot[channel + 1], AddToDensity<Real>{U});
   }
 }
 

@@ -1,27 +1,73 @@
 #pragma once
 
-// ∂B/∂r of a few slots: ∂v/∂r from the ladders of force.hpp, applied to v this time, then dotted with every Z. A dot of
-// product p with direction x of slot n serves each component that p has a term in.
+// ∂B/∂r of a few slots: gradients of each product with the density of one neighbour, added up by component.
+//
+// In v, row mb of level j is made of the coefficients of t in (conj(a) − conj(b) t)^{j−mb} (b + a t)^{mb}, so that
+//     ∂v^j_mb/∂conj(a) = (j−mb) v^{j−1}_mb            ∂v^j_mb/∂b = mb v^{j−1}_{mb−1}.
+// A product y = Z^j scaled as u is from v makes a real polynomial F = Σ conj(y) v of degree j in the four numbers
+// (q0, q) = (cosθ, n sinθ) of a = q0 − i qz, b = qy − i qx. Its gradient G needs only v of the level below, dotted with
+//     2 (j−mb) y_{mb,m} ± 2 (mb+1) y_{mb+1,m+1}       and       2 (mb+1) y_{mb+1,m} ± 2 (j−mb) y_{mb,m+1},
+// which are formed once per block ("lowered"): four sums over j² numbers where three directions of ∂v take three over
+// (j+1)² and have to be formed for every slot first. F itself is (q0 G0 + q·G)/j, by Euler. With radial weight s,
+//     ∂(s F)/∂r = s (sinθ/r) G + n (α_j G0 + β_j n·G),
+//     α_j = s' cosθ/j − s θ' sinθ,   β_j = s' sinθ/j + s θ' cosθ − s sinθ/r.
 
 #include "kernels/simd/isa/density.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
-/// Z scaled as u is from v and by its share of the half plane: what ∂v is dotted with.
+/// Slots whose sums fill the vector registers, four to each.
+inline constexpr int kTileSlots = MLIUQ_SIMD_BYTES == 64 ? 6 : 3;
+static_assert(kDeriveSlots % kTileSlots == 0, "derive_tiles takes whole tiles");
+
+/// The parts of a gradient in four numbers; at a slot the last makes way for what goes along n.
+enum GradientPart { kGx, kGy, kGz, kG0, kGradientParts, kAlong = kG0 };
+
+/// Element (mb, m) of the full plane of level j of a product, as y.
 template <class Real>
-void weigh_products(const Plan<Real>& plan, const Block<Real>& block) {
+MLIUQ_INLINE void scaled_element(const Plan<Real>& plan, const Vector<Real>* z, int j, int mb, int m, Vector<Real>& re,
+                                 Vector<Real>& im) {
+  const bool mirrored = 2 * mb > j || (2 * mb == j && m > mb);
+  const int row = mirrored ? j - mb : mb, column = mirrored ? j - m : m;
+  const int at = row * (j + 1) + column;
+  const Real scale = mirrored && (mb + m) % 2 ? -plan.to_u[half_level(j) + at] : plan.to_u[half_level(j) + at];
+  re = scale * z[2 * at];
+  im = (mirrored ? -scale : scale) * z[2 * at + 1];
+}
+
+/// All products lowered: per element of the half plane of the level below what multiplies Re v, then what multiplies
+/// Im v, by GradientPart.
+template <class Real>
+void lower(const Plan<Real>& plan, const Block<Real>& block) {
+  using V = Vector<Real>;
   for (int p = 0; p < plan.n_products; ++p) {
-    Vector<Real>* z = vectors(block.Z) + 2 * plan.products[p].stored;
-    const int first = half_level(plan.products[p].j);
-    for (int i = 0; i < half_used(plan.products[p].j); ++i) {
-      const Real scale = plan.to_v[first + i];
-      z[2 * i] *= scale;
-      z[2 * i + 1] *= scale;
-    }
+    const int j = plan.products[p].j, below = j - 1;
+    const V* z = vectors(block.Z) + 2 * plan.products[p].stored;
+    V* out = vectors(block.lowered) + 2 * kGradientParts * static_cast<long>(plan.products[p].lowered);
+    for (int mb = 0; 2 * mb <= below; ++mb)
+      for (int m = 0; m <= (2 * mb == below ? mb : below); ++m, out += 2 * kGradientParts) {
+        const Real share = 2 * plan.share[half_level(below) + mb * j + m];
+        const Real stay = share * (j - mb), rise = share * (mb + 1);
+        V here[2], across[2], above[2], beside[2];
+        scaled_element(plan, z, j, mb, m, here[0], here[1]);
+        scaled_element(plan, z, j, mb + 1, m + 1, across[0], across[1]);
+        scaled_element(plan, z, j, mb + 1, m, above[0], above[1]);
+        scaled_element(plan, z, j, mb, m + 1, beside[0], beside[1]);
+        out[kG0] = stay * here[0] + rise * across[0];
+        out[kGz] = stay * here[1] - rise * across[1];
+        out[kGy] = rise * above[0] - stay * beside[0];
+        out[kGx] = -(rise * above[1] + stay * beside[1]);
+        out += kGradientParts;
+        out[kG0] = stay * here[1] + rise * across[1];
+        out[kGz] = rise * across[0] - stay * here[0];
+        out[kGy] = rise * above[1] - stay * beside[1];
+        out[kGx] = rise * above[0] + stay * beside[0];
+        out -= kGradientParts;
+      }
   }
 }
 
-/// Keeps every row of v.
+/// Keeps every row of one slot of a tile: v [element][re, im][kTileSlots].
 template <class Real>
 struct KeepRows {
   Vector<Real>* kept;
@@ -32,137 +78,134 @@ struct KeepRows {
 
   template <class Level, int N>
   MLIUQ_INLINE void row(Level level, const Row<Real, N>& v) {
-    Vector<Real>* out = kept + 2 * (half_level(level.j) + level.mb * (level.j + 1));
+    Vector<Real>* out = kept + 2 * kTileSlots * (half_level(level.j) + level.mb * (level.j + 1));
+    const int last = 2 * level.mb == level.j ? level.mb : level.j;
     MLIUQ_UNROLL
-    for (int m = 0; m <= level.j; ++m) {
-      out[2 * m] = v.re[m];
-      out[2 * m + 1] = v.im[m];
+    for (int m = 0; m <= last; ++m) {
+      out[2 * kTileSlots * m] = v.re[m];
+      out[2 * kTileSlots * m + kTileSlots] = v.im[m];
     }
   }
 };
 
-/// dU ← 2 ∂(s v)/∂r of one slot. The gradient of force.hpp is M τ + 2 s' S n, linear in conj(y), with the 3×3 matrix
-/// M = s [(θ' − sinθ cosθ/r) n nᵀ + (sinθ cosθ/r) 1 − (sin²θ/r) n×].
+/// What takes the gradient of a slot from four numbers to three directions: s sinθ/r and, level by level, the factors
+/// of G in what goes along n.
 template <class Real>
-void derive_rows(const Plan<Real>& plan, const Vector<Real>* g, Vector<Real> theta_rate, const Vector<Real>* v,
-                 Vector<Real>* dU) {
-  using V = Vector<Real>;
-  V M[3][3], along[3];
-  const V s = g[kS] + g[kS], stretch = s * (theta_rate - g[kSinCosOverR]), tilt = s * g[kSinCosOverR];
-  const V turn = s * g[kSinSinOverR];
-  MLIUQ_UNROLL
-  for (int x = 0; x < 3; ++x) {
-    const int y = (x + 1) % 3, z = (x + 2) % 3;
-    const V radial = stretch * g[kNx + x];
-    M[x][x] = radial * g[kNx + x] + tilt;
-    M[x][y] = radial * g[kNx + y] + turn * g[kNx + z];
-    M[x][z] = radial * g[kNx + z] - turn * g[kNx + y];
-    along[x] = (g[kDs] + g[kDs]) * g[kNx + x];
+struct SlotFrame {
+  Vector<Real> n[3], slope, across, stretch, turn, slope_cos, slope_sin;
+
+  MLIUQ_INLINE void set(const Vector<Real>* g, Vector<Real> theta_rate) {
+    const Vector<Real> cosine = g[kAr], sine = g[kBr] * g[kNy] - g[kBi] * g[kNx] - g[kAi] * g[kNz];
+    for (int x = 0; x < 3; ++x) n[x] = g[kNx + x];
+    slope = g[kDs];
+    across = g[kS] * (cosine * g[kSinCosOverR] + sine * g[kSinSinOverR]);
+    stretch = g[kS] * theta_rate * cosine - across;
+    turn = -(g[kS] * theta_rate * sine);
+    slope_cos = slope * cosine;
+    slope_sin = slope * sine;
   }
-  for (int j = 0; j <= plan.twojmax; ++j)
-    for (int mb = 0; 2 * mb <= j; ++mb) {
-      const int row = half_level(j) + mb * (j + 1);
-      const int last = 2 * mb == j ? mb : j;
-      for (int m = 0; m <= last; ++m) {
-        const V* at = v + 2 * (row + m);
-        V* out = dU + 2 * (row + m);
-        const Real up = j - m + 1, down = m + 1, spin = 2 * m - j;
-        const V up_re = m > 0 ? up * at[-2] : V{}, up_im = m > 0 ? up * at[-1] : V{};
-        const V down_re = m < j ? down * at[2] : V{}, down_im = m < j ? down * at[3] : V{};
-        const V plus_re = up_re + down_re, plus_im = up_im + down_im;
-        const V minus_re = up_re - down_re, minus_im = up_im - down_im;
-        const V spin_re = spin * at[0], spin_im = spin * at[1];
+
+  MLIUQ_INLINE Vector<Real> along(int j, const Vector<Real>* G) const {
+    const Real share = Real(1) / j;
+    const Vector<Real> radial = G[kGx] * n[0] + G[kGy] * n[1] + G[kGz] * n[2];
+    return (turn + share * slope_cos) * G[kG0] + (stretch + share * slope_sin) * radial;
+  }
+};
+
+/// Gradients of every product at the slots of a tile → block.dots [product][slot][part].
+template <int Slots, class Real>
+[[gnu::noinline]] void dot_products(const Plan<Real>& plan, const Block<Real>& block, const SlotFrame<Real>* frames) {
+  using V = Vector<Real>;
+  for (int p = 0; p < plan.n_products; ++p) {
+    const int j = plan.products[p].j;
+    V* dots = vectors(block.dots) + static_cast<long>(p) * kTileSlots * kGradientParts;
+    V sum[Slots][kGradientParts] = {};
+    if (j == 0) {
+      const V z = vectors(block.Z)[2 * plan.products[p].stored];
+      MLIUQ_UNROLL
+      for (int s = 0; s < Slots; ++s) sum[s][kAlong] = frames[s].slope * z;
+    } else {
+      const V* factor = vectors(block.lowered) + 2 * kGradientParts * static_cast<long>(plan.products[p].lowered);
+      const V* v = vectors(block.v) + 2 * kTileSlots * half_level(j - 1);
+      for (int i = 2 * half_used(j - 1); i > 0; --i, factor += kGradientParts, v += kTileSlots) {
+        V by[kGradientParts];
         MLIUQ_UNROLL
-        for (int x = 0; x < 3; ++x) {
-          out[2 * x * plan.n_half] = along[x] * at[0] + M[x][0] * plus_im - M[x][1] * minus_re + M[x][2] * spin_im;
-          out[2 * x * plan.n_half + 1] = along[x] * at[1] - M[x][0] * plus_re - M[x][1] * minus_im - M[x][2] * spin_re;
+        for (int g = 0; g < kGradientParts; ++g) by[g] = in_register(factor[g]);
+        MLIUQ_UNROLL
+        for (int s = 0; s < Slots; ++s) {
+          const V row = in_register(v[s]);
+          MLIUQ_UNROLL
+          for (int g = 0; g < kGradientParts; ++g) sum[s][g] += by[g] * row;
         }
       }
+      MLIUQ_UNROLL
+      for (int s = 0; s < Slots; ++s) sum[s][kAlong] = frames[s].along(j, sum[s]);
     }
+    MLIUQ_UNROLL
+    for (int s = 0; s < Slots; ++s) {
+      MLIUQ_UNROLL
+      for (int g = 0; g < kGradientParts; ++g) dots[s * kGradientParts + g] = sum[s][g];
+    }
+  }
 }
 
-/// Products dotted at a time: as many sums as the vector registers hold.
-inline constexpr int kDotRows = MLIUQ_SIMD_BYTES == 64 ? 4 : 2;
-
-/// Real dots of `Rows` products with the three directions of `Slots` slots, over one level.
-template <int Rows, int Slots, class Real>
-MLIUQ_INLINE void dot_level(const Plan<Real>& plan, const Block<Real>& block, int j, const int* products) {
+/// ∂B [slot][3][component] ← Σ factor · gradient over the terms of every component.
+template <int Slots, class Real>
+[[gnu::noinline]] void gather_components(const Plan<Real>& plan, const Block<Real>& block,
+                                         const SlotFrame<Real>* frames, int channel, Vector<Real>* dB) {
   using V = Vector<Real>;
-  const V* z[Rows];
-  V sum[Rows][3 * Slots];
-  MLIUQ_UNROLL
-  for (int r = 0; r < Rows; ++r) {
-    MLIUQ_UNROLL
-    for (int x = 0; x < 3 * Slots; ++x) sum[r][x] = V{};
-  }
-  MLIUQ_UNROLL
-  for (int r = 0; r < Rows; ++r) z[r] = vectors(block.Z) + 2 * plan.products[products[r]].stored;
-  const V* dU = vectors(block.dU) + 2 * half_level(j);
-  for (int i = 0; i < 2 * half_used(j); ++i) {
-    V factor[Rows];
-    MLIUQ_UNROLL
-    for (int r = 0; r < Rows; ++r) factor[r] = in_register(z[r][i]);
-    MLIUQ_UNROLL
-    for (int x = 0; x < 3 * Slots; ++x) {
-      const V d = in_register(dU[2 * x * plan.n_half + i]);
+  const int* first = plan.first_gradient_term + static_cast<long>(channel) * plan.n_components;
+  for (int k = 0; k < plan.n_components; ++k) {
+    V sum[Slots][kGradientParts] = {};
+    for (int t = first[k]; t < first[k + 1]; ++t) {
+      const GradientTerm<Real>& term = plan.gradient_terms[t];
+      const V* dots = vectors(block.dots) + static_cast<long>(term.product) * kTileSlots * kGradientParts;
       MLIUQ_UNROLL
-      for (int r = 0; r < Rows; ++r) sum[r][x] += factor[r] * d;
+      for (int s = 0; s < Slots; ++s) {
+        MLIUQ_UNROLL
+        for (int g = 0; g < kGradientParts; ++g) sum[s][g] += term.factor * dots[s * kGradientParts + g];
+      }
     }
-  }
-  V* dots = vectors(block.dots);
-  MLIUQ_UNROLL
-  for (int r = 0; r < Rows; ++r) {
     MLIUQ_UNROLL
-    for (int x = 0; x < 3 * Slots; ++x) dots[x * plan.n_products + products[r]] = sum[r][x];
+    for (int s = 0; s < Slots; ++s) {
+      MLIUQ_UNROLL
+      for (int x = 0; x < 3; ++x)
+        dB[(3 * s + x) * plan.n_components + k] = frames[s].across * sum[s][x] + frames[s].n[x] * sum[s][kAlong];
+    }
   }
 }
 
 template <int Slots, class Real>
-[[gnu::noinline]] void dot_products(const Plan<Real>& plan, const Block<Real>& block) {
-  for (int j = 0; j <= plan.twojmax; ++j) {
-    const int* product = plan.level_products + plan.first_of_level[j];
-    const int* last = plan.level_products + plan.first_of_level[j + 1];
-    for (; product + kDotRows <= last; product += kDotRows) dot_level<kDotRows, Slots>(plan, block, j, product);
-    for (; product < last; ++product) dot_level<1, Slots>(plan, block, j, product);
+void derive_tile(const Plan<Real>& plan, const Block<Real>& block, int channel, int first_slot, Vector<Real>* dB) {
+  const Vector<Real>* geometry = vectors(block.geometry) + kGeometryFields * first_slot;
+  const Vector<Real>* packed = vectors(block.packed) + kPackedFields * first_slot;
+  SlotFrame<Real> frames[Slots];
+  for (int s = 0; s < Slots; ++s) {
+    if (plan.twojmax > 0)
+      walk(plan, block, plan.twojmax - 1, first_slot + s, first_slot + s + 1, KeepRows<Real>{vectors(block.v) + s});
+    frames[s].set(geometry + kGeometryFields * s, packed[kPackedFields * s + kThetaScale]);
   }
-}
-
-/// ∂B ← Σ factor · dot over the terms of every component. All directions go together: alone, each would wait for its
-/// own last store.
-template <int Slots, class Real>
-[[gnu::noinline]] void gather_components(const Plan<Real>& plan, const Block<Real>& block, int channel) {
-  Vector<Real>* dB = vectors(block.dB);
-  set_zero<Real>(dB, 3 * Slots * plan.n_components);
-  for (int p = 0; p < plan.n_products; ++p) {
-    const Vector<Real>* dots = vectors(block.dots) + p;
-    const int* first = plan.first_term + p * plan.n_channels + channel;
-    for (int t = first[0]; t < first[1]; ++t) {
-      const Real factor = plan.terms[t].factor;
-      Vector<Real>* sum = dB + plan.terms[t].component;
-      MLIUQ_UNROLL
-      for (int x = 0; x < 3 * Slots; ++x) sum[x * plan.n_components] += factor * dots[x * plan.n_products];
-    }
-  }
+  dot_products<Slots>(plan, block, frames);
+  gather_components<Slots>(plan, block, frames, channel, dB);
 }
 
 /// ∂B/∂r of slots first_slot … first_slot + n_slots − 1, all of one channel.
 template <class Real>
 void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int first_slot, int n_slots) {
-  static_assert(kDeriveSlots == 2, "one case per number of slots");
-  for (int slot = first_slot; slot < first_slot + n_slots; ++slot) {
-    walk(plan, block, slot, slot + 1, KeepRows<Real>{vectors(block.v)});
-    derive_rows<Real>(plan, vectors(block.geometry) + kGeometryFields * slot,
-                      vectors(block.packed)[kPackedFields * slot + kThetaScale], vectors(block.v),
-                      vectors(block.dU) + static_cast<long>(slot - first_slot) * 6 * plan.n_half);
+  static_assert(kTileSlots <= 6, "one case per number of slots");
+  for (int done = 0; done < n_slots; done += kTileSlots) {
+    Vector<Real>* dB = vectors(block.dB) + static_cast<long>(3 * done) * plan.n_components;
+    const int slot = first_slot + done;
+    const int count = n_slots - done < kTileSlots ? n_slots - done : kTileSlots;
+    if (count == 1) derive_tile<1>(plan, block, channel, slot, dB);
+    if (count == 2) derive_tile<2>(plan, block, channel, slot, dB);
+    if (count == 3) derive_tile<3>(plan, block, channel, slot, dB);
+    if constexpr (kTileSlots > 3) {
+      if (count == 4) derive_tile<4>(plan, block, channel, slot, dB);
+      if (count == 5) derive_tile<5>(plan, block, channel, slot, dB);
+      if (count == 6) derive_tile<6>(plan, block, channel, slot, dB);
+    }
   }
-  if (n_slots == 1)
-    dot_products<1>(plan, block);
-  else
-    dot_products<2>(plan, block);
-  if (n_slots == 1)
-    gather_components<1>(plan, block, channel);
-  else
-    gather_components<2>(plan, block, channel);
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

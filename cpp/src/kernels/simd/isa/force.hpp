@@ -91,7 +91,7 @@ void force(const Plan<Real>& plan, const Block<Real>& block) {
   set_zero<Real>(vectors(block.sums), 4 * block.n_slots);
   for (int channel = 0; channel < plan.n_channels; ++channel) {
     const V* fields = vectors(block.ladder) + 2 * kLadderFields * plan.n_half * channel;
-    walk(plan, block, block.first_slot[channel], block.first_slot[channel + 1],
+    walk(plan, block, plan.twojmax, block.first_slot[channel], block.first_slot[channel + 1],
          DotWithLadder<Real>{fields, vectors(block.sums), {}, {}, {}, {}});
   }
   for (int slot = 0; slot < block.n_slots; ++slot) {

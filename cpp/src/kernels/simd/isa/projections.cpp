@@ -1,6 +1,6 @@
 // Projections of features (projection.hpp) of one instruction set: compiled once for each, in double precision.
 
-#include "kernels/simd/isa/vector.hpp"
+#include "kernels/simd/isa/unpack.hpp"
 #include "kernels/simd/projection.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
@@ -104,6 +104,55 @@ void absolute_sums(const Panel* panels, int n_panels, const double* features, do
   for (int v = 0; v < kVectors; ++v) vectors(out)[v] = total[v];
 }
 
+/// Components whose products with a vector of the others are summed at a time.
+constexpr int kProductRows = 8;
+
+void subtract_products(int n_components, int n, const double* B, const double* dB, int stride, double* triangle) {
+  constexpr int L = kLanes<double>;
+  for (int k0 = 0; k0 < n_components; k0 += kProductRows)
+    for (int l0 = k0 / L * L; l0 < n_components; l0 += L) {
+      V sums[kProductRows] = {};
+      const double *b = B, *d = dB;
+      for (int i = 0; i < n; ++i, b += stride, d += stride) {
+        const V bl = in_register(*vectors_of(b + l0)), dl = in_register(*vectors_of(d + l0));
+        MLIUQ_UNROLL
+        for (int k = 0; k < kProductRows; ++k) {
+          sums[k] += b[k0 + k] * dl;
+          sums[k] += d[k0 + k] * bl;
+        }
+      }
+      V stored[kProductRows];  // the sums stay in registers: these are what is addressed
+      MLIUQ_UNROLL
+      for (int k = 0; k < kProductRows; ++k) stored[k] = sums[k];
+      for (int k = k0; k < k0 + kProductRows && k < n_components; ++k) {
+        const double* sum = reinterpret_cast<const double*>(stored + (k - k0)) - l0;
+        double* row = triangle + k * n_components - k * (k - 1) / 2 - k;
+        const int first = l0 > k ? l0 : k, last = l0 + L < n_components ? l0 + L : n_components;
+        if (l0 <= k && k < last) row[k] -= 0.5 * sum[k];
+        for (int l = k < first ? first : k + 1; l < last; ++l) row[l] -= sum[l];
+      }
+    }
+}
+
+void pack_rows(const double* rows, int count, int width, double* lanes) {
+  constexpr int L = kLanes<double>;
+  int p = 0;
+  for (; p + L <= width; p += L)
+    for (int first = 0; first < kGroup; first += L) {
+      V square[L] = {};
+      MLIUQ_UNROLL
+      for (int r = 0; r < L; ++r)
+        if (first + r < count)
+          __builtin_memcpy(&square[r], rows + static_cast<long>(first + r) * width + p, sizeof square[r]);
+      transpose<L / 2>(square);
+      MLIUQ_UNROLL
+      for (int i = 0; i < L; ++i) *vectors(lanes + static_cast<long>(p + i) * kGroup + first) = square[i];
+    }
+  for (; p < width; ++p)
+    for (int r = 0; r < kGroup; ++r)
+      lanes[static_cast<long>(p) * kGroup + r] = r < count ? rows[static_cast<long>(r) * width + p] : 0.0;
+}
+
 }  // namespace
 
 const ProjectionTable& projections() {
@@ -112,7 +161,9 @@ const ProjectionTable& projections() {
                                          .squared_norms = squared_norms,
                                          .extremes = extremes,
                                          .products = products,
-                                         .absolute_sums = absolute_sums};
+                                         .absolute_sums = absolute_sums,
+                                         .subtract_products = subtract_products,
+                                         .pack_rows = pack_rows};
   return table;
 }
 

@@ -74,20 +74,20 @@ MLIUQ_INLINE void next_base(Level level, const Rotation<Real>& g, const Row<Real
 }
 
 template <int MB, int J, class Real, int N, class Visitor>
-MLIUQ_INLINE void levels_from(int twojmax, const Rotation<Real>& g, Row<Real, N>& v, Visitor& visitor,
-                              Vector<Real>* base) {
+MLIUQ_INLINE void levels_from(int top, const Rotation<Real>& g, Row<Real, N>& v, Visitor& visitor, Vector<Real>* base) {
   visitor.row(FixedLevel<J, MB>{}, v);
   if constexpr (J < kUnrolledTwojmax) {
-    if (J == twojmax) return;
+    if (J == top) return;
     if constexpr (J == 2 * MB + 1) next_base(FixedLevel<J, MB>{}, g, v, base);
     climb(FixedLevel<J + 1, MB>{}, g, v);
-    levels_from<MB, J + 1>(twojmax, g, v, visitor, base);
+    levels_from<MB, J + 1>(top, g, v, visitor, base);
   }
 }
 
 /// All levels of row MB, slot after slot.
 template <int MB, class Real, class Visitor>
-[[gnu::noinline]] void chain(const Plan<Real>& plan, const Block<Real>& block, int first, int last, Visitor visitor) {
+[[gnu::noinline]] void chain(const Plan<Real>& plan, const Block<Real>& block, int top, int first, int last,
+                             Visitor visitor) {
   for (int slot = first; slot < last; ++slot) {
     const Vector<Real>* geometry = vectors(block.geometry) + kGeometryFields * slot;
     Vector<Real>* base = vectors(block.rows) + 2 * (plan.twojmax + 1) * slot;
@@ -104,16 +104,16 @@ template <int MB, class Real, class Visitor>
         v.im[m] = base[2 * m + 1];
       }
     }
-    levels_from<MB, 2 * MB>(plan.twojmax, g, v, visitor, base);
+    levels_from<MB, 2 * MB>(top, g, v, visitor, base);
     visitor.store(slot);
   }
 }
 
 /// The same with loops instead of unrolled levels, for any twojmax.
 template <class Real, class Visitor>
-[[gnu::noinline]] void running_chains(const Plan<Real>& plan, const Block<Real>& block, int first, int last,
+[[gnu::noinline]] void running_chains(const Plan<Real>& plan, const Block<Real>& block, int top, int first, int last,
                                       Visitor visitor) {
-  for (int mb = 0; 2 * mb <= plan.twojmax; ++mb)
+  for (int mb = 0; 2 * mb <= top; ++mb)
     for (int slot = first; slot < last; ++slot) {
       const Vector<Real>* geometry = vectors(block.geometry) + kGeometryFields * slot;
       Vector<Real>* base = vectors(block.rows) + 2 * (plan.twojmax + 1) * slot;
@@ -128,7 +128,7 @@ template <class Real, class Visitor>
       }
       for (int j = 2 * mb;; ++j) {
         visitor.row(RunningLevel{j, mb}, v);
-        if (j == plan.twojmax) break;
+        if (j == top) break;
         if (j == 2 * mb + 1) next_base(RunningLevel{j, mb}, g, v, base);
         climb(RunningLevel{j + 1, mb}, g, v);
       }
@@ -136,20 +136,20 @@ template <class Real, class Visitor>
     }
 }
 
-/// Every row of the half plane of slots first … last − 1.
+/// Every row of the half plane of slots first … last − 1, up to level `top` of at most twojmax.
 template <class Real, class Visitor>
-void walk(const Plan<Real>& plan, const Block<Real>& block, int first, int last, const Visitor& visitor) {
-  if (plan.twojmax > kUnrolledTwojmax) return running_chains(plan, block, first, last, visitor);
+void walk(const Plan<Real>& plan, const Block<Real>& block, int top, int first, int last, const Visitor& visitor) {
+  if (top > kUnrolledTwojmax) return running_chains(plan, block, top, first, last, visitor);
   if constexpr (kUnrolledTwojmax > 0) {
     static_assert(kUnrolledTwojmax <= 14, "one call per row of the half plane");
-    chain<0>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 2) chain<1>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 4) chain<2>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 6) chain<3>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 8) chain<4>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 10) chain<5>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 12) chain<6>(plan, block, first, last, visitor);
-    if (plan.twojmax >= 14) chain<7>(plan, block, first, last, visitor);
+    chain<0>(plan, block, top, first, last, visitor);
+    if (top >= 2) chain<1>(plan, block, top, first, last, visitor);
+    if (top >= 4) chain<2>(plan, block, top, first, last, visitor);
+    if (top >= 6) chain<3>(plan, block, top, first, last, visitor);
+    if (top >= 8) chain<4>(plan, block, top, first, last, visitor);
+    if (top >= 10) chain<5>(plan, block, top, first, last, visitor);
+    if (top >= 12) chain<6>(plan, block, top, first, last, visitor);
+    if (top >= 14) chain<7>(plan, block, top, first, last, visitor);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/simd/isa/geometry.hpp"
 #include "kernels/simd/isa/peak.hpp"
 #include "kernels/simd/isa/respond.hpp"
+#include "kernels/simd/isa/unpack.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
@@ -28,8 +29,9 @@ const StageTable<MLIUQ_SIMD_REAL>& stages(MLIUQ_SIMD_REAL) {
       .ladder = ladder<Real>,
       .force = force<Real>,
       .virial = virial<Real>,
-      .weigh_products = weigh_products<Real>,
+      .lower = lower<Real>,
       .derive = derive<Real>,
+      .unpack = unpack<Real>,
       .multiply_adds = multiply_adds<Real>,
       .multiply_adds_per_round = kPeakChains,
   };
