@@ -125,7 +125,7 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
   const std::size_t K = model.n_components();
   const simd::ProjectionTable& project = factors_->project;
   const std::size_t group = project.group;
-  thread_local AlignedVector<double> features, first_result, second_result;
+  thread_local AlignedVector<double> features, first_result, second_result, products;
   first_result.resize(group);
   second_result.resize(group);
   for_each_run(species.first(centres.size()), project.group, [&](int first, int count) {
@@ -145,6 +145,13 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
         if (out.min) out.min[centres[first + a]] = first_result[a];
         if (out.max) out.max[centres[first + a]] = second_result[a];
       }
+    }
+    if (out.committee) {
+      const auto& panels = factors_->moves_of_element[element];
+      products.resize(panels.size() * simd::kPanelColumns * group);
+      project.products(panels.data(), static_cast<int>(panels.size()), features.data(), products.data());
+      for (int m = 0; m < n_members_; ++m)
+        for (int a = 0; a < count; ++a) out.committee[m * out.n_atoms + centres[first + a]] = products[m * group + a];
     }
     if (out.box_min || out.box_max) {
       const auto& panels = factors_->half_axes_of_element[element];

@@ -171,6 +171,15 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
       if (extreme)
         for (std::size_t c = 0; c < centres.size(); ++c)
           extreme[centres[c]] += thread.energies[c] + thread.repulsion[c];
+    if (out.spreads.committee)
+      for (int m = 0; m < ensemble->n_members(); ++m)
+        for (std::size_t c = 0; c < centres.size(); ++c) {
+          double& energy = out.spreads.committee[m * out.spreads.n_atoms + centres[c]];
+          energy += thread.energies[c] + thread.repulsion[c];
+          if (!std::isfinite(energy))
+            throw Error("the energy of atom " + atoms.name(centres[c]) + " by member " + std::to_string(m) +
+                        " is not a finite number: a weight of that member is damaged or absurd");
+        }
     for (int i : centres) require_spreads(out.spreads, atoms, i);
   }
 }

@@ -13,7 +13,8 @@ namespace {
 py::array owned(const py::array_t<double>& values, int n_owned) { return py::array(values[py::slice(0, n_owned, 1)]); }
 
 py::dict evaluate(Potential& potential, const PackedStructure& structure, bool forces, bool virial, bool spreads,
-                  bool committee, bool extrapolation, bool atom_virials, bool box, bool extremes, int threads) {
+                  bool committee, bool atom_committee, bool extrapolation, bool atom_virials, bool box, bool extremes,
+                  int threads) {
   const py::ssize_t n = structure.n_atoms();
   const int n_owned = structure.n_owned();
   double energy = 0.0;
@@ -41,6 +42,12 @@ py::dict evaluate(Potential& potential, const PackedStructure& structure, bool f
     want("energies_box_max", out.spreads.box_max, {n});
   }
   if (extrapolation) want("extrapolation", out.extrapolation, {n});
+  const py::ssize_t n_members = potential.ensemble() ? potential.ensemble()->n_members() : 0;
+  const auto energies_of_members = zeros({atom_committee ? n_members : 0, n});
+  if (atom_committee) {
+    out.spreads.committee = const_cast<double*>(energies_of_members.data());
+    out.spreads.n_atoms = n;
+  }
   if (spreads || committee || box) out.features = features.data();
   double virial_sum[6] = {};
   if (virial) out.virial = virial_sum;
@@ -51,6 +58,8 @@ py::dict evaluate(Potential& potential, const PackedStructure& structure, bool f
     if (atom_virials) structure.fold({out.atom_virials, static_cast<std::size_t>(6 * n)}, 6);
   }
   for (const auto& [name, array] : per_atom) result[name] = owned(array, n_owned);
+  if (atom_committee)
+    result["energies_comm"] = py::array(energies_of_members[py::make_tuple(py::ellipsis(), py::slice(0, n_owned, 1))]);
   result["energy"] = energy;
   if (virial) result["virial"] = py::array_t<double>(6, virial_sum);
   if (spreads) {
@@ -187,8 +196,8 @@ void register_potential(py::module_& module) {
       .def_property_readonly("has_extrapolation", [](const Potential& self) { return self.extrapolation() != nullptr; })
       .def("evaluate", &evaluate, py::arg("structure"), py::kw_only(), py::arg("forces") = true,
            py::arg("virial") = true, py::arg("spreads") = false, py::arg("committee") = false,
-           py::arg("extrapolation") = false, py::arg("atom_virials") = false, py::arg("box") = false,
-           py::arg("extremes") = true, py::arg("threads") = 0)
+           py::arg("atom_committee") = false, py::arg("extrapolation") = false, py::arg("atom_virials") = false,
+           py::arg("box") = false, py::arg("extremes") = true, py::arg("threads") = 0)
       .def("row_spreads", &row_spreads, py::arg("structure"), py::arg("names"), py::kw_only(), py::arg("threads") = 0,
            py::arg("tile") = 0)
       .def("spreads_of_rows", &spreads_of_rows, py::arg("rows"), py::arg("names"), py::kw_only(),

@@ -90,6 +90,7 @@ class Potential:
         virial: bool = True,
         spreads: bool = False,
         committee: bool = False,
+        atom_committee: bool = False,
         extrapolation: bool = False,
         atom_virials: bool = False,
         box: bool = False,

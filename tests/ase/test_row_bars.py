@@ -107,10 +107,15 @@ def test_members_one_by_one_are_the_committee(kind: str) -> None:
     atoms = structure("triclinic", model.params)
     calc = MLIUQCalculator(model)
     forces, stress = calc.get_property("forces_comm", atoms), calc.get_property("stress_comm", atoms)
-    for member, f, s in zip(model.members, forces, stress, strict=True):
+    energies, total = calc.get_property("energies_comm", atoms), calc.get_property("energy_comm", atoms)
+    close(energies.sum(axis=1), total, 1e-10)
+    close(energies.min(axis=0), calc.get_property("energies_min", atoms), 1e-12)
+    close(energies.max(axis=0), calc.get_property("energies_max", atoms), 1e-12)
+    for member, f, s, e in zip(model.members, forces, stress, energies, strict=True):
         atoms.calc = MLIUQCalculator(Model(model.params, member, zbl=model.zbl))
         close(f, atoms.get_forces(), 1e-10)
         close(s, atoms.get_stress(), 1e-10)
+        close(e, atoms.get_potential_energies(), 1e-10)
 
 
 @pytest.mark.parametrize("kind", ["linear", "quadratic", "chem"])

@@ -91,11 +91,16 @@ def test_eval_writes_bars_of_forces_and_stress_and_committees_when_asked(
         np.testing.assert_allclose(
             out.arrays["forces_comm"].reshape(len(atoms), members, 3), np.moveaxis(committee, 0, 1), atol=1e-7
         )
+        energies = calculator.get_property("energies_comm", atoms)
+        assert energies.shape == (members, len(atoms))
+        np.testing.assert_allclose(out.arrays["energies_comm"], energies.T, atol=1e-7)
+        np.testing.assert_allclose(record["energies_comm"], energies.T, atol=1e-12)
         np.testing.assert_allclose(out.info["stress_comm"], calculator.get_property("stress_comm", atoms), atol=1e-12)
         np.testing.assert_allclose(out.info["energy_comm"], calculator.get_property("energy_comm", atoms), atol=1e-12)
     only = run_json(capsys, "eval", str(small_model), str(source), "--errors")["structures"][0]  # type: ignore[index]
     assert "forces_std" in only
     assert "forces_comm" not in only
+    assert "energies_comm" not in only
 
 
 def test_eval_prints_errors_only_where_there_are_references(

@@ -17,15 +17,17 @@ struct Spread {
   double max = 0.0;  ///< largest f over the members
 };
 
-/// Where per-atom spreads go, each [n_atoms] indexed by atom, eV. Null: not wanted.
+/// Where per-atom spreads go, each [n_atoms] indexed by atom, eV; committees have the members first. Null: not wanted.
 struct AtomSpreads {
   double* std = nullptr;
   double* min = nullptr;
   double* max = nullptr;
-  double* box_min = nullptr;  ///< smallest over the whole box of a hypercube posterior
-  double* box_max = nullptr;  ///< largest over the box
+  double* box_min = nullptr;    ///< smallest over the whole box of a hypercube posterior
+  double* box_max = nullptr;    ///< largest over the box
+  double* committee = nullptr;  ///< [M][n_atoms], of every member
+  std::size_t n_atoms = 0;      ///< length of a row of the committee
 
-  bool any() const { return std || min || max || box_min || box_max; }
+  bool any() const { return std || min || max || box_min || box_max || committee; }
 };
 
 /// Weights sampled from the posterior, and what they say of energies. The second moment of M members of P weights is
@@ -53,8 +55,8 @@ class Ensemble {
   void set_box(std::span<const double> axes, std::span<const double> lo, std::span<const double> hi);
   bool has_box() const;
 
-  /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K]. Extremes are moves about the
-  /// best fit's energy: the caller adds it.
+  /// Spreads of the energies of a run of centres from their descriptors B [n_centres][K]. Extremes and committees are
+  /// moves about the best fit's energy: the caller adds it.
   void atom_spreads(const EnergyModel& model, std::span<const int> centres, std::span<const int> species,
                     const double* B, const AtomSpreads& out) const;
 

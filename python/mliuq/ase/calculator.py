@@ -34,7 +34,7 @@ _SPREADS = [
 ]
 _ENERGY_BOUNDS = ["energy_box_min", "energy_box_max", "energies_box_min", "energies_box_max"]
 _ROWS = [*FORCE_BARS, *STRESS_BARS]
-_ON_REQUEST = ["energy_comm", "energy_std_gradient", *_ROWS]
+_ON_REQUEST = ["energy_comm", "energies_comm", "energy_std_gradient", *_ROWS]
 _OF_BOX = [*_ENERGY_BOUNDS, *FORCE_BOUNDS, *STRESS_BOUNDS]
 _OF_MODEL = ("grade", "density")
 _NO_EFFECT = ("initial_charges", "initial_magmoms")
@@ -66,7 +66,7 @@ class MLIUQCalculator(Calculator):
     - ``energy_std``, ``energies_std`` (N,): root second moment over the posterior about the best fit, uncalibrated
     - ``energy_min``, ``energy_max``, ``energies_min``, ``energies_max`` (N,): extremes over the members
     - ``energy_err``, ``energies_err`` (N,): predicted error, sqrt((α std)² + floor²)
-    - ``energy_comm`` (M,): energy of every member, on request
+    - ``energy_comm`` (M,), ``energies_comm`` (M, N): energy and per-atom energies by every member, on request
     - ``forces_std``, ``forces_min``, ``forces_max``, ``forces_err`` (N, 3), ``forces_comm`` (M, N, 3): the same of
       force components, eV/Å, on request
     - ``stress_std``, ``stress_min``, ``stress_max``, ``stress_err`` (6,), ``stress_comm`` (M, 6): of stress, eV/Å³, on
@@ -261,6 +261,7 @@ class MLIUQCalculator(Calculator):
             structure,
             spreads=has_members,
             committee="energy_comm" in properties,
+            atom_committee="energies_comm" in properties,
             extrapolation="extrapolation" in properties,
             atom_virials="stresses" in properties,
             box=not set(_ENERGY_BOUNDS).isdisjoint(properties),

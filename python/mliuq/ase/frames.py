@@ -17,7 +17,7 @@ from mliuq.errors import MliuqError
 from mliuq.reference import ReferenceValues
 
 _BAR = re.compile(r"(energy|energies|forces|stress)_(box_)?(std|min|max|err)|extrapolation|grade|density")
-_COMMITTEE = re.compile(r"(energy|forces|stress)_comm")
+_COMMITTEE = re.compile(r"(energy|energies|forces|stress)_comm")
 #: Values that a potential beside the model shifts, and what it takes away because it does not share energies out.
 _SHIFTED = re.compile(r"(energy|forces|stress)(?:_(?:box_)?(?:min|max)|_low|_high|_comm)?")
 _OF_SHARES = re.compile(r"energies(?!_(?:std|err)$).*")
@@ -99,7 +99,7 @@ def _frozen(atoms: Atoms, results: Mapping[str, Any]) -> Atoms:
     for name, value in results.items():
         if name in all_properties:
             continue
-        if name == "forces_comm":  # a row per atom: its three components by every member in turn
+        if name in ("energies_comm", "forces_comm"):  # a row per atom: its values by every member in turn
             frozen.arrays[name] = np.moveaxis(value, 0, 1).reshape(len(atoms), -1)
         elif name.partition("_")[0] in _OF_ATOMS or name == "energy_std_gradient":
             frozen.arrays[name] = np.array(value)

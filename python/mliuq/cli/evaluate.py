@@ -101,7 +101,7 @@ def run(
         bool, typer.Option("--errors", help="Error bars of forces and stress too: std, min, max, err.")
     ] = False,
     committee: Annotated[
-        bool, typer.Option("--committee", help="Energy, forces and stress by every member too: large files.")
+        bool, typer.Option("--committee", help="Energies, forces and stress by every member too: large files.")
     ] = False,
     threads: Annotated[
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
@@ -116,7 +116,8 @@ def run(
     energy_std, energy_min, energy_max, energy_err of the cell and energies_std … of every atom, in eV.
     --errors adds forces_std, forces_min, forces_max, forces_err (eV/Å, every component) and stress_std … (eV/Å³), for
     a hypercube posterior the bounds of the whole box (…_box_min, …_box_max); --committee adds energy_comm (M),
-    forces_comm (per atom the three components by member 0, by member 1, …) and stress_comm (M, 6).
+    energies_comm (per atom, M), forces_comm (per atom the three components by member 0, by member 1, …) and
+    stress_comm (M, 6).
     Where the input carries energies or forces, the errors against them are printed.
     """
     from mliuq import MLIUQCalculator, Model
