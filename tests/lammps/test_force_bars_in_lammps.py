@@ -42,7 +42,7 @@ def test_equal_to_ase(kind: str, cell: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("kind", ["linear", "chem quadratic"])
+@pytest.mark.parametrize("kind", ["linear", "quadratic", "binary", "chem", "chem quadratic"])
 def test_any_number_of_ranks(kind: str, ranks: int, tmp_path: Path) -> None:
     """Every atom lies near a border: its rows come from centres of several ranks, and by several images."""
     model = random_model(PARAMS[kind], members=9, zbl=(1.5, 3.0), noise=True)
