@@ -352,6 +352,10 @@ def test_progress_is_told(model: Model, pool: list[Atoms]) -> None:
     assert ("choosing", 2, 2) in told
 
 
+def test_a_pool_may_be_any_iterable(model: Model, pool: list[Atoms]) -> None:
+    assert select((atoms for atoms in pool), model, 2) == select(pool, model, 2)
+
+
 def test_a_small_pool_gives_what_it_has(model: Model, pool: list[Atoms], caplog: pytest.LogCaptureFixture) -> None:
     assert len(select(pool, model, 9).indices) == 5
     assert "9 structures were asked for" in caplog.text
@@ -359,6 +363,12 @@ def test_a_small_pool_gives_what_it_has(model: Model, pool: list[Atoms], caplog:
 
 BAD: dict[str, tuple[dict[str, object], str]] = {
     "n": ({"n": 0}, "n is 0, expected at least 1"),
+    "one structure": ({"pool": bulk("W", cubic=True)}, "pool is one Atoms, expected a list"),
+    "no structure": ({"pool": [bulk("W"), "W"]}, r"pool\[1\] is str"),
+    "no known": ({"known": bulk("W")}, "known is one Atoms"),
+    "one region": ({"criterion": "mean_information", "region": bulk("W")}, "region is one Atoms"),
+    "one target": ({"criterion": "property", "target": bulk("W")}, "target is one Atoms"),
+    "no list": ({"pool": 3}, "pool is 3, expected a list"),
     "block": ({"block": 0}, "block is 0"),
     "shortlist": ({"shortlist": 0}, "shortlist is 0, expected at least 1"),
     "similar": ({"similar": 1.5}, "similar is 1.5"),

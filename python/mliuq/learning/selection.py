@@ -20,6 +20,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from mliuq.errors import MliuqError
+from mliuq.fitting.data import configurations
 from mliuq.learning.aim import Aim, CriterionName
 from mliuq.learning.duplicates import Seen
 from mliuq.learning.queue import Blocks, Lazy, Shortlist
@@ -132,10 +133,17 @@ def select(
             raise MliuqError(f"{name} is {value}, expected at least 1")
     if not 0.0 <= similar < 1.0:
         raise MliuqError(f"similar is {similar}, expected a number from 0 to below 1")
+    if isinstance(pool, Atoms | list) or not isinstance(pool, Sequence):  # any other reads a file, maybe
+        pool = configurations(pool, "pool")
+    known = configurations(known or (), "known")
+    region, target = (
+        None if given is None else configurations(given, name)
+        for name, given in (("region", region), ("target", target))
+    )
     aim = Aim(criterion, rows, weights, region, target, coefficients, values)
     judge = aim.judge(model, len(pool), seed, threads or 0)
     blocks = Blocks(pool, judge, block, 3 * model.theta.size)
-    new = _new(pool, model, known or ())
+    new = _new(pool, model, known)
     scores = np.empty(len(new))
     done = 0
     for places, prepared in blocks.prepared(new):
@@ -146,7 +154,7 @@ def select(
     queue = (
         Lazy(new, scores, judge, blocks) if judge.falls else Shortlist(new, scores, judge, blocks, max(n, shortlist))
     )
-    seen = Seen(known or (), model.params, similar)
+    seen = Seen(known, model.params, similar)
     choices: list[Choice] = []
     passed = 0
     while len(choices) < n and (found := queue.best()) is not None:
