@@ -318,6 +318,18 @@ def test_similar_is_a_distance(model: Model, pool: list[Atoms]) -> None:
     assert select([pool[0], near], model, 2, similar=0.5).similar == 1
 
 
+def test_one_atom_among_many_makes_a_structure_of_its_own(model: Model) -> None:
+    atoms = bulk("W", a=3.17, cubic=True) * 6
+    atoms.rattle(0.05, seed=0)
+    other_draw, defect, shaken_a_little = bulk("W", a=3.17, cubic=True) * 6, atoms.copy(), atoms.copy()
+    other_draw.rattle(0.05, seed=1)
+    defect.positions[11] += (0.5, 0.2, 0.1)
+    shaken_a_little.rattle(2e-4, seed=2)
+    found = select([atoms, other_draw, defect, shaken_a_little], model, 4, criterion="random")
+    assert found.similar == 1
+    assert {1, 2} < set(found.indices)
+
+
 def test_a_shortlist_holds_the_best_by_themselves(model: Model, region: list[Atoms]) -> None:
     pool = shaken(12, 6, spread=0.1)
     alone = [select([atoms], model, 1, criterion="property", target=region).choices[0].score for atoms in pool]

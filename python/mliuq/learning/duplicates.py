@@ -1,10 +1,12 @@
 """Which structures would teach the same thing twice.
 
 Identical: the same species, positions, cell and periodicity to 1e-4 Å (`mliuq.readers.fingerprints`).  Nearly so:
-however turned, moved, renumbered or repeated, the share of each element and the mean and standard deviation over its
+however turned, moved, renumbered or repeated, the share of each element and the least, mean and largest value over its
 atoms of every bispectrum component, one vector s, are nearly the same,
 
     ‖s − s'‖ ≤ tolerance · ‖s'‖.
+
+The extremes see one atom among thousands that is somewhere new, which a mean does not.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from mliuq.regression.rows import Floats
 
 
 def signature(atoms: Atoms, params: SnapParams) -> Floats:
-    """Return s, shape (n_elements · (1 + 2K),)."""
+    """Return s, shape (n_elements · (1 + 3K),)."""
     b = descriptors(atoms, params)
     element = np.asarray(params.index_of(list(atoms.symbols)))
     parts = []
     for index in range(params.n_elements):
         own = b[element == index]
-        moments = [own.mean(axis=0), own.std(axis=0)] if len(own) else [np.zeros(2 * b.shape[1])]
-        parts += [np.array([len(own) / len(b)]), *moments]
+        values = [own.min(axis=0), own.mean(axis=0), own.max(axis=0)] if len(own) else [np.zeros(3 * b.shape[1])]
+        parts += [np.array([len(own) / len(b)]), *values]
     return np.concatenate(parts)
 
 
