@@ -10,8 +10,11 @@ Candidates for how S of the Gaussian posterior is fitted, all with the same weig
                     of the other classes), each class alike
     clusters        the same with ten clusters of configurations (k-means of whitened energy rows) in place of classes
     prior 4, 10     a wider prior: 4 or 10 rows in each direction, not 1.5
-    classes, α      the default, all bars times one factor for each kind: the rms z of classes left out of the training
+    classes, α      the default, all bars times one factor for each kind, fitted to classes left out of the training
                     classes, each class alike (never below one)
+    + A⁻¹           the default with a variance τ xᵀA⁻¹x added, τ for each kind fitted in the same way
+    α(xᵀA⁻¹x)       the default times (xᵀA⁻¹x/h)^γ where that is above one, h the 90 % quantile over left-out training
+                    rows, γ for each kind fitted in the same way
 
 Every candidate predicts every class by a fit to the others, and five random folds.  Scores: nats per row (Gaussian),
 mean of energies and forces, mean over classes of ten rows or more.  A candidate is in order where CRPS of the random
@@ -45,7 +48,8 @@ from scipy.cluster.vq import kmeans2
 ROWS = 2000  # of a kind
 PART = 0.3  # of the likelihood, from classes
 CLUSTERS = 10
-Bars = tuple[Floats, Floats]  # factor of S, floors by kind
+Kinds = NDArray[np.int8]
+Bars = Callable[[Floats, Kinds], Floats]  # predicted errors of whitened rows
 
 
 @dataclass(frozen=True)
@@ -106,22 +110,22 @@ class Fit:
         columns = zip(*((p.z, p.e, p.kind, p.config) for p in parts), strict=True)
         return LeftOutRows(*map(np.concatenate, columns))
 
-    def predict(self, bars: Bars) -> tuple[Floats, Floats, NDArray[np.int8]]:
+    def predict(self, bars: Bars) -> tuple[Floats, Floats, Kinds]:
         """Error, predicted error and kind of the rows left out."""
         table, x = self.rows.table, np.concatenate([b.x for b in self.rows.blocks()])[self.out]
         z = x @ self.solution.whitener
         live = table.w[self.out] * np.sum(z**2, axis=1) > 1e-4 * self.statistics.leverage.mean()
         kind = table.kind[self.out][live]
-        return (table.y[self.out] - x @ self.solution.theta)[live], std(bars, z[live], kind), kind
+        return (table.y[self.out] - x @ self.solution.theta)[live], bars(z[live], kind), kind
 
 
-def std(bars: Bars, z: Floats, kind: NDArray[np.int8]) -> Floats:
-    return np.hypot(np.linalg.norm(z @ bars[0], axis=1), bars[1][kind])
+def bars_of(factor: Floats, floors: Floats) -> Bars:
+    return lambda z, kind: np.hypot(np.linalg.norm(z @ factor, axis=1), floors[kind])
 
 
 def plain(fit: Fit, prior: float = PRIOR_ROWS) -> Bars:
     found = fit_gaussian(fit.data, GaussianSettings(prior=prior * fit.data.z.shape[1] / len(fit.data.z)))
-    return found.factor, np.array([found.noise.energy, found.noise.force, found.noise.stress])
+    return bars_of(found.factor, np.array([found.noise.energy, found.noise.force, found.noise.stress]))
 
 
 def of_units(fit: Fit, unit: Ints) -> Bars:
@@ -142,19 +146,46 @@ def of_units(fit: Fit, unit: Ints) -> Bars:
         PRIOR_ROWS * data.z.shape[1] / len(data.z),
     )
     best = maximise(joined, tolerance=1e-3)
-    return axes @ best.factor, best.floors
+    return bars_of(axes @ best.factor, best.floors)
+
+
+def widened(fit: Fit, how: Callable[[Floats, Floats, float], Floats], grid: Floats) -> Bars:
+    """The default, widened by the parameter of the grid that whole classes left out make most likely, kind by kind.
+
+    how : (bars, xᵀA⁻¹x over its 90 % quantile, parameter) → bars
+    """
+    base, more, data = plain(fit), fit.units_out(fit.classes[~fit.out]), fit.data
+    far = np.array([np.quantile(np.sum(data.z[data.kind == k] ** 2, axis=1), 0.9) for k in (ENERGY, FORCE)])
+    best = np.zeros(2)
+    for kind in (ENERGY, FORCE):
+        at = more.kind == kind
+        bar, reach = base(more.z[at], more.kind[at]), np.sum(more.z[at] ** 2, axis=1) / far[kind]
+        alike = 1.0 / np.bincount(more.config[at])[more.config[at]]
+        cost = []
+        for value in grid:
+            v = how(bar, reach, value) ** 2
+            cost.append(np.sum(alike * (np.log(v) + more.e[at] ** 2 / v)))
+        best[kind] = grid[int(np.argmin(cost))]
+
+    def bars(z: Floats, kind: Kinds) -> Floats:
+        return how(base(z, kind), np.sum(z**2, axis=1) / far[kind], best[kind])
+
+    return bars
 
 
 def scaled(fit: Fit) -> Bars:
-    """The default, scaled to whole classes left out."""
-    factor, floors = plain(fit)
-    more, alpha = fit.units_out(fit.classes[~fit.out]), np.ones(2)
-    z = more.e / std((factor, floors), more.z, more.kind)
-    for kind in (ENERGY, FORCE):
-        units = [z[(more.kind == kind) & (more.config == u)] for u in np.unique(more.config)]
-        alpha[kind] = max(1.0, np.sqrt(np.mean([np.mean(part**2) for part in units if len(part)])))
-    fit.__dict__["alpha"] = alpha
-    return factor, floors
+    return widened(fit, lambda bar, reach, alpha: alpha * bar, np.geomspace(1.0, 5.0, 60))
+
+
+def grown(fit: Fit) -> Bars:
+    unit = np.mean(plain(fit)(fit.data.z, fit.data.kind) ** 2)  # eV²: τ in parts of the mean squared bar
+    return widened(
+        fit, lambda bar, reach, tau: np.sqrt(bar**2 + tau * unit * reach), np.r_[0.0, np.geomspace(1e-8, 10.0, 90)]
+    )
+
+
+def stretched(fit: Fit) -> Bars:
+    return widened(fit, lambda bar, reach, gamma: bar * np.maximum(reach, 1.0) ** gamma, np.linspace(0.0, 1.0, 51))
 
 
 CANDIDATES: dict[str, Callable[[Fit], Bars]] = {
@@ -164,14 +195,9 @@ CANDIDATES: dict[str, Callable[[Fit], Bars]] = {
     "prior 4": lambda fit: plain(fit, 4.0),
     "prior 10": lambda fit: plain(fit, 10.0),
     "classes, α": scaled,
+    "+ A⁻¹": grown,
+    "α(xᵀA⁻¹x)": stretched,
 }
-
-
-def judged(fit: Fit, name: str) -> tuple[Floats, Floats, NDArray[np.int8]]:
-    error, bar, kind = fit.predict(CANDIDATES[name](fit))
-    if name == "classes, α":
-        bar = bar * fit.__dict__["alpha"][kind]
-    return error, bar, kind
 
 
 def study(rows: ArrayRows, labels: Sequence[str]):
@@ -181,17 +207,20 @@ def study(rows: ArrayRows, labels: Sequence[str]):
     fold = folds_of(rows.table.config, 5, 0)
     by_class = [Fit(rows, classes, classes == c) for c in range(len(names))]
     by_fold = [Fit(rows, classes, fold == k) for k in range(5)]
-    return names, {n: ([judged(f, n) for f in by_class], [judged(f, n) for f in by_fold]) for n in CANDIDATES}
+    return names, {
+        n: ([f.predict(CANDIDATES[n](f)) for f in by_class], [f.predict(CANDIDATES[n](f)) for f in by_fold])
+        for n in CANDIDATES
+    }
 
 
-def nats(part: tuple[Floats, Floats, NDArray[np.int8]]) -> float:
+def nats(part: tuple[Floats, Floats, Kinds]) -> float:
     """Score of a class; NaN for one with few rows of every kind."""
     error, bar, kind = part
     scores = [metrics.nll(error[kind == k], bar[kind == k]) for k in (ENERGY, FORCE) if (kind == k).sum() >= FEW]
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def crps(parts: Sequence[tuple[Floats, Floats, NDArray[np.int8]]]) -> Floats:
+def crps(parts: Sequence[tuple[Floats, Floats, Kinds]]) -> Floats:
     error, bar, kind = map(np.concatenate, zip(*parts, strict=True))
     return np.array([metrics.crps(error[kind == k], bar[kind == k]) for k in (ENERGY, FORCE)])
 
