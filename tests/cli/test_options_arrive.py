@@ -123,3 +123,21 @@ def test_output_of_eval_reads_back_with_every_bar(
         for key in ("energies_std", "energies_min", "energies_max", "energies_err"):
             np.testing.assert_allclose(atoms.arrays[key], record[key], rtol=1e-6, atol=1e-8)
         assert atoms.info["energy_err"] == pytest.approx(record["energy_err"], rel=1e-12)
+
+
+def test_classes_out_is_what_is_asked_for(tungsten: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data.xyz"
+    write(data, read_structures(tungsten)[::4])
+    common = ["fit", data, "-o", tmp_path / "M.mliuq", "--twojmax", "2", "--members", "20"]
+    lines = {
+        what: run(capsys, *common, "--classes-out", what)["fit"]["classes_out"] for what in ("none", "errors", "bars")
+    }
+    assert lines["none"] == []
+    assert len(lines["bars"]) == len(lines["errors"]) > 4
+    assert not any("rms_z" in line for line in lines["errors"])
+    assert any("rms_z" in line for line in lines["bars"])
+    assert main([*map(str, common)]) == 0
+    text = capsys.readouterr().out
+    assert "class left out" in text
+    for line in lines["errors"]:
+        assert line["group"] in text
