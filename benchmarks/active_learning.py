@@ -10,7 +10,8 @@ with the same four frames of the crystal at 300 K and takes three labels at a ti
 seeds, 48 of the crystal.
 
 The target of an environment is 1.2 times the force RMSE of the fit to the whole pool.  "Needed" is the number of labels
-from which on the error stays below it.  Random draws are repeated, and their median is the seed's.
+from which on the error stays below it; where it never does, one batch more than were made counts.  Random draws are
+repeated, and their median is the seed's.
 """
 
 from __future__ import annotations
@@ -84,10 +85,9 @@ def curve(pool: Sequence[Atoms], test: TestSet, criterion: str, labels: int, see
 
 
 def needed(found: Sequence[Errors], kind: str, target: float) -> float:
-    """Labels from which on the error stays below the target; infinite where it does not."""
+    """Labels from which on the error stays below the target; one batch more than there were where it does not."""
     above = [i for i, error in enumerate(found) if error[kind] > target]
-    last = above[-1] + 1 if above else 0
-    return FIRST + BATCH * last if last < len(found) else np.inf
+    return FIRST + BATCH * (above[-1] + 1 if above else 0)
 
 
 def dynamics(folder: Path, name: str, seed: int, frames: dict[str, int], apart: int) -> list[Atoms]:
