@@ -97,9 +97,11 @@ void FixMliuqGuard::init() {
     if (!given->automatic) return given->value;
     const auto own = source_->own_thresholds(settings_.quantity_name);
     if (!own) {
-      error->all(FLERR,
-                 "{}: {} auto: {} holds no threshold of {} (mliuq calibrate stores them); expected a number in {}",
-                 who_, which ? "halt" : "save", source_->file(), settings_.quantity_name, settings_.unit());
+      const std::string names = source_->own_threshold_names();
+      error->all(FLERR, "{}: {} auto: {} holds no threshold of {} ({}); expected a number in {}", who_,
+                 which ? "halt" : "save", source_->file(), settings_.quantity_name,
+                 names.empty() ? "nor any other: mliuq fit stores them" : "it holds those of " + names,
+                 settings_.unit());
     }
     return (*own)[which];
   };

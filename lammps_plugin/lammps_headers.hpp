@@ -20,6 +20,7 @@
 #include "timer.h"
 #include "universe.h"
 #include "update.h"
+#include "variable.h"
 #pragma GCC visibility pop
 
 // A plugin compiled for other integer sizes than LAMMPS's would read its arrays wrongly without any warning.

@@ -42,6 +42,7 @@ unsigned evaluated(unsigned wanted) {
   unsigned all = wanted & ~(bit(kErr) | kOfForces);
   if (wanted & bit(kErr)) all |= bit(kStd);
   if (wanted & kOfForces) all |= kForceRows;
+  if (wanted & (bit(kMin) | bit(kMax))) all |= bit(kMin) | bit(kMax);  // a factor below 0 swaps them
   return all;
 }
 
@@ -93,6 +94,7 @@ void PairMliuq::settings(int narg, char** arg) {
     error->all(FLERR, "Pair style mliuq: expected units metal (eV, Angstrom, ps), found units {}", update->unit_style);
   }
   precision_ = mliuq::Precision::double_precision;
+  note_hybrid_factor(arg);
   for (int i = 0; i < narg; i += 2) {
     if (std::strcmp(arg[i], "precision") != 0) {
       error->all(FLERR, "Pair style mliuq: expected keyword precision, found {}", arg[i]);
@@ -103,6 +105,21 @@ void PairMliuq::settings(int narg, char** arg) {
     }
     if (value == "single") precision_ = mliuq::Precision::single_precision;
   }
+}
+
+/// `pair_style hybrid/scaled FACTOR mliuq …` hands its styles their own words, which lie in the input line behind the
+/// factor and the name. It scales energies and forces itself, and tells nobody by how much.
+void PairMliuq::note_hybrid_factor(char** arg) {
+  hybrid_factor_ = 1.0;
+  hybrid_variable_.clear();
+  char** const line = input->arg;
+  if (!line || input->narg < 3 || std::strcmp(line[0], "hybrid/scaled") != 0) return;
+  if (arg < line + 3 || arg > line + input->narg) return;
+  const std::string word = arg[-2];
+  if (word.starts_with("v_"))
+    hybrid_variable_ = word.substr(2);
+  else
+    hybrid_factor_ = utils::numeric(FLERR, word, false, lmp);
 }
 
 void PairMliuq::coeff(int narg, char** arg) {
@@ -265,6 +282,8 @@ void PairMliuq::begin_evaluation() {
   evaluated_at_.take(*atom, *domain);
   fresh_ = 0;
   spread_problem_.clear();
+  if (const int v = hybrid_variable(); v >= 0 && input->variable->equalstyle(v))
+    hybrid_factor_ = input->variable->compute_equal(v);
 }
 
 void PairMliuq::compute(int eflag, int vflag) {
@@ -356,12 +375,14 @@ double PairMliuq::evaluate(mliuq::PotentialOutput out, unsigned wanted) {
     }
   }
   fail_together(at_step(problem), culprit);
-  const double k = factor();
+  const double k = reading_factor();
   if (wanted & kCell) local_energy_ = k * energy;
   if (k != 1.0) {
     for (const AtomQuantity q : {kStd, kMin, kMax}) {
-      if (wanted & bit(q)) std::for_each(atom_values_[q].begin(), atom_values_[q].end(), [k](double& v) { v *= k; });
+      const double by = q == kStd ? std::abs(k) : k;
+      if (wanted & bit(q)) std::for_each(atom_values_[q].begin(), atom_values_[q].end(), [by](double& v) { v *= by; });
     }
+    if (k < 0.0 && (wanted & bit(kMin)) && (wanted & bit(kMax))) std::swap(atom_values_[kMin], atom_values_[kMax]);
     if (wanted & kCell) std::for_each(features_.begin(), features_.end(), [k](double& v) { v *= k; });
   }
   fresh_ |= wanted;
@@ -472,9 +493,13 @@ double PairMliuq::factor() const {
   return factor;
 }
 
+int PairMliuq::hybrid_variable() const {
+  return hybrid_variable_.empty() ? -1 : input->variable->find(hybrid_variable_.c_str());
+}
+
 mliuq::ErrorScale PairMliuq::error_scale() const {
   mliuq::ErrorScale scale = potential_->error_scale();
-  const double k = factor();
+  const double k = std::abs(reading_factor());
   scale.noise_energy *= k;
   scale.noise_force *= k;
   scale.noise_stress *= k;
@@ -491,6 +516,10 @@ double* PairMliuq::cleared(AtomQuantity quantity) {
 
 void PairMliuq::require(unsigned wanted, const std::string& who) const {
   if (!potential_) error->all(FLERR, "{}: expected pair_style mliuq with a pair_coeff, found no model", who);
+  if (const int v = hybrid_variable(); v >= 0 && !input->variable->equalstyle(v)) {
+    error->all(FLERR, "{}: hybrid/scaled v_{}: expected a number or an equal-style variable for the uncertainties", who,
+               hybrid_variable_);
+  }
   const bool needs_members = (wanted & ~bit(kExtrapolation)) || !wanted;
   if (needs_members && !potential_->ensemble())
     error->all(FLERR, "{}: {}: expected a model with posterior members, found none", who, file_);
@@ -571,7 +600,7 @@ double PairMliuq::derived(AtomQuantity quantity, int i) const {
   const mliuq::ErrorScale scale = error_scale();
   if (quantity == kErr) return mliuq::energy_error(scale, atom_values_[kStd][i], 1.0);
   const double* const raw = force_spreads_.force_std(i);
-  const double k = factor(), std[3] = {k * raw[0], k * raw[1], k * raw[2]};
+  const double k = std::abs(reading_factor()), std[3] = {k * raw[0], k * raw[1], k * raw[2]};
   const auto error = [&](int x) { return std::hypot(scale.alpha_force * std[x], scale.noise_force); };
   if (quantity == kForceStd) return std::hypot(std[0], std[1], std[2]);
   if (quantity == kForceErr) return std::hypot(error(0), error(1), error(2));
@@ -584,9 +613,15 @@ const std::vector<double>& PairMliuq::atom_energies() {
   mliuq::PotentialOutput out;
   out.atom_energies = energies_.data();
   evaluate(out, 0);
-  const double k = factor();
+  const double k = reading_factor();
   for (double& energy : energies_) energy *= k;
   return energies_;
+}
+
+std::string PairMliuq::own_threshold_names() const {
+  std::string names;
+  for (const auto& [name, values] : potential_->thresholds()) names += (names.empty() ? "" : ", ") + name;
+  return names;
 }
 
 std::optional<std::array<double, 2>> PairMliuq::own_thresholds(const std::string& quantity) const {
@@ -629,7 +664,7 @@ std::array<double, 7> PairMliuq::stress_std() {
   prepare(kStrain);
   const double volume = domain->xprd * domain->yprd * (domain->dimension == 3 ? domain->zprd : 1.0);
   std::array<double, 7> std = force_spreads_.strain_std();
-  for (double& value : std) value *= factor() * force->nktv2p / volume;
+  for (double& value : std) value *= std::abs(reading_factor()) * force->nktv2p / volume;
   return std;
 }
 

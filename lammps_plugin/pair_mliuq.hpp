@@ -126,6 +126,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
 
   /// Thresholds (save, halt) of a quantity that calibration left in the model.
   std::optional<std::array<double, 2>> own_thresholds(const std::string& quantity) const;
+  std::string own_threshold_names() const;
 
   const std::string& file() const { return file_; }
 
@@ -137,7 +138,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// this).
   std::span<const int> centres();
 
-  /// Calibration and noise of what is read here: those of the model, times the factor that `fix adapt` sets.
+  /// Calibration and noise of what is read here: those of the model, times the factors that `fix adapt` and
+  /// `hybrid/scaled` set.
   mliuq::ErrorScale error_scale() const;
 
   /// Changes with every new set of positions and never repeats, not in another pair style either: who caches results
@@ -155,7 +157,10 @@ class PairMliuq : public LAMMPS_NS::Pair {
   void log_model() const;
   int species_of(const std::string& element) const;
   unsigned wanted_now() const;
+  void note_hybrid_factor(char** arg);
+  int hybrid_variable() const;
   double factor() const;
+  double reading_factor() const { return factor() * hybrid_factor_; }
   bool listed_covers() const;
   const double* local_values(AtomQuantity quantity);
   void begin_evaluation();
@@ -177,6 +182,8 @@ class PairMliuq : public LAMMPS_NS::Pair {
   std::vector<int> species_of_type_;  // [ntypes + 1]; -1: a type of another pair style
 
   double** scale_ = nullptr;        // [type][type], for `fix adapt`; one number for all types
+  double hybrid_factor_ = 1.0;      // of `hybrid/scaled`, which multiplies energies and forces, but no readings
+  std::string hybrid_variable_;     // or the variable that gives it
   std::vector<double> own_forces_;  // before they are scaled
   std::vector<int> visible_centres_;
 

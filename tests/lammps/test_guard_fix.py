@@ -154,7 +154,7 @@ def test_thresholds_of_the_model(start: str, model: Path, tmp_path: Path) -> Non
     refused = run(start + "fix g all mliuq/guard 1 extrapolation save auto\nrun 0\n", tmp_path)
     (error,) = refused.errors
     assert "save auto" in error
-    assert "extrapolation" in error
+    assert "no threshold of extrapolation (it holds those of energy_err, energy_std)" in error
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

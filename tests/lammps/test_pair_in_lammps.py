@@ -262,6 +262,37 @@ def test_scale_of_fix_adapt(make_model: Make, structures: Structures, tmp_path: 
     assert any("one number for all atom types" in line for line in output.errors), output.text
 
 
+@pytest.mark.parametrize("factor", ["0.5", "v_l", "-0.25"])
+def test_hybrid_scaled(factor: str, make_model: Make, structures: Structures, tmp_path: Path) -> None:
+    """Every bar follows the factor that hybrid/scaled gives the potential, so that energies lie between the bounds."""
+    calibrated = {"noise": {"energy": 0.02, "force": 0.1, "stress": 0.001}, "calibration": {"alpha_force": 1.3}}
+    model = make_model("Ta06A", 20, file="scaled.mliuq", **calibrated)
+    number = 0.125 if factor == "v_l" else float(factor)
+    quantities = "energy_std energy_err force_std force_err energy_min energy_max"
+    bars = f"compute u all mliuq/atom {quantities}\ncompute g all mliuq\nthermo_style custom step c_g\n"
+    cell = "run 0\nprint '$(pe:%.15g) " + " ".join(f"$(c_g[{k}]:%.15g)" for k in (1, 2, 5, 6, 9, 15)) + "' file g.txt"
+    common = {"elements": ["Ta"], "columns": "c_u[*]", "action": cell, "after": bars}
+    atoms = structures("Ta")["triclinic"]
+    tail = f" mliuq precision double\npair_coeff * * mliuq {model} Ta\n"
+    whole = evaluate(atoms, f"pair_style mliuq\npair_coeff * * {model} Ta\n", tmp_path / "whole", **common)
+    for ranks in (1, 2):
+        pair = f"variable l equal 0.125\npair_style hybrid/scaled 1.0 zero 4.0 {factor}{tail}pair_coeff * * zero\n"
+        part = evaluate(atoms, pair, tmp_path / "part", ranks=ranks, **common)
+        expected = np.abs(number) * whole.columns
+        if number > 0:
+            expected[:, 4:] = number * whole.columns[:, 4:]
+        else:
+            expected[:, 4:] = number * whole.columns[:, :3:-1]
+        np.testing.assert_allclose(part.columns, expected, rtol=1e-10)
+        one, all_of_it = (np.loadtxt(tmp_path / folder / "g.txt") for folder in ("part", "whole"))
+        assert one[0] == pytest.approx(number * all_of_it[0], rel=1e-12)
+        assert one[1] < one[0] < one[2]
+        np.testing.assert_allclose(one[3:], np.abs(number) * all_of_it[3:], rtol=1e-8)
+    wrong = f"variable l atom mass\npair_style hybrid/scaled 1.0 zero 4.0 v_l{tail}pair_coeff * * zero\n"
+    output = run(structure(atoms, tmp_path, ["Ta"]) + wrong + "compute g all mliuq\nrun 0\n", tmp_path)
+    assert any("equal-style" in line for line in output.errors), output.text
+
+
 def test_hidden_atoms_have_no_energy(make_model: Make, structures: Structures, tmp_path: Path) -> None:
     """As `fix gcmc` takes an atom out on trial: hidden from all, it leaves the energy that its deletion leaves."""
     script = structure(structures("Ta")["rattled"], tmp_path, ["Ta"])
