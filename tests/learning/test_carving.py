@@ -105,8 +105,10 @@ def test_cells_hold_the_sphere(model: Model) -> None:
         cells = around.cells(9.0, 4)
         assert 1 <= len(cells) <= 4
         for cell in cells:
-            heights = np.linalg.det(cell) * np.linalg.norm(np.linalg.inv(cell), axis=0) ** -1 / np.linalg.det(cell)
+            heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
             assert heights.min() >= 9.0 - 1e-9
+            corners = [(np.array(c) - 0.5) @ cell for c in np.ndindex(2, 2, 2)]
+            assert max(map(np.linalg.norm, corners)) < 1.5 * 9.0, "beyond is nothing to fill it with"
 
 
 def test_surroundings_are_the_neighbours_of_another_list() -> None:

@@ -22,6 +22,7 @@ from mliuq.errors import MliuqError
 from mliuq.regression.rows import Floats, Ints
 
 _LONGEST = 1.35  # of the least length of a cell vector
+_CORNER = 1.4  # of that length, to the farthest corner of a cell
 _CAP = 1.0  # Å, mismatch of an atom that has no counterpart
 _TRIED = 40  # translations that cells are made of
 _SIZE = 0.5  # Å of mismatch that twice the volume is worth
@@ -66,7 +67,10 @@ class Surroundings:
         return cls(positions, kinds[order], float(np.median(nearest[:, 1])))
 
     def cells(self, length: float, n: int) -> list[Floats]:
-        """Return cells (3, 3) whose faces are at least `length` Å apart, best first, `n` at most."""
+        """Return cells (3, 3) whose faces are at least `length` Å apart, best first, `n` at most.
+
+        What lies within 1.5 times that length has to be known: corners of cells reach nearly so far.
+        """
         vectors, mismatch = self._translations(length)
         triples = np.array(list(combinations(range(len(vectors)), 3)))
         cells = vectors[triples]
@@ -74,6 +78,8 @@ class Surroundings:
         areas = np.stack([np.linalg.norm(np.cross(cells[:, i - 2], cells[:, i - 1]), axis=1) for i in range(3)], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
             fits = (volume[:, None] / areas >= length).all(axis=1)
+        corners = np.array([(1, 1, 1), (1, 1, -1), (1, -1, 1), (-1, 1, 1)]) / 2.0
+        fits &= np.linalg.norm(corners @ cells, axis=2).max(axis=1) <= _CORNER * length
         cost = np.sqrt(np.mean(mismatch[triples] ** 2, axis=1)) + _SIZE * (volume / length**3 - 1.0)
         order = np.flatnonzero(fits)[np.argsort(cost[fits], kind="stable")[:n]]
         return [_right_handed(cells[index]) for index in order]
