@@ -60,8 +60,8 @@ def check_quantity(atoms: Atoms, quantity: str) -> str:
     MliuqError
         Naming the quantities there are.
     """
-    offered = [name for name in getattr(atoms.calc, "implemented_properties", ()) if _unit(name) is not None]
-    unit = _unit(quantity)
+    offered = [name for name in getattr(atoms.calc, "implemented_properties", ()) if unit_of(name) is not None]
+    unit = unit_of(quantity)
     if unit is None or quantity not in offered:
         what = "has none to watch" if not offered else f"expected one of {', '.join(offered)}"
         raise MliuqError(f"quantity is {quantity!r}, {what} (calculator {type(atoms.calc).__name__})")
@@ -90,7 +90,8 @@ def read(atoms: Atoms, quantity: str) -> Reading:
     return Reading(quantity, unit, _finite(per_atom, float(per_atom[i])), where, i, per_atom)
 
 
-def _unit(quantity: str) -> str | None:
+def unit_of(quantity: str) -> str | None:
+    """The unit of a quantity to watch, empty where it has none; None for what is no such quantity."""
     if quantity in _WITHOUT_UNIT:
         return ""
     match = _BAR.fullmatch(quantity)

@@ -11,7 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from mliuq.ase.readings import unit_of
 
 Log = Mapping[str, Any]
 
@@ -84,7 +86,7 @@ def picture(logs: Sequence[Log], *, steps: int, quantity: str) -> bytes:
     """A PNG: errors on the test set, what the runs saw, how far they came."""
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}
     with matplotlib.rc_context(rc=style):  # type: ignore[arg-type]
-        figure = Figure(figsize=(11.4, 3.6), layout="constrained")
+        figure = Figure(figsize=(11.4, 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         errors, bars, reached = figure.subplots(1, 3)
         _errors(errors, logs)
@@ -109,10 +111,11 @@ def _errors(axes: Axes, logs: Sequence[Log]) -> None:
     if judged:
         predicted = [line_of(log, "force")["predicted"] for log in judged]
         axes.plot(spent, predicted, color=_COLOURS[0], lw=1.2, ls=":", label="all, predicted")
-        axes.set_yscale("log")
-        axes.legend(fontsize=7)
+        _logarithmic(axes)
+        _legend(axes)
     else:
         axes.text(0.5, 0.5, "no test set", ha="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
     axes.set(xlabel="labels spent", ylabel="force RMSE on the test set (eV/Å)")
 
 
@@ -126,10 +129,11 @@ def _bars(axes: Axes, logs: Sequence[Log], quantity: str) -> None:
         axes.plot([log["round"]] * len(largest), largest, "o", color=_COLOURS[0], ms=4, alpha=0.7)
     axes.plot([], [], "o", color=_COLOURS[0], ms=4, label="a run")
     if explored:
-        axes.set_yscale("log")
+        _logarithmic(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=7)
-    axes.set(xlabel="round", ylabel=f"largest {quantity} of a run")
+    _legend(axes)
+    unit = unit_of(quantity)
+    axes.set(xlabel="round", ylabel=f"largest {quantity} of a run" + (f" ({unit})" if unit else ""))
 
 
 def _reached(axes: Axes, logs: Sequence[Log], steps: int) -> None:
@@ -142,10 +146,22 @@ def _reached(axes: Axes, logs: Sequence[Log], steps: int) -> None:
             x, y = np.array(own).T
             axes.plot(x, np.maximum(y, 0.5), marker, color=colour, ms=5, alpha=0.8, label=label)
     axes.set_yscale("symlog", linthresh=1.0)
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(0.0, 3.0 * steps)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=7)
+    _legend(axes)
     axes.set(xlabel="round", ylabel="steps of a run")
+
+
+def _logarithmic(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, where no point can lie."""
+    axes.legend(fontsize=7, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 
 
 def _cell(value: object) -> str:
