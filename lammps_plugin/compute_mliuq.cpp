@@ -2,8 +2,11 @@
 
 #include "compute_mliuq.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
+#include <string>
 #include <vector>
 
 #include "fix_mliuq_recall.hpp"
@@ -14,17 +17,55 @@ using LAMMPS_NS::LAMMPS;
 
 namespace mliuq_lammps {
 
+namespace {
+
+struct CellValue {
+  const char* name;
+  unsigned needs;  // beside the energy of the cell
+};
+
+constexpr std::array<CellValue, 15> kCellValues = {{{"energy_min", 0},
+                                                    {"energy_max", 0},
+                                                    {"max_energy_std", bit(kStd)},
+                                                    {"max_energy_std_id", bit(kStd)},
+                                                    {"energy_err", 0},
+                                                    {"max_force_err", bit(kForceErr)},
+                                                    {"max_force_err_id", bit(kForceErr)},
+                                                    {"pressure_std", kStrain},
+                                                    {"pressure_err", kStrain},
+                                                    {"stress_err_xx", kStrain},
+                                                    {"stress_err_yy", kStrain},
+                                                    {"stress_err_zz", kStrain},
+                                                    {"stress_err_yz", kStrain},
+                                                    {"stress_err_xz", kStrain},
+                                                    {"stress_err_xy", kStrain}}};
+
+}  // namespace
+
 ComputeMliuq::ComputeMliuq(LAMMPS* lmp, int narg, char** arg) : Compute(lmp, narg, arg) {
-  if (take_pair_keyword(lmp, "Compute mliuq", narg, arg) != 3) {
-    error->all(FLERR, "Compute mliuq: expected no arguments but the keyword pair, found {}", arg[3]);
+  narg = take_pair_keyword(lmp, "Compute mliuq", narg, arg);
+  std::string known;
+  for (const CellValue& value : kCellValues) known += std::string(" ") + value.name;
+  for (int i = 3; i < narg; ++i) {
+    const auto named = [&](const CellValue& value) { return std::strcmp(value.name, arg[i]) == 0; };
+    const auto found = std::find_if(kCellValues.begin(), kCellValues.end(), named);
+    if (found == kCellValues.end())
+      error->all(FLERR, "Compute mliuq: expected quantities among{}, or the keyword pair, found {}", known, arg[i]);
+    columns_.push_back(static_cast<int>(found - kCellValues.begin()));
   }
+  if (columns_.empty()) {
+    columns_.resize(kCellValues.size());
+    std::iota(columns_.begin(), columns_.end(), 0);
+  }
+  for (const int column : columns_) of_vector_ |= kCellValues[column].needs;
+  chosen_.resize(columns_.size());
   if (std::strcmp(arg[1], "all") != 0) error->all(FLERR, "Compute mliuq: expected group all, found {}", arg[1]);
   scalar_flag = 1;
   extscalar = 0;
   vector_flag = 1;
   extvector = 0;
-  size_vector = static_cast<int>(values_.size());
-  vector = values_.data();
+  size_vector = static_cast<int>(chosen_.size());
+  vector = chosen_.data();
   timeflag = 1;  // LAMMPS tells in advance on which steps this compute is read
   FixMliuqRecall::ensure(lmp);
 }
@@ -46,11 +87,12 @@ void ComputeMliuq::compute_vector() {
   invoked_vector = update->ntimestep;
   update_energy();
   PairMliuq& source = pair(lmp, "Compute mliuq");
-  source.ensure(bit(kForceErr) | kStrain);
+  source.ensure(of_vector_);
   if (vector_evaluation_ == source.evaluation()) return;
-  find_worst_atom(source, kStd, values_[2], values_[3]);
-  find_worst_atom(source, kForceErr, values_[5], values_[6]);
-  update_stress(source);
+  if (of_vector_ & bit(kStd)) find_worst_atom(source, kStd, values_[2], values_[3]);
+  if (of_vector_ & bit(kForceErr)) find_worst_atom(source, kForceErr, values_[5], values_[6]);
+  if (of_vector_ & kStrain) update_stress(source);
+  for (std::size_t c = 0; c < columns_.size(); ++c) chosen_[c] = values_[columns_[c]];
   vector_evaluation_ = source.evaluation();
 }
 
@@ -58,7 +100,7 @@ void ComputeMliuq::compute_vector() {
 void ComputeMliuq::update_energy() {
   PairMliuq& source = pair(lmp, "Compute mliuq");
   habit_.read(update->ntimestep);
-  source.ensure(wanted());
+  source.ensure(kCell);
   if (evaluation_ == source.evaluation()) return;
   const mliuq::Potential& potential = source.potential();
   const PairMliuq::Cell cell = source.cell();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <unordered_map>
 
 namespace mliuq_lammps {
 
@@ -22,14 +23,31 @@ std::string problem_of(Work&& work) {
 
 }  // namespace
 
+void ForceSpreads::find_owners(const LAMMPS_NS::tagint* ids, int n_atoms, int n_local) {
+  std::unordered_map<LAMMPS_NS::tagint, int> own;
+  own.reserve(n_local);
+  for (int i = 0; i < n_local; ++i) own.emplace(ids[i], i);
+  own_of_atom_.resize(n_atoms);
+  for (int i = 0; i < n_atoms; ++i) {
+    const auto found = own.find(ids[i]);
+    own_of_atom_[i] = found == own.end() ? -1 : found->second;
+  }
+}
+
 std::string ForceSpreads::evaluate_forces(mliuq::Potential& potential, const mliuq::Neighbourhood& atoms,
-                                          std::span<const int> centres, int n_local, int n_threads, MPI_Comm world) {
+                                          std::span<const int> centres, const LAMMPS_NS::tagint* ids, int n_local,
+                                          int n_threads, MPI_Comm world) {
   const mliuq::EnergyModel& model = potential.model();
   width_ = 3 * model.theta().size();
   force_std_.assign(3 * static_cast<std::size_t>(n_local), 0.0);
 
-  // Images take rows too: a tile of local atoms is smaller by their share.
-  const double share = atoms.n_atoms > 0 ? static_cast<double>(n_local) / atoms.n_atoms : 1.0;
+  find_owners(ids, atoms.n_atoms, n_local);
+  int n_ranks = 1;
+  MPI_Comm_size(world, &n_ranks);
+
+  // Images of other ranks' atoms take rows too: a tile of local atoms is smaller by their share.
+  const auto n_foreign = std::count(own_of_atom_.begin(), own_of_atom_.end(), -1);
+  const double share = n_local > 0 ? static_cast<double>(n_local) / static_cast<double>(n_local + n_foreign) : 1.0;
   const int room = mliuq::atoms_per_tile(model.n_elements(), model.n_weights(), std::max(n_threads, 1));
   const auto tiles = mliuq::tiles_of_atoms(atoms, centres, std::max(1, static_cast<int>(share * room)));
   tile_of_atom_.assign(atoms.n_atoms, -1);
@@ -48,7 +66,8 @@ std::string ForceSpreads::evaluate_forces(mliuq::Potential& potential, const mli
     int n_rows = 0;
     for (int i = 0; i < atoms.n_atoms; ++i) {
       if (tile_of_atom_[i] != t) continue;
-      row_of_atom_[i] = n_rows++;
+      const bool image = i >= n_local && own_of_atom_[i] >= 0;
+      row_of_atom_[i] = image ? row_of_atom_[own_of_atom_[i]] : n_rows++;
       if (i < n_local) local.push_back(i);
     }
     rows_.assign(n_rows * width_, 0.0);
@@ -56,7 +75,7 @@ std::string ForceSpreads::evaluate_forces(mliuq::Potential& potential, const mli
       potential.accumulate_rows(
           atoms, centres, {.row_of_atom = row_of_atom_.data(), .forces = rows_.data(), .n_rows = n_rows}, n_threads);
     });
-    for (first_column_ = 0; first_column_ < width_; first_column_ += kRowBlock) {
+    for (first_column_ = 0; n_ranks > 1 && first_column_ < width_; first_column_ += kRowBlock) {
       n_columns_ = std::min<std::size_t>(kRowBlock, width_ - first_column_);
       reverse_(static_cast<int>(n_columns_));
     }
@@ -99,7 +118,7 @@ void ForceSpreads::unpack_forward(int n, int first, const double* buffer) {
 
 int ForceSpreads::pack_reverse(int n, int first, double* buffer) const {
   for (int i = first; i < first + n; ++i, buffer += n_columns_) {
-    if (row_of_atom_[i] < 0)
+    if (row_of_atom_[i] < 0 || own_of_atom_[i] >= 0)
       std::fill_n(buffer, n_columns_, 0.0);
     else
       std::copy_n(rows_.data() + row_of_atom_[i] * width_ + first_column_, n_columns_, buffer);

@@ -17,7 +17,8 @@ inline constexpr int kRowBlock = 64;
 
 /// Spreads of the forces on this rank's atoms and of the strain of the whole cell. Atoms near a border move the
 /// descriptors of other ranks' centres: their rows are accumulated where the centres are, on images, and added to their
-/// owners' by reverse communication before any spread is taken. Large cells go tile by tile; a tile is the same set of
+/// owners' by reverse communication before any spread is taken. Images of this rank's own atoms take their owners' rows
+/// at once. Large cells go tile by tile; a tile is the same set of
 /// atoms on all ranks.
 class ForceSpreads {
  public:
@@ -27,7 +28,8 @@ class ForceSpreads {
 
   /// Called by all ranks together; an empty string, or what went wrong on this rank.
   std::string evaluate_forces(mliuq::Potential& potential, const mliuq::Neighbourhood& atoms,
-                              std::span<const int> centres, int n_local, int n_threads, MPI_Comm world);
+                              std::span<const int> centres, const LAMMPS_NS::tagint* ids, int n_local, int n_threads,
+                              MPI_Comm world);
   std::string evaluate_strain(mliuq::Potential& potential, const mliuq::Neighbourhood& atoms,
                               std::span<const int> centres, int n_threads, MPI_Comm world);
 
@@ -45,10 +47,13 @@ class ForceSpreads {
   std::size_t bytes() const { return sizeof(double) * (rows_.capacity() + force_std_.capacity()); }
 
  private:
+  void find_owners(const LAMMPS_NS::tagint* ids, int n_atoms, int n_local);
+
   std::function<void()> forward_;
   std::function<void(int)> reverse_;
 
   std::vector<int> tile_of_atom_;  // [n_atoms], −1: covered by no pair style mliuq
+  std::vector<int> own_of_atom_;   // [n_atoms], the atom of this rank that it is or is an image of, −1: of another's
   std::vector<int> row_of_atom_;   // [n_atoms] in the present tile
   std::vector<double> rows_;       // [row][width]
   std::size_t width_ = 0;          // of the three rows of an atom

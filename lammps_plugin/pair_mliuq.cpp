@@ -407,7 +407,8 @@ void PairMliuq::evaluate_rows(unsigned wanted) {
   const std::span<const int> centres = this->centres();
   std::string problem;
   if (wanted & kForceRows)
-    problem = force_spreads_.evaluate_forces(*potential_, atoms, centres, atom->nlocal, comm->nthreads, world);
+    problem =
+        force_spreads_.evaluate_forces(*potential_, atoms, centres, atom->tag, atom->nlocal, comm->nthreads, world);
   if (wanted & kStrain) {
     const std::string other = force_spreads_.evaluate_strain(*potential_, atoms, centres, comm->nthreads, world);
     if (problem.empty()) problem = other;

@@ -63,7 +63,7 @@ def test_units(units: str, start: str, tmp_path: Path) -> None:
         (PAIR + "compute u all mliuq/atom forces_std", ["expected one or more of", "fz_err", "found forces_std"]),
         ("compute m all mliuq/committee", ["Compute mliuq/committee", "expected a pair_style mliuq"]),
         (PAIR + "compute m all mliuq/committee 3", ["Compute mliuq/committee", "expected no arguments", "found 3"]),
-        (PAIR + "compute g all mliuq energy_std", ["no arguments", "energy_std"]),
+        (PAIR + "compute g all mliuq energy_std", ["energy_min energy_max", "found energy_std"]),
         (PAIR + "group a id 1\ncompute g a mliuq", ["group all", "found a"]),
         (PAIR + "compute u all mliuq/atom energy_std\nrun 0", ["posterior members", "Ta06A"]),
         (PAIR + "compute g all mliuq\nrun 0", ["posterior members", "Ta06A"]),

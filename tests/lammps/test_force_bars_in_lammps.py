@@ -148,3 +148,31 @@ def test_within_hybrid_on_two_ranks(tmp_path: Path) -> None:
     )
     expected = np.linalg.norm(MLIUQCalculator(model).get_property("forces_std", atoms), axis=1)
     np.testing.assert_allclose(state.columns[:, 0], expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_list_of_quantities_of_the_cell(ranks: int, tmp_path: Path) -> None:
+    """The vector has what is listed, in that order, and equals the whole vector's."""
+    names = "energy_min energy_max max_energy_std max_energy_std_id energy_err max_force_err max_force_err_id "
+    names += (
+        "pressure_std pressure_err stress_err_xx stress_err_yy stress_err_zz stress_err_yz stress_err_xz stress_err_xy"
+    )
+    random_model(PARAMS["linear"], members=5, noise=True).save(tmp_path / "model.mliuq")
+    order = np.random.default_rng(1).permutation(15)
+    listed = " ".join(names.split()[k] for k in order)
+    computes = "compute g all mliuq\ncompute h all mliuq " + listed + "\n"
+    lone = "".join(f"compute c{k} all mliuq {name}\n" for k, name in enumerate(names.split()))
+    columns = [f"c_g[{k + 1}]" for k in order] + [f"c_h[{k + 1}]" for k in range(15)] + [f"c_c{k}[1]" for k in order]
+    evaluate(
+        structure("cube", PARAMS["linear"]).repeat((2, 1, 1)),
+        f"pair_style mliuq\npair_coeff * * {tmp_path}/model.mliuq W",
+        tmp_path,
+        elements=["W"],
+        ranks=ranks,
+        after=computes + lone,
+        action=f'run 0\nprint "{" ".join(f"$({c}:%.17g)" for c in columns[::-1])}" file g.txt',
+    )
+    lone_values, found, expected = np.loadtxt(tmp_path / "g.txt").reshape(3, 15)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(lone_values, expected)
+    assert (expected > 0).sum() >= 12
