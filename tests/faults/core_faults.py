@@ -43,7 +43,7 @@ def build(copy: Path, *, python: bool) -> str:
 
 def noticed_by_ctest(copy: Path) -> str:
     """The first suite that fails, or nothing."""
-    done = run("ctest", "--test-dir", copy / "build" / "faults", "--stop-on-failure", "--timeout", "120", cwd=copy)
+    done = run("ctest", "--test-dir", copy / "build" / "faults", "--stop-on-failure", "--timeout", "900", cwd=copy)
     failed = [line for line in done.stdout.splitlines() if "***" in line]
     return failed[0].split(":", 1)[1].split()[0] if failed else ""
 

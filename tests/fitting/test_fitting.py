@@ -155,7 +155,10 @@ def test_stress_rows_are_fitted(tungsten):
     plain = run_fit(tungsten, settings=SMALL)
     with_stress = run_fit(tungsten, settings={**SMALL, "weights.stress": 1e4})
     assert not any(line.kind == "stress" for line in plain.errors)
-    assert any(line.kind == "stress" and line.of == "test" for line in with_stress.errors)
+    rows = {line.of: line.rows for line in with_stress.errors if (line.kind, line.group) == ("stress", "all")}
+    assert rows["train"] == 6 * len(with_stress.train_structures)
+    assert rows["test"] == 6 * len(with_stress.test_structures)
+    assert not np.array_equal(plain.model.theta, with_stress.model.theta)
 
 
 def test_split_by_configuration():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mliuq.model import Model
 from mliuq.posterior.predict import predict as plain_predict
 from mliuq.readers import read_structures
 from mliuq.report import describe_structures, predict, reference_rows, write_report
-from mliuq.report.numbers import worst
+from mliuq.report.numbers import MIN_ROWS, worst
 from mliuq.report.predictions import KINDS
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
@@ -65,13 +66,14 @@ def written(small_model: Path, held_out: Path, tmp_path_factory: pytest.TempPath
 def test_numbers_equal_those_of_the_calculator(written: Path, small_model: Path, held_out: Path) -> None:
     numbers = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
     calculator = mliuq.MLIUQCalculator(small_model)
-    errors, bars, names = [], [], []
+    errors, bars, names, spreads = [], [], [], []
     for atoms in read_structures(held_out):
         reference = atoms.get_potential_energy()
         names.append(str(atoms.info["id"]))
         atoms.calc = calculator
         errors.append((reference - atoms.get_potential_energy()) / len(atoms))
         bars.append(calculator.results["energy_err"] / len(atoms))
+        spreads.append(calculator.results["energy_std"] / len(atoms))
     error, bar = np.array(errors), np.array(bars)
     energy = numbers["quantities"]["energy"]
     stated = energy.get("calibrated", energy["raw"])
@@ -79,6 +81,10 @@ def test_numbers_equal_those_of_the_calculator(written: Path, small_model: Path,
     assert stated["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-9)
     assert stated["rms_z"] == pytest.approx(np.sqrt(np.mean((error / bar) ** 2)), rel=1e-9)
     assert stated["coverage_1"] == pytest.approx(np.mean(np.abs(error) <= bar))
+    noise = Model.load(small_model).noise or {}
+    raw = np.hypot(np.array(spreads), noise.get("energy", 0.0))
+    assert energy["raw"]["rms_z"] == pytest.approx(np.sqrt(np.mean((error / raw) ** 2)), rel=1e-9)
+    assert energy["raw"]["rms_z"] != pytest.approx(stated["rms_z"], rel=1e-3), "or raw and calibrated say the same"
     order = np.argsort(-np.abs(error), kind="stable")[:10]
     assert [w["index"] for w in energy["worst"]] == order.tolist()
     assert [w["name"] for w in energy["worst"]] == [names[i] for i in order]
@@ -123,10 +129,14 @@ def test_equal_reports_are_equal_bit_for_bit(written: Path, small_model: Path, h
         assert (tmp_path / "again" / name).read_bytes() == (written / name).read_bytes(), name
 
 
-def test_classes_hold_all_rows(written: Path) -> None:
+def test_classes_hold_all_rows(written: Path, held_out: Path) -> None:
     numbers = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
-    for facts in numbers["quantities"].values():
-        assert 0 < sum(group["count"] for group in facts["by_config_type"].values()) <= facts["rows"]
+    structures = read_structures(held_out)
+    energies = Counter(str(atoms.info["config_type"]) for atoms in structures)
+    told = {name: group["count"] for name, group in numbers["quantities"]["energy"]["by_config_type"].items()}
+    assert told == {name: n for name, n in energies.items() if n >= MIN_ROWS}
+    forces = numbers["quantities"]["force"]
+    assert sum(group["count"] for group in forces["by_config_type"].values()) == forces["rows"]
 
 
 def test_page_stands_alone_and_is_well_formed(written: Path) -> None:
