@@ -203,6 +203,10 @@ def test_lammps_command_and_time_limit(setting_up, model_path, tmp_path) -> None
             script.chmod(0o755)
             settings = replace(settings, lammps=str(script))
         folder = _made(tmp_path / words.split()[0])
+        if words == "false":
+            with pytest.raises(MliuqError, match="ended before the first step: status 1"):
+                run_one(run, bulk("Cu", cubic=True), model_path, settings, folder)
+            continue
         run_one(run, bulk("Cu", cubic=True), model_path, settings, folder)
         assert why in read_json(folder / "facts.json")["halted"]
     settings = replace(setting_up().explore, engine="lammps", lammps="no-such-lammps")

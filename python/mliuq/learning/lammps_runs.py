@@ -44,7 +44,7 @@ def run_lammps(
     Raises
     ------
     MliuqError
-        where LAMMPS cannot be started, or for a quantity it does not watch.
+        where LAMMPS cannot be started or does not come to a first step, or for a quantity it does not watch.
     """
     elements = Model.load(model_path).params.elements
     write_lammps_data(folder / "start.data", atoms, specorder=list(elements), masses=True, atom_style="atomic")
@@ -81,6 +81,8 @@ def run_lammps(
         return int(step), halted, max(values), frames
     errors = re.findall(r"^ERROR.*$", screen, re.MULTILINE)
     why = f"after {settings.time_limit:g} s" if status is None else errors[0] if errors else f"status {status}"
+    if status is not None and not re.search(r"^\s*Step\s", screen, re.MULTILINE):
+        raise MliuqError(f"{folder}: LAMMPS ended before the first step: {why}")
     last_step = max((int(frame.info["step"]) for frame in frames), default=0)
     return last_step, f"LAMMPS ended: {why}", max(values, default=np.nan), frames
 
