@@ -14,10 +14,11 @@
 
 namespace {
 
-/// mliuqstyles.so, in the folder of this file (or of what a link to it names).
-std::string styles_file() {
+/// mliuqstyles.so, in the folder of this file (or of what a link to it names). `own` is an address in this file:
+/// functions of the same name in a second copy that LAMMPS has loaded would be found instead of ours.
+std::string styles_file(const void* own) {
   Dl_info self{};
-  if (!dladdr(reinterpret_cast<const void*>(&lammpsplugin_init), &self) || !self.dli_fname) return {};
+  if (!dladdr(own, &self) || !self.dli_fname) return {};
   const std::unique_ptr<char, decltype(&free)> real(realpath(self.dli_fname, nullptr), &free);
   const std::string path = real ? real.get() : self.dli_fname;
   return path.substr(0, path.find_last_of('/') + 1) + "mliuqstyles.so";
@@ -47,7 +48,7 @@ class Library {
 void lammpsplugin_init(void* lammps, void* handle, void* register_function) {
   std::string problem = mliuq_lammps::version_mismatch(lammps);
   if (problem.empty()) {
-    problem = styles.open(styles_file());
+    problem = styles.open(styles_file(&styles));
     if (!problem.empty()) problem = "the mliuq plugin cannot load its styles: " + problem;
   }
   if (!problem.empty()) {

@@ -70,7 +70,7 @@ std::string numbers(int n) {
 std::string model_file(const std::string& metadata = kMetadata) {
   return container("{\"__metadata__\":{\"mliuq\":\"" + escaped(metadata) +
                        "\"},\"members\":{\"dtype\":\"F64\",\"shape\":[2,2,3],\"data_offsets\":[0,96]},"
-                       "\"posterior.lo\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[96,112]},"
+                       "\"posterior.by\":{\"dtype\":\"F64\",\"shape\":[2],\"data_offsets\":[96,112]},"
                        "\"theta\":{\"dtype\":\"F64\",\"shape\":[2,3],\"data_offsets\":[112,160]}}",
                    numbers(20));
 }

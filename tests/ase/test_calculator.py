@@ -112,7 +112,7 @@ class TestProperties:
         shapes |= {name: (n,) for name in CHEAP | ON_REQUEST if name.startswith("energies") or name == "extrapolation"}
         for of, shape in (("forces", (n, 3)), ("stress", (6,))):
             shapes |= {f"{of}_{what}": shape for what in ("std", "min", "max", "err")} | {f"{of}_comm": (6, *shape)}
-        shapes["energy_std_gradient"] = (n, 3)
+        shapes |= {"energy_std_gradient": (n, 3), "energies_comm": (6, n)}
         for name in atoms.calc.implemented_properties:
             value = atoms.calc.get_property(name, atoms)
             assert np.shape(value) == shapes.get(name, ()), name

@@ -82,16 +82,16 @@ def test_defects_that_have_no_site_are_refused(kind: str, name: str) -> None:
 
 
 def test_surface_energy(calm: mliuq.Model) -> None:
-    options = {"host": "bcc", "layers": 3, "vacuum": 5.0, "settings": replace(TWO, fmax=1e-4)}
+    options = {"host": "bcc", "layers": 4, "vacuum": 6.0, "settings": replace(TWO, fmax=1e-4)}
     found = propagation.surfaces(calm, ["110"], **options)
     member = found.members[0]
     a, per_atom = lattice(calm, member, "bcc")
-    slab = relaxed(bcc110("W", (1, 1, 3), a=a, vacuum=5.0, periodic=True), calm, member)
+    slab = relaxed(bcc110("W", (1, 1, 4), a=a, vacuum=6.0, periodic=True), calm, member)
     area = 2 * np.linalg.norm(np.cross(slab.cell[0], slab.cell[1]))
-    expected = (slab.get_potential_energy() - 3 * per_atom) / area / (units.J / units.m**2)
+    expected = (slab.get_potential_energy() - 4 * per_atom) / area / (units.J / units.m**2)
     assert found["110", "surface energy"].members[0] == pytest.approx(expected, abs=1e-4)
-    assert found.settings["layers"] == 3
-    assert found.settings["vacuum"] == 5.0
+    assert found.settings["layers"] == 4
+    assert found.settings["vacuum"] == 6.0
 
 
 def test_gamma_lines_begin_and_end_in_the_crystal(calm: mliuq.Model) -> None:
