@@ -48,7 +48,7 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
                            std::span<double* const> rows, int n_threads) const {
   std::exception_ptr failure;
   const int n = static_cast<int>(structures.size());
-  const int team = team_size(n_threads, n);
+  [[maybe_unused]] const int team = team_size(n_threads, n);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(team)
   for (int s = 0; s < n; ++s) try {
       const std::size_t size = static_cast<std::size_t>(request.n_rows(structures[s]->n_owned())) * n_columns();

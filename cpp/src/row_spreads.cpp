@@ -18,7 +18,7 @@ void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out,
   const auto moment =
       out.std ? factors_->joint_moment(n_members_, static_cast<int>(width)).panels() : std::span<const simd::Panel>{};
   const auto moves = factors_->moves.panels(), axes = factors_->half_axes.panels();
-  const int threads = team_size(n_threads, static_cast<long>((n + group - 1) / group));
+  [[maybe_unused]] const int threads = team_size(n_threads, static_cast<long>((n + group - 1) / group));
 
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
