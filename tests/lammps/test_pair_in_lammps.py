@@ -202,6 +202,20 @@ def test_empty_cell(ranks: int, make_model: Make, tmp_path: Path) -> None:
     assert output.returncode == 0, output.text
 
 
+def test_flux_of_heat_by_centroids_is_refused(make_model: Make, tmp_path: Path) -> None:
+    """Halves of a many-body virial are no centroid stress; their sum over the cell is right (the table of forces)."""
+    script = (
+        "units metal\nlattice bcc 3.3\nregion b block 0 3 0 3 0 3\ncreate_box 1 b\ncreate_atoms 1 box\nmass 1 180\n"
+    )
+    script += f"pair_style mliuq\npair_coeff * * {make_model('Ta06A', 20)} Ta\ncompute ke all ke/atom\n"
+    script += (
+        "compute pe all pe/atom\ncompute s all centroid/stress/atom NULL virial\ncompute j all heat/flux ke pe s\n"
+    )
+    output = run(script + "thermo_style custom step c_j[1]\nrun 0\n", tmp_path)
+    assert output.returncode > 0
+    assert any("does not support compute centroid/stress/atom" in error for error in output.errors)
+
+
 PROGRAM = """
 from mliuq.lammps import load_mpi
 
