@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mliuq.errors import MliuqError
@@ -13,6 +15,24 @@ from mliuq.errors import MliuqError
 T = TypeVar("T")
 
 _LARGEST = 2**53  # beyond, whole numbers are not kept by all readers of a model file
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table of a TOML file.
+
+    Raises
+    ------
+    MliuqError
+        for a file that cannot be read, is not TOML, or nests too deep.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MliuqError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise MliuqError(f"{path}: not TOML: {error}") from error
+    except RecursionError:
+        raise MliuqError(f"{path}: tables or lists are nested too deep, expected a few levels") from None
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -12,19 +12,18 @@ Unknown keys are refused.  `FitSettings().to_toml()` is the commented-by-its-nam
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mliuq.descriptor.settings import SnapSettings
-from mliuq.errors import MliuqError, in_range
+from mliuq.errors import in_range
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.readers.settings import DataSettings
 from mliuq.regression.settings import SolverSettings
 from mliuq.regression.weights import WeightSettings
-from mliuq.toml import from_mapping, to_mapping, write_toml
+from mliuq.toml import from_mapping, read_toml, to_mapping, write_toml
 
 
 @dataclass(frozen=True)
@@ -55,14 +54,7 @@ class FitSettings:
             naming file and key.
         """
         path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise MliuqError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise MliuqError(f"{path}: not TOML: {error}") from error
-        except RecursionError:
-            raise MliuqError(f"{path}: tables or lists are nested too deep, expected a few levels") from None
+        values = read_toml(path)
         data = values.get("data")
         if isinstance(data, dict):
             for key in ("train", "test"):

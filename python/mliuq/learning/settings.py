@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from mliuq.errors import MliuqError, in_range
 from mliuq.fitting.settings import FitSettings
 from mliuq.learning.aim import CriterionName
-from mliuq.toml import from_mapping, to_mapping, write_toml
+from mliuq.toml import from_mapping, read_toml, to_mapping, write_toml
 
 #: Paths in a TOML file, which are taken from the folder of the file: (table, …, key).
 _PATHS = (
@@ -273,14 +272,7 @@ class LearnSettings:
             naming file and key.
         """
         path = Path(path)
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise MliuqError(f"{path}: cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise MliuqError(f"{path}: not TOML: {error}") from error
-        except RecursionError:
-            raise MliuqError(f"{path}: tables or lists are nested too deep, expected a few levels") from None
+        values = read_toml(path)
         home = path.resolve().parent
         values = _changed(values, changes or {}, str(path))
         for *tables, key in _PATHS:
