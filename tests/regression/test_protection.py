@@ -18,6 +18,7 @@ from mliuq.fitting.fit import run_fit
 from mliuq.readers import read_structures
 from mliuq.regression import solve
 from mliuq.regression.distributed import Team
+from mliuq.regression.protection import Protection
 from mliuq.regression.solver import triangularise
 
 PAIRS = {(31, 31): (0.3, 3.0), (7, 7): (0.15, 3.1), (7, 31): (2.0, 1.95)}  # depth (eV) and distance (Å)
@@ -192,3 +193,15 @@ def test_members_move_as_the_prior_says_along_what_it_holds(volumes):
     spread = np.concatenate([protection.spread, protection.sharing], axis=1)
     own = (spread.T @ factor.T) @ (factor @ protection.axes)
     np.testing.assert_allclose(along.T @ along / 2000, own.T @ own, atol=0.2 * np.diag(own.T @ own).max())
+
+
+def test_what_is_kept_apart_is_what_members_hold():
+    rng = np.random.default_rng(4)
+    axes, spread, sharing = np.eye(5)[:, :2], rng.normal(size=(5, 1)), rng.normal(size=(5, 2))
+    both = Protection(axes=axes, spread=spread, sharing=sharing)
+    moves, factor = rng.normal(size=(7, 5)), np.eye(5)
+    shared = both.shared(7, seed=3)
+    assert shared is not None
+    added = both.applied(moves, factor, 3) - replace(both, sharing=None).applied(moves, factor, 3)
+    np.testing.assert_allclose(added, shared.coefficients @ shared.moves, rtol=1e-10)
+    assert np.abs(added).max() > 0.1
