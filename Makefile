@@ -106,7 +106,7 @@ SEED ?= 0
 
 mutants: $(VENV)/.developer
 	$(BIN)/python -m pip install -q "$$(ls build/wheel/*.whl)[mutants]"
-	PATH="$(CURDIR)/$(BIN):$$PATH" nice -n 19 $(BIN)/python tests/faults/python_mutants.py $(ROOM) --number $(N) --seed $(SEED)
+	PATH="$(CURDIR)/$(BIN):$$PATH" nice -n 19 $(BIN)/python tests/faults/python_mutants.py $(ROOM) --number $(N) --seed $(SEED) --jobs $(JOBS)
 
 # Faults of tests/faults/core_faults.toml, one after the other in a copy: noticed by ctest, and by the Python tests?
 faults: $(VENV)/.developer

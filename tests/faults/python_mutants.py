@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -22,6 +23,7 @@ import traceback
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,7 +32,7 @@ import libcst as cst
 import pytest
 from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators
-from working_copy import ROOT, environment, link_compiled, refreshed_copy
+from working_copy import ONE_THREAD, ROOT, environment, link_compiled, refreshed_copy
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 #: Tests that start another program for each look at the package: too slow to be run for mutants.
@@ -178,13 +180,13 @@ class Executions:
         """Measured once for every state of a file of tests; lines of the package that moved since are followed."""
         found = cls({}, {}, {}, {})
         sources = _sources(copy)
-        common = _digest(*sorted((copy / "tests").glob("*.py")))
+        common = _digest(copy, *sorted((copy / "tests").glob("*.py")))
         for room in sorted(p for p in (copy / "tests").iterdir() if p.is_dir() and p.name not in NOT_RUN):
-            beside = _digest(*(p for p in sorted(room.rglob("*.py")) if not p.name.startswith("test_")))
+            beside = _digest(copy, *(p for p in sorted(room.rglob("*.py")) if not p.name.startswith("test_")))
             kept = {
                 str(file.relative_to(copy)): work
                 / "executions"
-                / f"{file.stem}-{_key(common, beside, _digest(file))}.json"
+                / f"{file.stem}-{_key(common, beside, _digest(copy, file))}.json"
                 for file in sorted(room.rglob("test_*.py"))
             }
             absent = [file for file, out in kept.items() if not out.is_file()]
@@ -265,12 +267,13 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
-def _digest(*paths: Path) -> str:
+def _digest(copy: Path, *paths: Path) -> str:
+    """Of names within the copy and contents: what is measured serves every copy."""
     files = sorted(f for path in paths for f in (path.rglob("*") if path.is_dir() else [path]))
     text = hashlib.sha256()
     for file in files:
         if file.suffix in (".py", ".so", ".toml") and file.is_file():
-            text.update(f"{file}".encode() + file.read_bytes())
+            text.update(f"{file.relative_to(copy)}".encode() + file.read_bytes())
     return text.hexdigest()
 
 
@@ -342,36 +345,60 @@ def equivalents() -> set[tuple[str, str, str]]:
     return {(e["file"], e["old"].strip(), e["new"].strip()) for e in entries}
 
 
-def trials(copy: Path, work: Path, runs: Executions, mutants: list[Mutant], budget: float) -> Iterator[dict[str, Any]]:
-    """Outcome of every mutant."""
-    known, checked = equivalents(), False
-    for name in PRELOADED:
-        importlib.import_module(name)
-    if "mliuq" in sys.modules:
-        raise SystemExit("mliuq must not be imported before the mutants are")
-    for mutant in mutants:
+class Trial:
+    """Mutants one after the other in the copy that belongs to this process."""
+
+    copy: Path
+    log: Path
+    runs: Executions
+    budget: float
+    checked: bool
+
+    @classmethod
+    def begin(cls, copies: Any, runs: Executions, budget: float) -> None:
+        cls.copy, cls.runs, cls.budget, cls.checked = copies.get(), runs, budget, False
+        cls.log = cls.copy.with_suffix(".log")
+        os.environ.update(environment(cls.copy))
+        sys.path.insert(0, str(cls.copy / "python"))
+        sys.dont_write_bytecode = True
+        if "mliuq" in sys.modules:
+            raise SystemExit("mliuq must not be imported before the mutants are")
+
+    @classmethod
+    def of(cls, mutant: Mutant) -> dict[str, Any]:
+        """Outcome of a mutant."""
         about = {k: v for k, v in asdict(mutant).items() if k not in ("code", "lines")}
-        tests, seconds = runs.choose(mutant, budget)
-        if (mutant.file, mutant.old, mutant.new) in known:
-            yield {**about, "outcome": EQUAL}
-            continue
+        if (mutant.file, mutant.old, mutant.new) in equivalents():
+            return {**about, "outcome": EQUAL}
+        tests, seconds = cls.runs.choose(mutant, cls.budget)
         if not tests:
-            yield {**about, "outcome": UNREACHED}
-            continue
-        if not checked:  # a fault of the tool must not count as a fault noticed
-            checked = True
-            if try_tests(copy, tests, 600, work / "last.log")[0] != SURVIVED:
-                raise SystemExit(f"tests fail without a mutant ({work / 'last.log'}): {tests[:3]} …")
-        path = copy / "python" / "mliuq" / mutant.file
+            return {**about, "outcome": UNREACHED}
+        if not cls.checked:  # a fault of the tool must not count as a fault noticed
+            cls.checked = True
+            if try_tests(cls.copy, tests, 600, cls.log)[0] != SURVIVED:
+                raise SystemExit(f"tests fail without a mutant ({cls.log}): {tests[:3]} …")
+        path = cls.copy / "python" / "mliuq" / mutant.file
         kept, times = path.read_bytes(), path.stat()
         start = time.monotonic()
         try:
             path.write_text(mutant.code, encoding="utf-8")
-            outcome, by = try_tests(copy, tests, 60 + 6 * seconds, work / "last.log")
+            outcome, by = try_tests(cls.copy, tests, 60 + 6 * seconds, cls.log)
         finally:
             path.write_bytes(kept)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-        yield {**about, "outcome": outcome, "by": by, "tests": len(tests), "seconds": time.monotonic() - start}
+        return {**about, "outcome": outcome, "by": by, "tests": len(tests), "seconds": time.monotonic() - start}
+
+
+def trials(copies: list[Path], runs: Executions, mutants: list[Mutant], budget: float) -> Iterator[dict[str, Any]]:
+    """Outcome of every mutant, in their order; a process for each copy."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    forked = multiprocessing.get_context("fork")
+    waiting = forked.SimpleQueue()
+    for copy in copies:
+        waiting.put(copy)
+    with ProcessPoolExecutor(len(copies), forked, initializer=Trial.begin, initargs=(waiting, runs, budget)) as pool:
+        yield from pool.map(Trial.of, mutants)
 
 
 def table(outcomes: Iterable[dict[str, Any]]) -> str:
@@ -395,24 +422,25 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=300, help="mutants to draw (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default 0)")
     parser.add_argument("--budget", type=float, default=30.0, help="seconds of tests for one mutant (default 30)")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants tried side by side (default 1)")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "mutants", help="folder for copy and results")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     given = parser.parse_args()
     work = given.work.resolve()
-    copy = refreshed_copy(work / "tree")
+    copies = [refreshed_copy(work / f"tree-{job}") for job in range(1, given.jobs + 1)]
+    mutants = drawn_mutants(copies[0] / "python" / "mliuq", given.seed, given.number, given.rooms)
     if given.list:
-        for m in drawn_mutants(copy / "python" / "mliuq", given.seed, given.number, given.rooms):
+        for m in mutants:
             print(f"{m.file}:{m.line}\n  - {m.old}\n  + {m.new}")
         return
-    if os.environ.get("PYTHONPATH", "").split(os.pathsep)[0] != str(copy / "python"):  # once, for this program's forks
+    for copy in copies:
         link_compiled(copy)
-        os.execve(sys.executable, [sys.executable, *sys.argv], environment(copy))
-    runs = Executions.of(copy, work)
-    mutants = drawn_mutants(copy / "python" / "mliuq", given.seed, given.number, given.rooms) if given.number else []
+    runs = Executions.of(copies[0], work)
+    os.environ.update(ONE_THREAD)
     results = work / f"seed-{given.seed}{''.join('-' + room for room in given.rooms)}.jsonl"
     outcomes = []
     with results.open("w") as file:
-        for found in trials(copy, work, runs, mutants, given.budget):
+        for found in trials(copies, runs, mutants, given.budget):
             outcomes.append(found)
             print(json.dumps(found), file=file, flush=True)
             mark = {KILLED: ".", EQUAL: "="}.get(found["outcome"])

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
 def refreshed_copy(to: Path) -> Path:
@@ -44,5 +45,4 @@ def link_compiled(to: Path) -> None:
 def environment(copy: Path, **more: str) -> dict[str, str]:
     """Environment whose Python, commands and their children import the package of the copy."""
     paths = [str(copy / "python"), *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **more}
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1", **more}
