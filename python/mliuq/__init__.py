@@ -12,10 +12,10 @@ The command line is ``mliuq --help`` (or ``python -m mliuq --help``); in LAMMPS 
 Names are imported on first use, so that ``import mliuq`` (which LAMMPS does to find its plugin) costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mliuq.errors import MliuqError
+from mliuq.lazy import imported_on_first_use
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
@@ -63,13 +63,7 @@ __all__ = [
     "results_to_arrays",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'mliuq' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+__getattr__ = imported_on_first_use(__name__, _HOME)
 
 
 def __dir__() -> list[str]:

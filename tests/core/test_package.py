@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pydoc
 import subprocess
@@ -29,9 +30,17 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_unknown_names() -> None:
-    with pytest.raises(AttributeError, match="module 'mliuq' has no attribute 'Modell'"):
-        mliuq.Modell  # noqa: B018
+@pytest.mark.parametrize("name", ["mliuq", "mliuq.learning", "mliuq.propagation"])
+def test_names_on_first_use(name: str) -> None:
+    """Each is what its module defines and is there from then on; others are refused as by any module."""
+    package = importlib.import_module(name)
+    for public in set(package.__all__) - {"__version__"}:
+        value = getattr(package, public)
+        assert value.__name__ == public
+        assert value.__module__.startswith(name)
+        assert vars(package)[public] is value
+    with pytest.raises(AttributeError, match=rf"^module '{name}' has no attribute 'Modell'$"):
+        package.Modell  # noqa: B018
 
 
 def test_public_names_are_listed_and_documented() -> None:

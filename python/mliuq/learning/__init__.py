@@ -3,8 +3,9 @@
 Names are imported on first use: a worker that labels one structure loads no more than it needs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mliuq.lazy import imported_on_first_use
 
 if TYPE_CHECKING:
     from mliuq.learning.carving import carve
@@ -14,16 +15,16 @@ if TYPE_CHECKING:
     from mliuq.learning.updating import FitState, UpdatedFit, updated_fit
 
 _HOME = {
-    "Choice": "selection",
-    "FitState": "updating",
-    "LearnSettings": "settings",
-    "Learned": "loop",
-    "Selection": "selection",
-    "UpdatedFit": "updating",
-    "carve": "carving",
-    "learn": "loop",
-    "select": "selection",
-    "updated_fit": "updating",
+    "Choice": ".selection",
+    "FitState": ".updating",
+    "LearnSettings": ".settings",
+    "Learned": ".loop",
+    "Selection": ".selection",
+    "UpdatedFit": ".updating",
+    "carve": ".carving",
+    "learn": ".loop",
+    "select": ".selection",
+    "updated_fit": ".updating",
 }
 
 __all__ = [
@@ -39,8 +40,4 @@ __all__ = [
     "updated_fit",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'mliuq.learning' has no attribute {name!r}")
-    return getattr(import_module(f"mliuq.learning.{_HOME[name]}"), name)
+__getattr__ = imported_on_first_use(__name__, _HOME)

@@ -4,8 +4,9 @@ Functions have the names of the commands: ``mliuq.propagation.eos(model, ["bcc",
 ``mliuq propagate eos W.mliuq bcc fcc``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mliuq.lazy import imported_on_first_use
 
 if TYPE_CHECKING:
     from mliuq.propagation.combination import Comparison, compare
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from mliuq.propagation.write import read_result, write_result
 
 _HOME = {
-    "combination": ("Comparison", "compare"),
-    "driver": ("propagate",),
-    "functions": (
+    ".combination": ("Comparison", "compare"),
+    ".driver": ("propagate",),
+    ".functions": (
         "custom",
         "defects",
         "elastic",
@@ -42,12 +43,11 @@ _HOME = {
         "phonons",
         "surfaces",
     ),
-    "property": ("Found", "ObjectProperty", "Property"),
-    "results": ("Curve", "Estimate", "Failure", "Line", "Measurement", "Noise", "PropertyResult", "Value"),
-    "settings": ("PropagationSettings",),
-    "write": ("read_result", "write_result"),
+    ".property": ("Found", "ObjectProperty", "Property"),
+    ".results": ("Curve", "Estimate", "Failure", "Line", "Measurement", "Noise", "PropertyResult", "Value"),
+    ".settings": ("PropagationSettings",),
+    ".write": ("read_result", "write_result"),
 }
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Comparison",
@@ -79,10 +79,4 @@ __all__ = [
     "write_result",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE:
-        raise AttributeError(f"module 'mliuq.propagation' has no attribute {name!r}")
-    value = getattr(import_module(f"mliuq.propagation.{_MODULE[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = imported_on_first_use(__name__, {name: module for module, names in _HOME.items() for name in names})
