@@ -102,4 +102,4 @@ def _largest_move(asked: Atoms, answer: Atoms) -> float:
         whole = asked.cell.complete()
         turns = np.round(whole.scaled_positions(shift)) * asked.pbc
         shift = shift - turns @ whole.array
-    return max(cell, float(np.abs(shift).max(initial=0.0)))
+    return float(np.max([cell, np.abs(shift).max(initial=0.0)]))  # NaN where anything is
