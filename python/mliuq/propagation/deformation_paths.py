@@ -53,12 +53,12 @@ def _hexagonal(a: float, symbol: str, p: float) -> Atoms:
     return Atoms(symbol * 4, scaled_positions=fractional, cell=np.diag(lengths), pbc=True)
 
 
-#: name → (structure at path coordinate p from a and symbol, first p, last p, p of bcc, what p is)
-PATHS: dict[str, tuple[Callable[[float, str, float], Atoms], float, float, float, str]] = {
-    "bain": (_tetragonal, 0.8, 1.8, 1.0, "c/a"),
-    "trigonal": (_trigonal, 0.8, 5.0, 1.0, "stretch along [111]"),
-    "orthorhombic": (_orthorhombic, 1.0, np.sqrt(2), 1.0, "stretch along [001]"),
-    "hexagonal": (_hexagonal, 0.0, 1.0, 0.0, "share of the way to hcp"),
+#: name → (structure at path coordinate p from a and symbol, first p, last p, what p is)
+PATHS: dict[str, tuple[Callable[[float, str, float], Atoms], float, float, str]] = {
+    "bain": (_tetragonal, 0.8, 1.8, "c/a"),
+    "trigonal": (_trigonal, 0.8, 5.0, "stretch along [111]"),
+    "orthorhombic": (_orthorhombic, 1.0, np.sqrt(2), "stretch along [001]"),
+    "hexagonal": (_hexagonal, 0.0, 1.0, "share of the way to hcp"),
 }
 
 
@@ -118,7 +118,7 @@ class Path(ObjectProperty):
             atoms.calc = calculator
             energies.append(atoms.get_potential_energy() / len(atoms))
         height = np.array(energies) - ends[0].energy / len(ends[0].atoms)
-        label = PATHS[name][4] if name in PATHS else "share of the way"
+        label = PATHS[name][3] if name in PATHS else "share of the way"
         noise = Noise(energy=np.sqrt(2.0))
         values = {
             "highest energy": Value(float(height.max()), "eV/atom", noise),
@@ -134,7 +134,7 @@ class Path(ObjectProperty):
 
     def _along(self, name: str, ends: Sequence[Atoms]) -> tuple[Array, list[Atoms]]:
         if name in PATHS:
-            make, low, high, _, _ = PATHS[name]
+            make, low, high, _ = PATHS[name]
             a = np.cbrt(2 * ends[0].get_volume() / len(ends[0]))
             grid = np.linspace(low, high, self.points)
             return grid, [make(float(a), self.element, float(p)) for p in grid]

@@ -19,11 +19,10 @@ from mliuq.errors import MliuqError
 
 @dataclass(frozen=True)
 class Prototype:
-    """A crystal structure: space group, orbits (fractional), axial ratios and angle γ of its conventional cell."""
+    """A crystal structure: space group, orbits (fractional), axial ratio and angle γ of its conventional cell."""
 
     spacegroup: int
     orbits: tuple[tuple[float, float, float], ...]
-    b_a: float = 1.0
     c_a: float = 1.0
     gamma: float = 90.0
     setting: int = 1
@@ -101,7 +100,7 @@ def prototype(name: str, symbols: str, *, volume: float | None = None, cubic: bo
         list(kind.orbits),
         spacegroup=kind.spacegroup,
         setting=kind.setting,
-        cellpar=[4.0, 4.0 * kind.b_a, 4.0 * kind.c_a, 90, 90, kind.gamma],
+        cellpar=[4.0, 4.0, 4.0 * kind.c_a, 90, 90, kind.gamma],
         primitive_cell=not cubic,
         onduplicates="error",
     )
@@ -121,7 +120,7 @@ def atomic_volume(symbol: str) -> float:
     if a is not None and kind in ("bcc", "fcc", "diamond", "sc"):
         return float(a**3 / {"bcc": 2, "fcc": 4, "diamond": 8, "sc": 1}[kind])
     if a is not None and kind == "hcp":
-        return float(a**3 * state.get("c/a", 1.633) * np.sqrt(3) / 4)
+        return float(a**3 * state["c/a"] * np.sqrt(3) / 4)
     return float(4 * np.sqrt(2) * covalent_radii[number] ** 3)
 
 
