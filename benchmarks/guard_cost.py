@@ -1,6 +1,7 @@
 """What `fix mliuq/guard` adds to a run, and whether evaluations with bars keep memory.
 
     python benchmarks/guard_cost.py                       # guards every 10 steps, 2000 atoms, one LAMMPS process
+    mpiexec -n 2 python benchmarks/guard_cost.py          # the same on two ranks
     python benchmarks/guard_cost.py --memory 10000        # so many evaluations with every bar: resident memory
 
 The guards take turns with the run that has none, on the same moving atoms; medians over the rounds of processor time.
@@ -72,15 +73,16 @@ def cost(arguments: argparse.Namespace, model: Path) -> None:
             if quantity:
                 lmp.command("unfix g")
     alone = statistics.median(times[""])
-    atoms = lmp.get_natoms()
-    print(f"{arguments.potential}, {atoms:.0f} atoms, a guard every {arguments.every} steps")
+    atoms, ranks = lmp.get_natoms(), lmp.extract_setting("world_size")
+    if lmp.extract_setting("world_rank") > 0:
+        return
+    print(f"{arguments.potential}, {atoms:.0f} atoms on {ranks} rank(s), a guard every {arguments.every} steps")
     print(f"medians of {arguments.rounds} rounds of {arguments.steps} steps\n")
     print(f"{'guard':16} {'us/atom/step':>13} {'more':>8}")
     for quantity, found in times.items():
         median = statistics.median(found)
         micro = 1e6 * median / (arguments.steps * atoms)
         print(f"{quantity or 'none':16} {micro:13.2f} {100 * (median / alone - 1):7.1f}%")
-    lmp.close()
 
 
 def resident() -> float:

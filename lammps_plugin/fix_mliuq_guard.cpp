@@ -203,7 +203,7 @@ FixMliuqGuard::Value FixMliuqGuard::largest_atom() {
     MPI_Allreduce(MPI_IN_PLACE, mine, 2, MPI_2DOUBLE_PRECISION, MPI_MAXLOC, world);
     return std::pair(mine[0], mine[1].value > 0.0);
   };
-  if (quantity_comes_after_forces(settings_.quantity)) source_->prepare(wanted_);
+  if (quantity_comes_after_forces(settings_.quantity)) source_->try_force_spreads();
   auto [largest, incomplete] = reduced();
   if (incomplete) {
     source_->prepare(wanted_);
@@ -214,8 +214,7 @@ FixMliuqGuard::Value FixMliuqGuard::largest_atom() {
 
 FixMliuqGuard::Value FixMliuqGuard::cell_value() {
   if (settings_.cell == CellQuantity::energy_per_atom) return {rounded(source_->cell_energy_error_per_atom()), 0.0};
-  const double error = source_->pressure_error(source_->stress_std()[6]);
-  return {source_->told_problem().empty() ? rounded(error) : kInfinite, 0.0};
+  return {rounded(source_->pressure_error(source_->stress_std()[6])), 0.0};
 }
 
 /// "17 (2.31) 4 (2.1) …" on the first rank.

@@ -35,6 +35,7 @@ void swap_voigt(double* virial) { std::swap(virial[3], virial[5]); }
 
 constexpr unsigned kOfForces =
     bit(kForceStd) | bit(kForceErr) | bit(kFxStd) | bit(kFyStd) | bit(kFzStd) | bit(kFxErr) | bit(kFyErr) | bit(kFzErr);
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
 constexpr unsigned kRows = kForceRows | kStrain;  // evaluated by themselves, when they are read
 
 // What the core evaluates for it: errors are made of standard deviations, when they are read.
@@ -209,6 +210,7 @@ void PairMliuq::read_model(const std::string& path) {
   file_ = path;
   evaluated_at_.forget();
   listed_.forget();
+  ++n_setups_;
   log_model();
 }
 
@@ -261,10 +263,12 @@ double PairMliuq::init_one(int i, int j) {
 void PairMliuq::init_list(int id, LAMMPS_NS::NeighList* list) {
   Pair::init_list(id, list);
   listed_.forget();
+  ++n_setups_;
 }
 
 /// Between the lists and the forces of a new run; the forces may be switched off by `pair_modify compute no`.
 void PairMliuq::setup() {
+  ++n_setups_;
   listed_.take(*atom, *domain);
   list_build_ = {neighbor->lastcall, neighbor->ncalls};
   evaluated_at_.forget();
@@ -401,23 +405,35 @@ mliuq::Neighbourhood PairMliuq::neighbourhood() const {
   return atoms;
 }
 
-/// Spreads of forces and strain. Called by all ranks together.
-void PairMliuq::evaluate_rows(unsigned wanted) {
-  const mliuq::Neighbourhood atoms = neighbourhood();
-  const std::span<const int> centres = this->centres();
-  std::string problem;
-  if (wanted & kForceRows)
-    problem =
-        force_spreads_.evaluate_forces(*potential_, atoms, centres, atom->tag, atom->nlocal, comm->nthreads, world);
-  if (wanted & kStrain) {
-    const std::string other = force_spreads_.evaluate_strain(*potential_, atoms, centres, comm->nthreads, world);
-    if (problem.empty()) problem = other;
-  }
-  if (!problem.empty() && spread_problem_.empty()) {
-    spread_problem_ = problem;
-    spread_culprit_ = 0;  // of no atom in particular
-  }
-  fresh_ |= wanted & kRows;
+ForceSpreads::Atoms PairMliuq::own_atoms() {
+  if (present()) return {neighbourhood(), centres(), atom->tag, atom->nlocal, true};
+  mliuq::Neighbourhood none;
+  none.n_atoms = atom->nlocal + atom->nghost;
+  return {none, {}, atom->tag, atom->nlocal, false};
+}
+
+void PairMliuq::evaluate_force_spreads(bool anew) {
+  const ForceSpreads::ListNumber list_number{neighbor->lastcall, neighbor->ncalls, n_setups_};
+  const auto [complete, problem] =
+      force_spreads_.evaluate_forces(*potential_, own_atoms(), list_number, anew, comm->nthreads, world);
+  note_row_problem(problem);
+  if (complete) fresh_ |= kForceRows;
+}
+
+/// Whether the results of every rank belonged to the present positions.
+bool PairMliuq::evaluate_strain() {
+  const auto [complete, sound, problem] =
+      force_spreads_.evaluate_strain(*potential_, own_atoms(), spread_problem_.empty(), comm->nthreads, world);
+  note_row_problem(problem);
+  strain_sound_ = sound;
+  if (complete) fresh_ |= kStrain;
+  return complete;
+}
+
+void PairMliuq::note_row_problem(const std::string& problem) {
+  if (problem.empty() || !spread_problem_.empty()) return;
+  spread_problem_ = problem;
+  spread_culprit_ = 0;  // of no atom in particular
 }
 
 /// After a failed evaluation: the atom of the smallest ID that has no energy or no spread, and why. The same on any
@@ -539,9 +555,16 @@ unsigned PairMliuq::wanted_now() const {
   const auto add = [&](SpreadReader* reader) {
     if (reader && reader->reads(lmp, *this) && reader->expects(update->ntimestep)) wanted |= reader->wanted();
   };
-  for (LAMMPS_NS::Compute* const compute : modify->get_compute_list()) add(dynamic_cast<SpreadReader*>(compute));
-  for (LAMMPS_NS::Fix* const fix : modify->get_fix_list()) add(dynamic_cast<SpreadReader*>(fix));
+  // Not get_compute_list and get_fix_list, which make a new vector each time: this runs at every step.
+  for (int i = 0; i < modify->ncompute; ++i) add(dynamic_cast<SpreadReader*>(modify->compute[i]));
+  for (int i = 0; i < modify->nfix; ++i) add(dynamic_cast<SpreadReader*>(modify->fix[i]));
   return evaluated(wanted) & ~kRows;  // those share nothing with the forces
+}
+
+/// Whether this rank's results belong to the present positions.
+bool PairMliuq::present() const {
+  return list && listed_.same_atoms(*atom) && evaluated_at_.same_atoms(*atom) &&
+         evaluated_at_.same_place(*atom, *domain);
 }
 
 void PairMliuq::prepare(unsigned wanted) {
@@ -549,7 +572,7 @@ void PairMliuq::prepare(unsigned wanted) {
   int state = kPresent;
   if (!list || !listed_.same_atoms(*atom)) {
     state = kForeign;
-  } else if (!evaluated_at_.same_atoms(*atom) || !evaluated_at_.same_place(*atom, *domain)) {
+  } else if (!present()) {
     state = kMoved;
   }
   MPI_Allreduce(MPI_IN_PLACE, &state, 1, MPI_INT, MPI_MAX, world);
@@ -568,7 +591,12 @@ void PairMliuq::prepare(unsigned wanted) {
   if (state == kMoved) begin_evaluation();
   const unsigned missing = evaluated(wanted) & ~fresh_;
   if (missing & ~kRows) evaluate({}, missing & ~kRows);
-  if (missing & kRows) evaluate_rows(missing);
+  if (missing & kForceRows) evaluate_force_spreads(true);
+  if (missing & kStrain) evaluate_strain();
+}
+
+void PairMliuq::try_force_spreads() {
+  if (!(fresh_ & kForceRows)) evaluate_force_spreads(false);
 }
 
 void PairMliuq::ensure(unsigned wanted) {
@@ -577,8 +605,7 @@ void PairMliuq::ensure(unsigned wanted) {
 }
 
 const double* PairMliuq::peek(AtomQuantity quantity) {
-  const bool known = list && listed_.same_atoms(*atom) && evaluated_at_.same_atoms(*atom) &&
-                     evaluated_at_.same_place(*atom, *domain) && (evaluated(bit(quantity)) & ~fresh_) == 0;
+  const bool known = present() && (evaluated(bit(quantity)) & ~fresh_) == 0;
   return known ? local_values(quantity) : nullptr;
 }
 
@@ -636,17 +663,26 @@ std::string PairMliuq::element_of_type(int type) const {
   return species < 0 ? "X" : potential_->params().elements[species];
 }
 
+/// One reduction where the values were made with the forces.
 PairMliuq::Cell PairMliuq::cell() {
-  prepare(kCell);
-  Cell cell{local_energy_, features_, static_cast<double>(centres().size())};
-  std::vector<double>& sums = cell.features;
-  sums.insert(sums.end(), {cell.energy, cell.n_atoms});
-  MPI_Allreduce(MPI_IN_PLACE, sums.data(), static_cast<int>(sums.size()), MPI_DOUBLE, MPI_SUM, world);
-  cell.n_atoms = sums.back();
-  sums.pop_back();
-  cell.energy = sums.back();
-  sums.pop_back();
-  return cell;
+  const std::size_t n = potential_->model().theta().size();
+  const auto summed = [&] {
+    const bool known = present() && (fresh_ & kCell);
+    cell_sums_.assign(n + 3, 0.0);
+    if (known) {
+      std::copy(features_.begin(), features_.end(), cell_sums_.begin());
+      cell_sums_[n] = local_energy_;
+      cell_sums_[n + 1] = static_cast<double>(centres().size());
+    }
+    cell_sums_[n + 2] = known ? 0.0 : 1.0;
+    MPI_Allreduce(MPI_IN_PLACE, cell_sums_.data(), static_cast<int>(n + 3), MPI_DOUBLE, MPI_SUM, world);
+    return cell_sums_[n + 2] == 0.0;
+  };
+  if (!summed()) {
+    prepare(kCell);
+    summed();
+  }
+  return {cell_sums_[n], std::span(cell_sums_).first(n), cell_sums_[n + 1]};
 }
 
 double PairMliuq::cell_energy_error_per_atom() {
@@ -662,10 +698,11 @@ double PairMliuq::cell_energy_error_per_atom() {
 }
 
 std::array<double, 7> PairMliuq::stress_std() {
-  prepare(kStrain);
+  if ((fresh_ & kStrain) || !evaluate_strain()) prepare(kStrain);
   const double volume = domain->xprd * domain->yprd * (domain->dimension == 3 ? domain->zprd : 1.0);
   std::array<double, 7> std = force_spreads_.strain_std();
-  for (double& value : std) value *= std::abs(reading_factor()) * force->nktv2p / volume;
+  for (double& value : std)
+    value = strain_sound_ ? value * std::abs(reading_factor()) * force->nktv2p / volume : kInfinite;
   return std;
 }
 

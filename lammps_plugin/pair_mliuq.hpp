@@ -85,6 +85,10 @@ class PairMliuq : public LAMMPS_NS::Pair {
   /// The same, and throws LAMMPS's error where a spread is no number.
   void ensure(unsigned wanted);
 
+  /// Spreads of forces wherever this rank's results belong to the present positions, without asking the other ranks
+  /// whether theirs do: who reads them has to. Called by all ranks together.
+  void try_force_spreads();
+
   /// Values of this rank's atoms where they are known already for the present positions, null elsewhere: asks no other
   /// rank.
   const double* peek(AtomQuantity quantity);
@@ -102,16 +106,16 @@ class PairMliuq : public LAMMPS_NS::Pair {
   const double* atom_values(AtomQuantity quantity);
 
   /// Energy (eV) of the cell at the present positions, its summed features [n_elements][P] and its atoms. Called by all
-  /// ranks together.
+  /// ranks together; holds until the next call.
   struct Cell {
     double energy;
-    std::vector<double> features;
+    std::span<const double> features;
     double n_atoms;
   };
   Cell cell();
 
   /// Standard deviations of the stress components xx yy zz yz xz xy at the present positions, and of the pressure, in
-  /// the unit of pressure. Called by all ranks together.
+  /// the unit of pressure; infinite where they are no numbers. Called by all ranks together.
   std::array<double, 7> stress_std();
 
   /// Predicted error of the pressure from its standard deviation, both in the unit of pressure.
@@ -165,7 +169,11 @@ class PairMliuq : public LAMMPS_NS::Pair {
   const double* local_values(AtomQuantity quantity);
   void begin_evaluation();
   double evaluate(mliuq::PotentialOutput out, unsigned wanted);
-  void evaluate_rows(unsigned wanted);
+  bool present() const;
+  ForceSpreads::Atoms own_atoms();
+  void evaluate_force_spreads(bool anew);
+  bool evaluate_strain();
+  void note_row_problem(const std::string& problem);
   mliuq::Neighbourhood neighbourhood() const;
   double derived(AtomQuantity quantity, int i) const;
   std::string find_culprit(mliuq::Neighbourhood atoms, const mliuq::AtomSpreads& spreads, LAMMPS_NS::bigint& id);
@@ -194,8 +202,10 @@ class PairMliuq : public LAMMPS_NS::Pair {
   unsigned fresh_ = 0;
   std::array<std::vector<double>, kNumQuantities> atom_values_;
   std::vector<double> features_;
+  std::vector<double> cell_sums_;  // features over all ranks, and what is counted beside them
   double local_energy_ = 0.0;
   ForceSpreads force_spreads_;
+  bool strain_sound_ = true;  // on all ranks
   std::vector<double> energies_;
   std::string spread_problem_;  // why no spread of the present positions may be read
   LAMMPS_NS::bigint spread_culprit_ = 0;
@@ -206,6 +216,7 @@ class PairMliuq : public LAMMPS_NS::Pair {
   Snapshot evaluated_at_;
   Snapshot listed_;
   std::pair<LAMMPS_NS::bigint, LAMMPS_NS::bigint> list_build_{-1, -1};  // step, and how many in its run
+  LAMMPS_NS::bigint n_setups_ = 0;
   bool fix_pair_reads_ = false;
   Snapshot fix_pair_read_;
   LAMMPS_NS::bigint fix_pair_step_ = -1;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 #include "pair_mliuq.hpp"
 
@@ -16,23 +15,25 @@ namespace mliuq_lammps {
 
 namespace {
 
-/// Every pair style mliuq of the input, in the order of `pair_style hybrid`.
-std::vector<PairMliuq*> all_pairs(LAMMPS* lmp) {
-  std::vector<PairMliuq*> found;
-  for (int k = 1;; ++k) {
-    auto* const pair = dynamic_cast<PairMliuq*>(lmp->force->pair_match("mliuq", 1, k));
-    if (!pair || std::find(found.begin(), found.end(), pair) != found.end()) return found;
-    found.push_back(pair);
-  }
+/// The pair style mliuq of that number in the order of `pair_style hybrid`, null beyond the last.
+PairMliuq* pair_of_number(LAMMPS* lmp, int number) {
+  const auto match = [lmp](int k) { return dynamic_cast<PairMliuq*>(lmp->force->pair_match("mliuq", 1, k)); };
+  PairMliuq* const found = match(number);
+  return number > 1 && found == match(1) ? nullptr : found;  // a pair style that is no hybrid has every number
+}
+
+int number_of_pairs(LAMMPS* lmp) {
+  int n = 0;
+  while (pair_of_number(lmp, n + 1)) ++n;
+  return n;
 }
 
 }  // namespace
 
 PairMliuq& SpreadReader::pair(LAMMPS* lmp, const std::string& who) const {
-  const std::vector<PairMliuq*> pairs = all_pairs(lmp);
-  const int n = static_cast<int>(pairs.size());
-  if (number_ == 0 && n == 1) return *pairs[0];
-  if (number_ > 0 && number_ <= n) return *pairs[number_ - 1];
+  const int n = number_of_pairs(lmp);
+  if (number_ == 0 && n == 1) return *pair_of_number(lmp, 1);
+  if (number_ > 0 && number_ <= n) return *pair_of_number(lmp, number_);
   if (number_ > 0) lmp->error->all(FLERR, "{}: pair {}: expected one of {} pair styles mliuq", who, number_, n);
   if (n == 0) lmp->error->all(FLERR, "{}: expected a pair_style mliuq in the input, found none", who);
   lmp->error->all(FLERR, "{}: expected the keyword pair with a number from 1 to {}, found {} pair styles mliuq", who, n,
@@ -40,9 +41,7 @@ PairMliuq& SpreadReader::pair(LAMMPS* lmp, const std::string& who) const {
 }
 
 bool SpreadReader::reads(LAMMPS* lmp, const PairMliuq& pair) const {
-  const std::vector<PairMliuq*> pairs = all_pairs(lmp);
-  const std::size_t index = number_ > 0 ? number_ - 1 : 0;
-  return index < pairs.size() && pairs[index] == &pair;
+  return pair_of_number(lmp, std::max(number_, 1)) == &pair;
 }
 
 int SpreadReader::take_pair_keyword(LAMMPS* lmp, const std::string& who, int narg, char** arg) {

@@ -8,18 +8,27 @@ namespace {
 
 double factorial(int n) { return std::tgamma(n + 1.0); }
 
+template <class Visit>
+void for_each_triple(int twojmax, Visit&& visit) {
+  for (int j1 = 0; j1 <= twojmax; ++j1)
+    for (int j2 = 0; j2 <= j1; ++j2)
+      for (int j = j1 - j2; j <= std::min(twojmax, j1 + j2); j += 2)
+        if (j >= j1) visit(BispectrumTriple{j1, j2, j});
+}
+
 }  // namespace
 
 std::vector<BispectrumTriple> bispectrum_triples(int twojmax) {
   std::vector<BispectrumTriple> triples;
-  for (int j1 = 0; j1 <= twojmax; ++j1)
-    for (int j2 = 0; j2 <= j1; ++j2)
-      for (int j = j1 - j2; j <= std::min(twojmax, j1 + j2); j += 2)
-        if (j >= j1) triples.push_back({j1, j2, j});
+  for_each_triple(twojmax, [&](const BispectrumTriple& triple) { triples.push_back(triple); });
   return triples;
 }
 
-int bispectrum_count(int twojmax) { return static_cast<int>(bispectrum_triples(twojmax).size()); }
+int bispectrum_count(int twojmax) {
+  int n = 0;
+  for_each_triple(twojmax, [&](const BispectrumTriple&) { ++n; });
+  return n;
+}
 
 ChannelTriple weight_of_first(const BispectrumTriple& t, const ChannelTriple& c) {
   return t.j1 == t.j ? ChannelTriple{c.c3, c.c2, c.c1} : c;

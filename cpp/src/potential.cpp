@@ -28,6 +28,11 @@ struct ThreadState {
   std::exception_ptr failure;
 };
 
+bool is_sound(const Spread& spread) {
+  return std::isfinite(spread.std) && spread.std >= 0.0 && std::isfinite(spread.min) && std::isfinite(spread.max) &&
+         spread.min <= spread.max;
+}
+
 SnapParams validated(SnapParams params) {
   params.validate();
   return params;
@@ -37,15 +42,14 @@ SnapParams validated(SnapParams params) {
 void require_spreads(const AtomSpreads& spreads, const Neighbourhood& atoms, int atom) {
   const auto value = [atom](const double* array, double absent) { return array ? array[atom] : absent; };
   const double min = value(spreads.min, value(spreads.max, 0.0));
-  require_spread({value(spreads.std, 0.0), min, value(spreads.max, min)}, "the energy of atom " + atoms.name(atom));
+  const Spread spread{value(spreads.std, 0.0), min, value(spreads.max, min)};
+  if (!is_sound(spread)) require_spread(spread, "the energy of atom " + atoms.name(atom));
 }
 
 }  // namespace
 
 void require_spread(const Spread& spread, const std::string& of) {
-  if (std::isfinite(spread.std) && spread.std >= 0.0 && std::isfinite(spread.min) && std::isfinite(spread.max) &&
-      spread.min <= spread.max)
-    return;
+  if (is_sound(spread)) return;
   char numbers[160];
   std::snprintf(numbers, sizeof numbers, "std %.6g, min %.6g, max %.6g", spread.std, spread.min, spread.max);
   throw Error("the spread of " + of + " over the members is " + numbers +
@@ -96,7 +100,7 @@ struct Potential::State {
                     Slopes&& slopes);
 
   void descriptors(const Neighbourhood& atoms, std::span<const int> chunk, ThreadState& thread) const {
-    thread.B.resize(kChunk * params.n_components());
+    thread.B.resize(kChunk * model.n_components());
     kernel->evaluate(atoms, chunk, {.B = thread.B.data()}, *thread.workspace);
   }
   const Ensemble& members(const char* what) const {
@@ -122,7 +126,7 @@ struct Potential::State {
 
 void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int> centres, const PotentialOutput& out,
                                  const KernelOutput& sums, ThreadState& thread) const {
-  const std::size_t K = params.n_components(), P = model.n_weights();
+  const std::size_t K = model.n_components(), P = model.n_weights();
   const bool wants_B = out.B || out.features || out.extrapolation || out.spreads.any();
   for (int i : centres) {
     const double* r = atoms.positions + 3 * static_cast<std::size_t>(i);
