@@ -88,7 +88,8 @@ else
 	  -DCMAKE_CXX_COMPILER=$(FUZZ_CXX) -DMLIUQ_BUILD_FUZZERS=ON -DMLIUQ_SANITIZE=ON -DMLIUQ_BUILD_PYTHON=OFF -DMLIUQ_BUILD_LAMMPS=OFF
 	$(BIN)/cmake --build build/fuzz -j $(JOBS) --target fuzz_model_file fuzz_snap_files fuzz_json
 	for reader in model_file snap_files json; do mkdir -p build/fuzz/found/$$reader && \
-	  build/fuzz/cpp/fuzz/fuzz_$$reader -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024 -timeout=5 -verbosity=0 \
+	  words=cpp/fuzz/$$reader.dict; test -e $$words && words=-dict=$$words || words=; \
+	  build/fuzz/cpp/fuzz/fuzz_$$reader $$words -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024 -timeout=5 -verbosity=0 \
 	    -artifact_prefix=build/fuzz/ build/fuzz/found/$$reader cpp/fuzz/corpus/$$reader || exit 1; done
 endif
 	$(BIN)/python tests/model/mutants.py $(MUTANTS)

@@ -298,6 +298,10 @@ void check_sections(const Json& metadata) {
   for (const char* key : {"zbl", "noise", "calibration", "units", "fit", "posterior", "data", "software"})
     if (const Json* section = metadata.find(key); section && !section->is_null()) section->as_object();
   if (const Json* seed = metadata.find("seed"); seed && !seed->is_null()) seed->as_number();
+  const Json* calibration = metadata.find("calibration");
+  if (!calibration || calibration->is_null()) return;
+  for (const char* key : {"conformal", "rows", "interval", "configurations", "thresholds"})
+    if (const Json* table = calibration->find(key); table && !table->is_null()) table->as_object();
 }
 
 /// What the settings of the fit say of a reference potential; empty without.

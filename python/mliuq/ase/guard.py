@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ase.optimize.sciopt import Converged, SciPyOptimizer
 from mliuq.ase.frames import bars_of, frame
 from mliuq.ase.readings import Reading, check_quantity, read
 from mliuq.errors import MliuqError
+from mliuq.model.calibration import stored_thresholds as thresholds_of
 from mliuq.outputs import Kind, check_output, is_stream
 
 log = logging.getLogger(__name__)
@@ -223,15 +223,13 @@ def stored_thresholds(atoms: Atoms, quantity: str) -> tuple[float, float]:
     MliuqError
         Where it carries none.
     """
-    calibration = getattr(getattr(atoms.calc, "model", None), "calibration", None) or {}
-    stored = calibration.get("thresholds") or {}
+    stored = thresholds_of(getattr(getattr(atoms.calc, "model", None), "calibration", None))
     # The model file names a quantity of atoms in the singular, as LAMMPS does.
     name = quantity.replace("forces_", "force_").replace("energies_", "energy_")
-    pair = stored.get(name) if isinstance(stored, Mapping) else None
-    if quantity.startswith(("energy_", "stress_")) or not isinstance(pair, list | tuple) or len(pair) != 2:
-        has = ", ".join(sorted(stored)) if isinstance(stored, Mapping) and stored else "none"
+    if quantity.startswith(("energy_", "stress_")) or name not in stored:
+        has = ", ".join(sorted(stored)) or "none"
         raise MliuqError(f"the model carries no thresholds for {quantity} (it has {has}): give numbers")
-    return float(pair[0]), float(pair[1])
+    return stored[name]
 
 
 def _prepared(file: Path, append: bool) -> Path:

@@ -17,6 +17,7 @@ from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, valida
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.model import model_file
+from mliuq.model.calibration import checked_calibration
 from mliuq.model.novelty import Novelty, check_arrays
 from mliuq.model.snap_export import write_snap
 
@@ -92,7 +93,7 @@ class Model:
         if any(name in self.arrays for name in _BOX):
             found = [self.arrays[name].shape if name in self.arrays else None for name in _BOX]
             axes = found[0]
-            if axes is None or axes != (total, *axes[1:2]) or found[1:] != [axes[1:2]] * 2:
+            if axes is None or len(axes) != 2 or axes[0] != total or found[1:] != [axes[1:2]] * 2:
                 raise MliuqError(f"arrays {', '.join(_BOX)} have shapes {found}, expected ({total}, r), (r,), (r,)")
         if any(name in self.arrays for name in _SHARING):
             found = [self.arrays[name].shape if name in self.arrays else None for name in _SHARING]
@@ -103,6 +104,10 @@ class Model:
                     f"({self.n_members}, s)"
                 )
         check_arrays(self.params, self.arrays)
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", checked_calibration(self.calibration))
+        if self.noise is not None:
+            object.__setattr__(self, "noise", {key: value for key, value in self.noise.items() if value is not None})
         _ = self.error_scale  # refuses noise and calibration that are not numbers of at least 0
 
     def __getstate__(self) -> dict[str, Any]:
