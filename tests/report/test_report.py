@@ -18,7 +18,7 @@ from mliuq.errors import MliuqError
 from mliuq.model import Model
 from mliuq.posterior.predict import predict as plain_predict
 from mliuq.readers import read_structures
-from mliuq.report import describe_structures, predict, reference_rows, write_report
+from mliuq.report import describe_structures, predict, reference_rows, write, write_report
 from mliuq.report.numbers import MIN_ROWS, worst
 from mliuq.report.predictions import KINDS
 
@@ -52,6 +52,12 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take the time of a report."""
+    monkeypatch.setattr(write, "draw", lambda p, groups: {})
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +161,7 @@ def test_page_stands_alone_and_is_well_formed(written: Path) -> None:
         assert sentinel not in text
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_names_from_data_cannot_inject(small_model: Path, held_out: Path, tmp_path: Path) -> None:
     model, structures = mliuq.Model.load(small_model), read_structures(held_out)
     for atoms in structures:
@@ -180,6 +187,7 @@ def test_raw_and_calibrated_differ_by_alpha_only(small_model: Path, held_out: Pa
     assert all(p.calibrated is None for p in predict(bare, reference_rows(bare, read_structures(held_out))))
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_stress_has_its_own_section(small_model: Path, held_out: Path, tmp_path: Path) -> None:
     model, structures = mliuq.Model.load(small_model), read_structures(held_out)[:20]
     rows = reference_rows(model, structures, stress=True)
@@ -200,6 +208,7 @@ def test_repulsion_is_part_of_the_parity_but_not_of_the_error(small_model: Path,
         assert value == pytest.approx(atoms.get_potential_energy() / len(atoms), rel=1e-10)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_two_structures_are_enough_and_none_is_an_error(small_model: Path, held_out: Path, tmp_path: Path) -> None:
     model, structures = mliuq.Model.load(small_model), read_structures(held_out)[:2]
     numbers = write_report(model, reference_rows(model, structures), describe_structures(structures, "two"), tmp_path)
@@ -217,6 +226,7 @@ def test_model_without_ensemble_is_refused(small_model: Path, held_out: Path) ->
         predict(model, rows)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_forces_are_judged_by_element_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     params = mliuq.SnapParams(elements=("W", "Be"), twojmax=2, rcutfac=4.0)

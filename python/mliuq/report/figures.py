@@ -56,9 +56,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "figure.facecolor": "none",
-    "savefig.facecolor": "none",
     "svg.fonttype": "none",
-    "svg.hashsalt": "mliuq",
 }
 
 
