@@ -49,18 +49,23 @@ def spelled_out(*streams: TextIO) -> Iterator[None]:
 
 
 class _Console(Console):
+    """Prints what it is given: names may hold what rich takes for markup or the names of pictures."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
     def on_broken_pipe(self) -> None:
         """Pass the error on to `main`, which knows what to do; rich would leave with status 1."""
         raise BrokenPipeError
 
 
-out = _Console(highlight=False, soft_wrap=True)
-err = _Console(stderr=True, highlight=False, soft_wrap=True)
+out = _Console(soft_wrap=True)
+err = _Console(stderr=True, soft_wrap=True)
 
 
 def say(message: str) -> None:
     """Print one line of result."""
-    out.print(printable(message), markup=False)
+    out.print(printable(message))
 
 
 #: How the terminal shows quantities of the library: unit and factor (files and --json keep eV, Å and eV/Å³).
@@ -82,7 +87,7 @@ def show_table(
     for row in rows:
         table.add_row(*(number(cell) for cell in row))
     # Tables are made for 80 columns; in less they wrap rather than lose digits to an ellipsis.
-    _Console(highlight=False, width=250, file=(err if aside else out).file).print(table, crop=False)
+    _Console(width=250, file=(err if aside else out).file).print(table, crop=False)
 
 
 def number(value: object) -> str:

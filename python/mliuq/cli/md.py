@@ -152,4 +152,4 @@ def _tell(folder: Path, settings: RunSettings, summary: RunSummary, unit: str, *
         show_table(("", "value", "unit"), rows)
         say(f"wrote {folder}")
     if summary.halted is not None:
-        err.print(f"mliuq: halted at {summary.halted}", markup=False)
+        err.print(f"mliuq: halted at {summary.halted}")
