@@ -234,6 +234,7 @@ SHARED: dict[str, tuple[list[str], str, Any]] = {
     "--members": (["--members", "13"], "settings.members", 13),
     "--seed": (["--seed", "6"], "settings.seed", 6),
     "--engine": (["--engine", "both"], "settings.engine", "both"),
+    "--corrections": (["--corrections", "2"], "settings.corrections", 2),
     "--relaxer": (["--relaxer", "lammps"], "settings.relaxer", "lammps"),
     "--fmax": (["--fmax", "0.003"], "settings.fmax", 0.003),
     "--max-failed": (["--max-failed", "0.4"], "settings.max_failed", 0.4),

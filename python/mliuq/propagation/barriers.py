@@ -181,4 +181,4 @@ def _saddle(atoms: Atoms, calculator: Calculator) -> Relaxed:
     assert calculator.members is not None
     energy = float(at.get_potential_energy())
     at.calc = None
-    return Relaxed(at, energy, None, respond(at, calculator, calculator.members, saddle=True))
+    return Relaxed(at, energy, None, respond(at, calculator, calculator.members))

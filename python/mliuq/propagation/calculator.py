@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
+from mliuq.core import Potential
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.model import Model
 
@@ -51,8 +53,12 @@ class WeightsCalculator(Calculator):
         self.model = model
         self._threads = threads or 0
         self._skin = skin
-        self._potential = model.potential()
         self._neighbours: Neighbours | None = None
+
+    @cached_property
+    def _potential(self) -> Potential:
+        # Made when first asked for: members of the implicit engine never are.
+        return self.model.potential()
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What changed: nothing or anything. ASE's own check costs as much as evaluating a small cell."""

@@ -6,12 +6,15 @@ At the best fit's stationary structure z* (positions and, where the cell is free
     E(δ, u) = E* + e·δ − (R δ)·u + ½ u·H u        e: energy row, R: force rows, H: Hessian of the best fit
 
 so that the structure moves by u = H⁻¹ R δ and the relaxed energy is E* + e·δ − ½ (R δ)·H⁻¹ (R δ), exact to second
-order in δ. Rows are exact, for the model is linear in its weights. H is solved for, not inverted: densely where it is
-small, else by conjugate gradients on differences of forces, preconditioned.
+order in δ. Rows are exact, for the model is linear in its weights.
 
-How many solves: the forces R δ_m of all members span at most min(P, M, coordinates) directions; they are solved for
-along the left singular vectors U of that matrix, and the smallest are left out as long as no more than a stated share
-of the members' forces (Frobenius norm) is lost.
+Small structures: H is made, by differences of forces, and u = V (VᵀHV)⁻¹ Vᵀ R δ in the space V of its eigenvectors
+without the translations. Large ones: the same formula in a small space V that all members share (`_shared_space`),
+which costs one evaluation of forces for each of its directions, and leaves out a stated share of the members'
+relaxation energy.
+
+Where second order is not enough, a few quasi-Newton steps of each member from its predicted structure (`correct`) go
+on from there, one evaluation each.
 
 In a cell that is held, a strain ε imposed on it (a supercell that follows each member's own lattice) enters as the
 weights do: forces B ε, energy s·ε + ½ ε·C ε + δ·T ε.
@@ -29,10 +32,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.optimize.precon import Exp
 from numpy.typing import NDArray
-from scipy.linalg import svd
-from scipy.sparse.linalg import LinearOperator, cg, minres, splu
+from scipy.sparse import csc_array, diags_array
+from scipy.sparse.linalg import splu
+from vesin import NeighborList
 
 from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
@@ -45,15 +48,17 @@ Array = NDArray[np.float64]
 
 DENSE_ATOMS = 60
 """Up to so many atoms the Hessian is made as a matrix."""
-DISPLACEMENT = 2e-4  # Å, the largest, of differences of forces
-SOLVED = 5e-3  # residual of a linear system, relative; energies feel its square
+DISPLACEMENT = 1e-5  # Å, the largest, of differences of forces
+LEFT_OUT = 1e-3  # share of the members' relaxation energy
+BLOCK = 0.3  # directions of a residual that are followed at once: those of at least this share of the largest
+MOST_DIRECTIONS = 300  # of the shared space; beyond it the structure is taken not to be a stationary one
 STRAIN = 1e-4  # of differences of forces and stress by strain
 FLAT = 1e-3  # eV/Å²: curvatures below are those of translations
 
 
 @dataclass(frozen=True, eq=False)
 class StrainTerms:
-    """What a strain imposed on a cell that is held adds: Uᵀ B (r, 6), s (6,), C (6, 6), T (P, 6), eV and Å."""
+    """What a strain imposed on a cell that is held adds: Vᵀ B (r, 6), s (6,), C (6, 6), T (P, 6), eV and Å."""
 
     forces: Array
     slope: Array
@@ -70,39 +75,55 @@ class Response:
     theta : (P,) best-fit weights
     energy : E*, eV
     energy_row : (P,) e
-    forces : (r, P) Uᵀ R
-    moves : (n, r) H⁻¹ U, of the coordinates of `coordinates`
-    softness : (r, r) Uᵀ H⁻¹ U
-    error : share of the members' forces (Frobenius norm) that the r directions leave out
+    basis : (n, r) V, orthonormal directions of the coordinates of `coordinates`
+    forces : (r, P) Vᵀ R
+    softness : (r, r) (Vᵀ H V)⁻¹
+    error : share of the members' relaxation energy that the r directions leave out, estimated
     imposed : in a cell that is held
     """
 
     theta: Array
     energy: float
     energy_row: Array
+    basis: Array
     forces: Array
-    moves: Array
     softness: Array
     error: float
     imposed: StrainTerms | None = None
 
     @property
-    def solves(self) -> int:
-        """Number of linear systems that were solved."""
-        return int(self.moves.shape[1])
+    def directions(self) -> int:
+        """Number r of directions that the structure moves in."""
+        return int(self.basis.shape[1])
+
+    def pull(self, theta: Array, strain: Array | None = None) -> Array:
+        """Forces of other weights on the best fit's structure under an imposed strain (Voigt), along V: (r,), eV/Å."""
+        pull = self.forces @ (theta - self.theta)
+        if strain is not None:
+            pull = pull + self._imposed().forces @ strain
+        return np.asarray(pull)
 
     def predict(self, theta: Array, strain: Array | None = None) -> tuple[float, Array]:
         """Energy (eV) and displacement of the coordinates (n,) for weights, under an imposed strain (Voigt)."""
         delta = theta - self.theta
-        pull = self.forces @ delta
+        pull = self.pull(theta, strain)
         energy = self.energy + self.energy_row @ delta
         if strain is not None:
-            if self.imposed is None:
-                raise MliuqError("implicit: a strain was imposed on a structure whose cell is free")
-            pull = pull + self.imposed.forces @ strain
-            energy += (self.imposed.slope + 0.5 * self.imposed.stiffness @ strain) @ strain
-            energy += delta @ self.imposed.weights @ strain
-        return float(energy - 0.5 * pull @ self.softness @ pull), np.asarray(self.moves @ pull)
+            imposed = self._imposed()
+            energy += (imposed.slope + 0.5 * imposed.stiffness @ strain + delta @ imposed.weights) @ strain
+        step = self.softness @ pull
+        return float(energy - 0.5 * pull @ step), np.asarray(self.basis @ step)
+
+    def slope(self, theta: Array, strain: Array) -> Array:
+        """Derivative of the energy by the imposed strain (6,), eV, to first order in both."""
+        imposed = self._imposed()
+        held = imposed.slope + imposed.stiffness @ strain + (theta - self.theta) @ imposed.weights
+        return np.asarray(held - imposed.forces.T @ (self.softness @ self.pull(theta, strain)))
+
+    def _imposed(self) -> StrainTerms:
+        if self.imposed is None:
+            raise MliuqError("implicit: a strain was imposed on a structure whose cell is free")
+        return self.imposed
 
 
 def respond(
@@ -111,11 +132,10 @@ def respond(
     members: Array,
     *,
     cell: CellMode = "fixed",
-    tolerance: float = 1e-2,
+    tolerance: float = LEFT_OUT,
     hessian: Array | None = None,
-    saddle: bool = False,
 ) -> Response:
-    """Derivatives of a stationary structure.
+    """Derivatives of a stationary structure, a minimum or a saddle point.
 
     Parameters
     ----------
@@ -127,37 +147,83 @@ def respond(
         Their weights: what directions matter.
     cell : {"fixed", "free"}
         Whether the cell was relaxed.
-    tolerance : share of the members' forces that may be left out
+    tolerance : share of the members' relaxation energy that may be left out in large structures
     hessian : (n, n), optional
         In the coordinates of `CellCoordinates` (free) or of positions (fixed), where it is known.
-    saddle : bool
-        The structure is a saddle point: H has a negative eigenvalue.
     """
     at = atoms.copy()
     at.calc = calculator
+    n = len(at)
     theta = calculator.model.theta.ravel()
     energy = float(at.get_potential_energy())
     row_e, rows, rows_s = _rows(at, calculator.model.params)
-    spread = members.reshape(len(members), -1) - theta
-    n = len(at)
-    B = None
     if cell == "free":
         rows = np.vstack([rows, -at.get_volume() * rows_s / n])  # the strain coordinate is strain × N
-    # The members' forces R Δᵀ and R Lᵀ, with Δ = Q L their factor, have the same left singular vectors and values.
-    factor: Array = np.asarray(np.linalg.qr(spread, mode="r"))
-    pulls = rows @ factor.T
+    B = None
     if cell == "fixed" and at.pbc.all():
         B, slope, stiffness = _strain_terms(at)
-        # Imposed strains are not known yet: a per cent in each direction counts as one member each.
-        pulls = np.hstack([pulls, 0.01 * np.sqrt(len(spread)) * B])
-    # Symmetry leaves few directions: LAPACK's divide and conquer has failed on such ranks, QR iterations do not.
-    U, sizes, _ = svd(pulls, full_matrices=False, lapack_driver="gesvd")
-    lost = np.sqrt(np.append(np.cumsum(sizes[::-1] ** 2)[::-1], 0.0)) / max(np.linalg.norm(sizes), 1e-300)
-    rank = int(np.argmax(lost <= tolerance))
-    U = U[:, :rank]
-    moves = _solver(at, cell, hessian, saddle)(U)
-    imposed = None if B is None else StrainTerms(U.T @ B, slope, stiffness, at.get_volume() * rows_s.T)
-    return Response(theta, energy, row_e, U.T @ rows, moves, U.T @ moves, float(lost[rank]), imposed)
+        by_weights = at.get_volume() * rows_s.T
+    if n <= DENSE_ATOMS or hessian is not None:
+        omega, axes = np.linalg.eigh(full_hessian(at, cell) if hessian is None else hessian)
+        stiff = np.abs(omega) > FLAT
+        V, softness, error = axes[:, stiff], np.diag(1.0 / omega[stiff]), 0.0
+    elif cell == "fixed":
+        # The members' deviations are Q L with L of min(P, M) rows: R Lᵀ stands for all their forces.
+        factor: Array = np.asarray(np.linalg.qr(members.reshape(len(members), -1) - theta, mode="r"))
+        pulls = rows @ factor.T
+        if B is not None:  # in cells as they are, and in cells strained to each member's own zero of stress
+            strains = -np.linalg.lstsq(stiffness, by_weights.T @ factor.T, rcond=None)[0]
+            pulls = np.hstack([pulls, B @ strains])
+        V, softness, error = _shared_space(at, pulls, calculator.model.params.cutoff, tolerance)
+    else:
+        raise MliuqError(f"implicit: a free cell of {n} atoms, expected at most {DENSE_ATOMS}")
+    imposed = None if B is None else StrainTerms(V.T @ B, slope, stiffness, by_weights)
+    return Response(theta, energy, row_e, V, V.T @ rows, softness, error, imposed)
+
+
+def correct(
+    response: Response, evaluate: Callable[[Array], tuple[float, Array]], pull: Array, steps: int
+) -> tuple[float, Array]:
+    """Quasi-Newton steps from the predicted structure along the directions of a response.
+
+    The best fit's curvature is updated by what each step finds (BFGS); the forces before the first step are known.
+
+    Parameters
+    ----------
+    response : Response
+        Of the best fit.
+    evaluate : callable
+        Energy (eV) and forces (n,) by the weights in question at a displacement (n,) of the coordinates.
+    pull : (r,) forces at the best fit's structure, see `Response.pull`
+    steps : how many, one evaluation each, at least one
+
+    Returns
+    -------
+    Energy at the minimum of the last parabola, eV, and the displacement there (n,).
+    """
+    softness, energy = response.softness, np.nan
+    step = place = softness @ pull
+    for _ in range(steps):
+        energy, forces = evaluate(response.basis @ place)
+        left = response.basis.T @ forces
+        softness = _secant(softness, step, pull - left)
+        pull, step = left, softness @ left
+        place = place + step
+    return float(energy - 0.5 * pull @ step), np.asarray(response.basis @ place)
+
+
+def _secant(softness: Array, step: Array, change: Array) -> Array:
+    """Inverse Hessian that takes a change of forces to the step it came from (BFGS).
+
+    Left as it is where the curvature along the step has changed its sign or all but vanished: such a structure is not
+    of the kind, minimum or saddle, that the other one is.
+    """
+    curvature = float(step @ change)
+    expected = float(step @ np.linalg.solve(softness, step))
+    if not curvature / expected > 0.05:
+        return softness
+    turn = np.eye(len(step)) - np.outer(step, change) / curvature
+    return np.asarray(turn @ softness @ turn.T + np.outer(step, step) / curvature)
 
 
 def _rows(atoms: Atoms, params: SnapParams) -> tuple[Array, Array, Array]:
@@ -190,53 +256,97 @@ def _strain_terms(atoms: Atoms) -> tuple[Array, Array, Array]:
     return table[: 3 * n], slope, 0.5 * (stiffness + stiffness.T)
 
 
-def _solver(atoms: Atoms, cell: CellMode, known: Array | None, saddle: bool) -> Callable[[Array], Array]:
-    """H⁻¹ without the directions that cost nothing."""
-    if len(atoms) <= DENSE_ATOMS or known is not None:
-        at = atoms.copy()
-        at.calc = atoms.calc
-        omega, axes = np.linalg.eigh(full_hessian(at, cell) if known is None else known)
-        inverse = np.where(np.abs(omega) > FLAT, 1.0, 0.0) / np.where(np.abs(omega) > FLAT, omega, 1.0)
-        return lambda right: np.asarray((axes * inverse) @ (axes.T @ right))
-    if cell != "fixed":
-        raise MliuqError(f"implicit: a free cell of {len(atoms)} atoms, expected at most {DENSE_ATOMS}")
-    return lambda right: _krylov(atoms, right, saddle)
+def _shared_space(atoms: Atoms, pulls: Array, reach: float, tolerance: float) -> tuple[Array, Array, float]:
+    """A space V in which H u = f is solved for all forces f = columns of pulls at once (Galerkin).
+
+    In V the solution is u = V (VᵀHV)⁻¹ Vᵀ f, and f·u falls short of f·H⁻¹f by r·H⁻¹r with the residual r = f − H u.
+    With a preconditioner K ≈ H up to a factor, V starts as the leading directions of K⁻¹ f over all f and is widened by
+    those of K⁻¹ r, until the sum of r·K⁻¹r is no more than a share of the sum of f·u: a Krylov space of blocks, that
+    every f gains from. Each direction costs one evaluation of forces, H v being a difference of forces.
+
+    Returns
+    -------
+    V : (n, r), orthonormal
+    softness : (r, r) (VᵀHV)⁻¹
+    left : share of f·H⁻¹f left out, all f together
+    """
+    springs = _springs(atoms, reach)
+    solve = splu(springs).solve
+    product = _hessian_products(atoms)
+    pulls = _still(pulls)
+    ways = eased = _still(_each_axis(solve, pulls))  # K⁻¹ f; of residuals, K⁻¹ r
+    V = W = eased_W = np.zeros((len(pulls), 0))
+    softness = np.zeros((0, 0))
+    residual, relaxation, factor = pulls, 0.0, 1.0
+    while True:
+        sizes, mix = np.linalg.eigh(residual.T @ ways)
+        missing = factor * float(sizes.sum())
+        left = missing / max(relaxation + missing, 1e-300)
+        if left <= tolerance:
+            return V, softness, left
+        if V.shape[1] >= MOST_DIRECTIONS:
+            raise MliuqError(
+                f"implicit: {left:.2g} of the relaxation energy is missing after {V.shape[1]} directions, expected "
+                f"{tolerance:g}; is the structure relaxed?"
+            )
+        fresh = ways @ mix[:, sizes > BLOCK * sizes[-1]]
+        for _ in range(2):  # once leaves rounding
+            fresh = np.linalg.qr(fresh - V @ (V.T @ fresh))[0]
+        turned = product(fresh)
+        V, W = np.hstack([V, fresh]), np.hstack([W, turned])
+        eased_W = np.hstack([eased_W, _still(_each_axis(solve, turned))])
+        stiffness = V.T @ W
+        omega, axes = np.linalg.eigh(0.5 * (stiffness + stiffness.T))
+        softness = (axes / omega) @ axes.T
+        along = V.T @ pulls
+        solved = softness @ along
+        residual, ways = pulls - W @ solved, eased - eased_W @ solved
+        relaxation = float(np.sum(np.square(axes.T @ along).T / np.abs(omega)))
+        factor = float(np.sum(V * _each_axis(springs.dot, V))) / float(np.abs(omega).sum())  # of H⁻¹ over K⁻¹
 
 
-def _krylov(atoms: Atoms, right: Array, saddle: bool) -> Array:
-    """Conjugate gradients (MINRES at saddle points) on differences of forces."""
+def _each_axis(apply: Callable[[Array], Array], vectors: Array) -> Array:
+    """An operator on N values applied to the x, y and z of columns of 3 N."""
+    return apply(vectors.reshape(-1, 3 * vectors.shape[1])).reshape(vectors.shape)
+
+
+def _still(vectors: Array) -> Array:
+    """Columns without the translations."""
+    each = vectors.reshape(-1, 3, vectors.shape[1])
+    return np.asarray((each - each.mean(axis=0)).reshape(vectors.shape))
+
+
+def _hessian_products(atoms: Atoms) -> Callable[[Array], Array]:
+    """H v for columns v, by one-sided differences of forces."""
     at = atoms.copy()
     at.calc = atoms.calc
-    n = 3 * len(at)
     centre = at.get_forces().ravel()
 
-    def still(v: Array) -> Array:
-        return np.asarray((v.reshape(-1, 3) - v.reshape(-1, 3).mean(axis=0)).ravel())
+    def product(vectors: Array) -> Array:
+        columns = np.empty_like(vectors)
+        for k, v in enumerate(vectors.T):
+            step = DISPLACEMENT / np.abs(v).max()
+            at.positions = atoms.positions + step * v.reshape(-1, 3)
+            columns[:, k] = (centre - at.get_forces().ravel()) / step
+        return _still(columns)
 
-    def product(v: Array) -> Array:
-        size = np.abs(v).max()
-        if size == 0:
-            return np.zeros(n)
-        at.positions = atoms.positions + (DISPLACEMENT / size) * v.reshape(-1, 3)
-        return still((centre - at.get_forces().ravel()) * (size / DISPLACEMENT))
-
-    precondition = _preconditioner(atoms)
-    solve = minres if saddle else cg
-    solutions = []
-    for b in right.T:
-        found, info = solve(
-            LinearOperator((n, n), product), still(b), rtol=SOLVED, maxiter=200,
-            M=LinearOperator((n, n), lambda v: still(precondition(still(v)))),
-        )  # fmt: skip
-        if info != 0:
-            raise MliuqError("implicit: conjugate gradients did not converge in 200 steps; is the structure relaxed?")
-        solutions.append(still(found))
-    return np.array(solutions).T
+    return product
 
 
-def _preconditioner(atoms: Atoms) -> Callable[[Array], Array]:
-    """Springs between neighbours, stiffness falling off exponentially (ASE's Exp), factorised once."""
-    precon: Any = Exp(A=3.0, mu=1.0)
-    precon.make_precon(atoms)
-    solve: Callable[[Array], Array] = splu(precon.P.tocsc()).solve
-    return solve
+def _springs(atoms: Atoms, reach: float) -> Any:
+    """Sparse (N, N): springs between near atoms (within reach Å), alike in x, y and z, exp(−3 (r / r_min − 1)) stiff.
+
+    D. Packwood, J. Kermode, L. Mones, N. Bernstein, J. Woolley, N. Gould, C. Ortner, G. Csányi, J. Chem. Phys. 144,
+    164109 (2016).
+    """
+    n = len(atoms)
+    i, j, d = NeighborList(cutoff=reach, full_list=True, n_threads=1).compute(
+        atoms.positions, atoms.cell.array, atoms.pbc, "ijd"
+    )
+    shortest = d.min(initial=reach)
+    near = d < 1.5 * shortest
+    i, j, stiff = i[near], j[near], np.exp(-3.0 * (d[near] / shortest - 1.0))
+    coupling = csc_array((stiff, (i, j)), shape=(n, n))
+    held = np.bincount(i, stiff, n)
+    # A weak spring to where each atom is keeps the matrix regular; what it does to translations is projected out.
+    return diags_array(held + 1e-4 * max(held.mean(), 1.0), format="csc") - coupling

@@ -86,18 +86,21 @@ class Defects(ObjectProperty):
         noise = Noise(energy=np.sqrt(2.0) * n)
         values = {"formation energy": Value(at.energy - n * per_atom, "eV", noise)}
         if self.volumes:
-            cell = at.atoms.copy()
-            cell.calc = calculator
-            pressure = -float(cell.get_stress()[:3].mean())
+            stress = at.stress
+            if stress is None:
+                cell = at.atoms.copy()
+                cell.calc = calculator
+                stress = cell.get_stress()
+            pressure = -float(stress[:3].mean())
             site = crystal.atoms.get_volume() / len(crystal.atoms)
             missing = len(crystal.atoms) * self.size**3 - n
-            relaxation = pressure * cell.get_volume() / bulk_modulus(crystal, calculator)
+            relaxation = pressure * at.atoms.get_volume() / bulk_modulus(crystal, calculator)
             values["formation volume"] = Value(missing * site + relaxation, "Å³")
         return Found(values, (crystal, built, at), {})
 
     def build(self, name: str, crystal: Atoms) -> Atoms:
         """The unrelaxed supercell."""
-        cell: Atoms = crystal.repeat(self.size)
+        cell = repeated(crystal, self.size)
         near = shortest_distance(crystal)
         if name == "vacancy":
             del cell[0]
@@ -115,6 +118,13 @@ class Defects(ObjectProperty):
             place = np.array(SITES[self.kind][name]) @ crystal.cell.array
             cell.extend(Atoms(symbol, [place]))
         return cell
+
+
+def repeated(crystal: Atoms, size: int) -> Atoms:
+    """Size³ cells of a crystal in the order of ASE's ``repeat``, which takes longer than predicting a member."""
+    corners = np.indices((size, size, size)).reshape(3, -1).T @ crystal.cell.array
+    positions = (corners[:, None] + crystal.positions).reshape(-1, 3)
+    return Atoms(np.tile(crystal.numbers, size**3), positions, cell=size * crystal.cell.array, pbc=crystal.pbc)
 
 
 def bulk_modulus(crystal: Relaxed, calculator: Calculator) -> float:

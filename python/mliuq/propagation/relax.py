@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.geometry import find_mic
 from ase.optimize import BFGS, LBFGS
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from vesin import NeighborList
 
 from mliuq.errors import MliuqError
 from mliuq.propagation.calculator import WeightsCalculator
 from mliuq.propagation.coordinates import CellMode, coordinates, deformed, hessian, strain_matrix
-from mliuq.propagation.implicit import Response, respond
+from mliuq.propagation.implicit import Response, correct, respond
 from mliuq.propagation.lammps_relaxer import minimise
 from mliuq.propagation.settings import PropagationSettings
 
@@ -37,12 +39,27 @@ class RelaxationError(MliuqError):
 
 @dataclass(frozen=True, eq=False)
 class Relaxed:
-    """A relaxed structure (without calculator), its energy (eV), its Hessian if small, its response if implicit."""
+    """A relaxed structure.
+
+    Attributes
+    ----------
+    atoms : without calculator
+    energy : eV
+    hessian : of the best fit, where the structure is small
+    response : of the best fit under the implicit engine
+    stress : predicted by the implicit engine in a cell that is held (Voigt, eV/Å³); None where it was not predicted
+    """
 
     atoms: Atoms
     energy: float
     hessian: Array | None = None
     response: Response | None = None
+    stress: Array | None = None
+
+    @cached_property
+    def shortest(self) -> float:
+        """Shortest distance between atoms, Å."""
+        return shortest_distance(self.atoms)
 
 
 def relax(
@@ -76,9 +93,9 @@ def relax(
         When it does not converge, atoms collapse, or the result is another structure than ``start``.
     """
     if settings.engine == "implicit" and start is not None and start.response is not None:
-        predicted = _predicted(start, start.response, calculator, cell, guess)
+        predicted = _predicted(start, start.response, calculator, settings, cell, guess)
         if predicted is not None:
-            _check_basin(predicted.atoms, start.atoms, settings, first=False)
+            _check_basin(predicted.atoms, start, settings)
             return predicted
     begin = guess if guess is not None else start.atoms if start is not None else atoms
     moving = begin.copy()
@@ -90,8 +107,10 @@ def relax(
         assert isinstance(calculator, WeightsCalculator)
         minimise(moving, calculator.model, cell=cell, fmax=settings.fmax, steps=settings.steps)
     _optimise(moving, settings, cell, known)
-    if guess is None or start is not None:
-        _check_basin(moving, begin if start is None else start.atoms, settings, first=start is None)
+    if start is not None:
+        _check_basin(moving, start, settings)
+    elif guess is None:
+        _check_distances(moving, Relaxed(begin, np.nan), settings)
     energy = float(moving.get_potential_energy())
     if known is None and start is None and len(moving) <= DENSE_ATOMS and not moving.constraints:
         known = hessian(moving, cell)
@@ -105,27 +124,50 @@ def relax(
 
 
 def _predicted(
-    start: Relaxed, response: Response, calculator: Calculator, cell: CellMode, guess: Atoms | None
+    start: Relaxed,
+    response: Response,
+    calculator: Calculator,
+    settings: PropagationSettings,
+    cell: CellMode,
+    guess: Atoms | None,
 ) -> Relaxed | None:
     """The relaxed structure of other weights by the implicit engine; None where it has nothing to say."""
     assert isinstance(calculator, WeightsCalculator)
     theta = calculator.model.theta.ravel()
     n = len(start.atoms)
-    if guess is None:
-        energy, moves = response.predict(theta)
-        stretch = np.eye(3)
-        if cell == "free":
-            stretch = stretch + strain_matrix(moves[3 * n :] / n)
-    else:
+    strain, stretch = None, np.eye(3)
+    if guess is not None:
         stretch = np.linalg.solve(start.atoms.cell.array, guess.cell.array)
         if cell != "fixed" or response.imposed is None or np.abs(stretch - stretch.T).max() > 1e-8:
             return None
-        strain = stretch - np.eye(3)
-        voigt = np.array([*np.diag(strain), 2 * strain[1, 2], 2 * strain[0, 2], 2 * strain[0, 1]])
-        energy, moves = response.predict(theta, voigt)
+        given = stretch - np.eye(3)
+        strain = np.array([*np.diag(given), 2 * given[1, 2], 2 * given[0, 2], 2 * given[0, 1]])
+    energy, moves = response.predict(theta, strain)
+    if settings.corrections:
+        trial = deformed(start.atoms, stretch)
+        trial.calc = calculator
+        target = coordinates(trial, cell)
+
+        def evaluate(u: Array) -> tuple[float, Array]:
+            target.set_positions((placed + u.reshape(-1, 3)) @ stretch)
+            return float(trial.get_potential_energy()), (target.get_forces() @ stretch.T).ravel()
+
+        placed = target.get_positions() @ np.linalg.inv(stretch)
+        try:
+            energy, moves = correct(response, evaluate, response.pull(theta, strain), settings.corrections)
+        except MliuqError as error:
+            raise RelaxationError(f"collapsed: {error}") from error
     atoms = start.atoms.copy()
     atoms.positions += moves[: 3 * n].reshape(-1, 3)
-    return Relaxed(deformed(atoms, stretch), energy)
+    if cell == "free":
+        return Relaxed(deformed(atoms, np.eye(3) + strain_matrix(moves[3 * n :] / n)), energy)
+    atoms = deformed(atoms, stretch)
+    if response.imposed is None or settings.corrections:
+        return Relaxed(atoms, energy)
+    # dE = V tr(σ G⁻¹ dG) with the deformation gradient G
+    slope = stretch @ voigt_6_to_full_3x3_stress(response.slope(theta, np.zeros(6) if strain is None else strain))
+    stress = full_3x3_to_voigt_6_stress(0.5 * (slope + slope.T) / atoms.get_volume())
+    return Relaxed(atoms, energy, stress=stress)
 
 
 def _optimise(atoms: Atoms, settings: PropagationSettings, cell: CellMode, known: Array | None) -> None:
@@ -156,23 +198,30 @@ def _optimise(atoms: Atoms, settings: PropagationSettings, cell: CellMode, known
         )
 
 
-def shortest_distance(atoms: Atoms) -> float:
-    """Of any two atoms or images, Å; infinite for a single atom without neighbours within 8 Å."""
-    (distances,) = NeighborList(cutoff=8.0, full_list=False, n_threads=1).compute(
+def shortest_distance(atoms: Atoms, reach: float = 8.0) -> float:
+    """Of any two atoms or images, Å; infinite where none are within reach."""
+    (distances,) = NeighborList(cutoff=reach, full_list=False, n_threads=1).compute(
         atoms.positions, atoms.cell.array, atoms.pbc, "d"
     )
     return float(distances.min()) if len(distances) else np.inf
 
 
-def _check_basin(after: Atoms, before: Atoms, settings: PropagationSettings, *, first: bool) -> None:
-    """Raise when a relaxed structure is no longer what it started from."""
-    unit = shortest_distance(before)
-    closest = shortest_distance(after) if np.isfinite(after.positions).all() else np.nan
-    if not closest >= settings.min_distance * unit:
-        allowed = f"{settings.min_distance:g} × {unit:.2f} Å"
+def _check_distances(atoms: Atoms, before: Relaxed, settings: PropagationSettings) -> None:
+    """Raise when atoms have come too near to each other."""
+    least = settings.min_distance * before.shortest
+    if not np.isfinite(least) or least == 0.0:
+        return
+    # Looking no further than that is quick in large cells.
+    closest = shortest_distance(atoms, least) if np.isfinite(atoms.positions).all() else np.nan
+    if not closest >= least:
+        allowed = f"{settings.min_distance:g} × {before.shortest:.2f} Å"
         raise RelaxationError(f"collapsed: atoms {closest:.2f} Å apart, expected at least {allowed}")
-    if first:
-        return  # the best fit may move as far as it likes from a guessed structure
+
+
+def _check_basin(after: Atoms, start: Relaxed, settings: PropagationSettings) -> None:
+    """Raise when a relaxed structure is no longer what it started from."""
+    _check_distances(after, start, settings)
+    before = start.atoms
     if after.pbc.any():
         stretch = np.linalg.solve(before.cell.complete().array, after.cell.complete().array)
         strain = 0.5 * np.log(np.linalg.eigvalsh(stretch @ stretch.T))
@@ -181,8 +230,11 @@ def _check_basin(after: Atoms, before: Atoms, settings: PropagationSettings, *, 
                 f"left the basin: strained by {np.abs(strain).max():.2f}, expected at most {settings.max_strain:g}"
             )
     moves = after.positions - before.positions @ (stretch if after.pbc.any() else np.eye(3))
-    moves = find_mic(moves - moves.mean(axis=0), after.cell, after.pbc)[0]
-    largest = float(np.linalg.norm(moves, axis=1).max())
-    if largest > settings.max_displacement * unit:
-        allowed = f"{settings.max_displacement:g} × {unit:.2f} Å"
+    moves -= moves.mean(axis=0)
+    most = settings.max_displacement * start.shortest
+    if (np.linalg.norm(moves, axis=1) <= most).all():
+        return
+    largest = float(np.linalg.norm(find_mic(moves, after.cell, after.pbc)[0], axis=1).max())
+    if largest > most:
+        allowed = f"{settings.max_displacement:g} × {start.shortest:.2f} Å"
         raise RelaxationError(f"left the basin: an atom moved by {largest:.2f} Å, expected at most {allowed}")

@@ -23,6 +23,8 @@ class PropagationSettings:
     seed : of that choice
     engine : resampling (every member relaxes again, from the best fit's structure), implicit (derivatives of the best
         fit's relaxed structures, no relaxation) or both (resampling, and how well implicit agrees)
+    corrections : steps of each member from the structure that the implicit engine predicts, one evaluation each: for
+        members so far from the best fit that second order is not enough
     relaxer : ase (optimisers of ASE) or lammps (its minimiser and ``fix box/relax``; what it leaves above ``fmax``,
         cells at constant volume and constrained atoms are ASE's)
     fmax : largest force on an atom of a relaxed structure, eV/Å; of the cell, strain derivative of the energy per atom
@@ -38,6 +40,7 @@ class PropagationSettings:
     members: int | None = None
     seed: int = 0
     engine: Engine = "resampling"
+    corrections: int = 0
     relaxer: Relaxer = "ase"
     fmax: float = 1e-4
     steps: int = 300
@@ -53,6 +56,7 @@ class PropagationSettings:
             raise MliuqError(f"engine is {self.engine!r}, expected one of {', '.join(get_args(Engine))}")
         if self.relaxer not in get_args(Relaxer):
             raise MliuqError(f"relaxer is {self.relaxer!r}, expected one of {', '.join(get_args(Relaxer))}")
+        in_range("corrections", self.corrections, 0, np.inf)
         in_range("fmax", self.fmax, 1e-10, 1.0)
         in_range("steps", self.steps, 1, np.inf)
         in_range("max_failed", self.max_failed, 0.0, 1.0)
