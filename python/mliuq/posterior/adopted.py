@@ -8,7 +8,6 @@ about the errors, so that variances are averaged over several.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +23,6 @@ from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import Floats, RowSource
 from mliuq.regression.solver import Solution
-
-log = logging.getLogger(__name__)
 
 DEALS = 2
 FINER = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from io import StringIO
 from typing import Any
@@ -16,8 +15,6 @@ from ase.io.lammpsrun import read_lammps_dump_text
 from mliuq.errors import MliuqError
 from mliuq.readers.dialect import Dialect
 from mliuq.readers.results import attach
-
-log = logging.getLogger(__name__)
 
 _MASS = 0.1  # u; closer than this to an element's, a mass names it
 
