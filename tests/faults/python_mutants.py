@@ -127,8 +127,8 @@ def _is_for_people(node: cst.CSTNode) -> bool:
         return isinstance(node.value, cst.SimpleString)
     if isinstance(node, cst.If):
         return isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING"
-    if isinstance(node, cst.Assign):
-        return isinstance(node.targets[0].target, cst.Name) and node.targets[0].target.value == "__all__"
+    if isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Name):
+        return node.targets[0].target.value == "__all__" or _is_name_of_a_type(node.targets[0].target.value, node.value)
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Name):
         return node.func.value in ("isinstance", "len", "cast", "TypeVar", "NewType")
     return False
@@ -164,6 +164,12 @@ def _mutant(room: str, file: str, old: str, new: str, lines: frozenset[int]) -> 
     a, b, c, d = steps[0][1], steps[-1][2], steps[0][3], steps[-1][4]
     texts = ("\n".join(line.strip() for line in part) for part in (before[a:b], after[c:d]))
     return Mutant(room, file, a + 1, *texts, code=new, lines=lines)
+
+
+def _is_name_of_a_type(name: str, value: cst.BaseExpression) -> bool:
+    """`Array = NDArray[np.float64]`: only mypy reads it; a Literal's texts are also read when programs run."""
+    written = cst.Module([]).code_for_node(value)
+    return name[0].isupper() and not name.isupper() and "Literal" not in written and "(" not in written
 
 
 @dataclass
