@@ -2,11 +2,13 @@
 
 The table is an orthogonal array: every pair of entries of any two columns occurs. Every row runs on 1 and 2 ranks, half
 of them, with every entry of every column, on 4: that takes long where there are fewer cores. All rows of a number of
-ranks run in one LAMMPS process, one after the other, between `clear` and `clear`.
+ranks run in one LAMMPS process, one after the other, between `clear` and `clear`. With MLIUQ_WHOLE_MATRIX=1 every
+combination runs on 1, 2 and 4 ranks.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import product
@@ -27,6 +29,7 @@ HYBRIDS = ("plain", "hybrid", "hybrid/overlay")
 ACTIONS = ("run", "minimize", "restart")
 RANKS = (1, 2, 4)
 STEPS = 6
+WHOLE = os.environ.get("MLIUQ_WHOLE_MATRIX") == "1"
 NKTV2P = 1.6021765e6  # bar Å³ per eV in LAMMPS's metal units
 BARS = "energy_std energy_min energy_max energy_err force_std force_err"
 QUANTITIES = {"energy_err": "energies_err", "force_err": "forces_err", "energy_std": "energies_std"}  # LAMMPS, ASE
@@ -42,17 +45,19 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.potential}-{self.box}"
+        return f"{self.potential}-{self.box}-{self.hybrid.replace('/', '-')}-{self.action}"
 
     @property
     def ranks(self) -> tuple[int, ...]:
         even = (POTENTIALS.index(self.potential) + BOXES.index(self.box)) % 2 == 0
-        return RANKS if even else RANKS[:2]
+        return RANKS if even or WHOLE else RANKS[:2]
 
 
 TABLE = [
     Row(POTENTIALS[p], BOXES[b], HYBRIDS[(p + b) % 3], ACTIONS[(p + 2 * b) % 3]) for p, b in product(range(4), range(3))
 ]
+if WHOLE:
+    TABLE = [Row(*entries) for entries in product(POTENTIALS, BOXES, HYBRIDS, ACTIONS)]
 
 
 def test_the_table_covers_every_pair() -> None:
@@ -189,7 +194,7 @@ def expectation(case: Case) -> Expected:
 def cases(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Case, Expected]]:
     folder = tmp_path_factory.mktemp("matrix")
     made = [Case(row, folder) for row in TABLE]
-    output = run("".join(case.unguarded() for case in made), folder)
+    output = run("".join(case.unguarded() for case in made), folder, timeout=1800)
     assert output.returncode == 0, output.text
     return [(case, expectation(case)) for case in made]
 
@@ -199,7 +204,7 @@ def outputs(cases: list[tuple[Case, Expected]]) -> dict[int, str]:
     texts = {}
     for ranks in RANKS:
         script = "".join(c.guarded(e, f"{c.row.name}.{ranks}.xyz") for c, e in cases if ranks in c.row.ranks)
-        output = run(script, cases[0][0].folder, ranks=ranks)
+        output = run(script, cases[0][0].folder, ranks=ranks, timeout=1800)
         assert output.returncode == 0, output.text
         texts[ranks] = output.text
     return texts
