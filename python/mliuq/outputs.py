@@ -53,9 +53,9 @@ class Kind:
 
 def is_stream(path: Path) -> bool:
     """Whether a path is a device, a pipe or an open file of a process rather than a file with a name."""
-    if path == STANDARD_OUTPUT or _open_file(path) is not None:
-        return True
     try:
+        if path == STANDARD_OUTPUT or _open_file(path) is not None:
+            return True
         mode = path.stat().st_mode
     except FileNotFoundError:
         return False

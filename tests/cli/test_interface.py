@@ -51,7 +51,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
 GROUP: Any = typer.main.get_command(application.app)
 COMMANDS = dict(commands(GROUP))
 RUN = {"output": Path("properties"), "seed": 0, "engine": "resampling", "relaxer": "ase", "fmax": 1e-4,
-       "max_failed": 0.1, "workers": 1}  # fmt: skip
+       "corrections": 0, "max_failed": 0.1, "workers": 1}  # fmt: skip
 EOS = {"relax": "all", "span": 0.06, "points": 7}
 
 #: What an option is when it is not given, where that is not nothing; flags are off unless they are here.
@@ -80,7 +80,17 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+#: What each command needs before it looks at files, which are not there.
+BEGUN: dict[str, list[str]] = {
+    "fit": [], "info": [], "tune": ["none.xyz"], "learn": ["none.toml"], "export": ["none"], "verify": ["none"],
+    "adopt": ["none.mliuq", "none.xyz", "-o", "o.mliuq"], "select": ["none", "none", "-n", "1", "-o", "o.xyz"],
+    **{name: ["none", "none"] for name in ("eval", "compare", "calibrate", "report", "md")},
+    "propagate neb": ["none", "--vacancy-hop"], "propagate custom": ["none", "--function", "m:f"],
+}  # fmt: skip
+
+
 def test_the_commands() -> None:
+    assert main(["--version"]) == 0
     assert set(COMMANDS) == set(NAMES)
     assert GROUP.name == "mliuq"
     assert GROUP.help == "Spectral-neighbour potentials that know when they are wrong."
@@ -90,7 +100,14 @@ def test_the_commands() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_defaults_help_and_examples(name: str) -> None:
+def test_defaults_help_and_examples(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a command that then begins, and finds nothing to work on."""
+    monkeypatch.chdir(tmp_path)
+    assert main([*name.split(), *BEGUN.get(name, ["none"])]) in (1, 2)
+    assert capsys.readouterr().err.startswith("mliuq: error: ")
+    assert list(tmp_path.iterdir()) == []
     command = COMMANDS[name]
     assert command.epilog.startswith(f"Example: mliuq {name} ")
     assert len(command.help) > 30
@@ -123,6 +140,8 @@ def test_defaults_are_those_of_the_library() -> None:
     def keyword(function: Any, name: str) -> Any:
         return inspect.signature(function).parameters[name].default
 
+    with pytest.raises(MliuqError, match="n is 0"):
+        mliuq.learning.select([], None, 0)  # type: ignore[arg-type]
     for name in ("similar", "shortlist", "seed", "criterion"):
         assert keyword(mliuq.learning.select, name) == DEFAULTS["select"][name]
     assert ",".join(keyword(mliuq.learning.select, "rows")) == DEFAULTS["select"]["rows"]
@@ -132,7 +151,7 @@ def test_defaults_are_those_of_the_library() -> None:
         600.0, "configurations", True, False, 0.0,
     )  # fmt: skip
     settings = PropagationSettings()
-    for name in ("seed", "engine", "relaxer", "fmax", "max_failed"):
+    for name in ("seed", "engine", "relaxer", "fmax", "max_failed", "corrections"):
         assert getattr(settings, name) == RUN[name]
     for prop, values in DEFAULTS.items():
         if prop.startswith("propagate ") and prop != "propagate all":
@@ -144,6 +163,7 @@ def test_defaults_are_those_of_the_library() -> None:
 
 def test_help_of_md_says_the_defaults_of_its_settings() -> None:
     ensemble, guard = EnsembleSettings(), GuardSettings()
+    RunSettings(1).validate()
     said = {param.name: param.help for param in COMMANDS["md"].params}
     assert said["ensemble"] == f"Ensemble; {ensemble.ensemble} by default."
     for name in ("timestep", "thermostat_time", "barostat_time", "pressure", "seed"):

@@ -30,6 +30,7 @@ def test_defaults_are_those_of_the_reference_page() -> None:
     """Every key of the page, and every field: the tests of a fit look at the tables of the fit."""
     table = tomllib.loads(re.search(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1])
     table["label"]["calculator"], table["start"]["structures"] = "", []  # of the example alone
+    settings()  # which are valid, these and those of the tests
     found = LearnSettings().to_mapping()
     assert found["fit"]["data"]["test_fraction"] == 0.0
     assert table["label"] | {"command": "", "python_path": []} == found["label"]
