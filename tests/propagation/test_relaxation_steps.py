@@ -182,7 +182,7 @@ class TestRelaxations:
         assert delta != 0.0
         moves = np.arange(1.0, 16.0).reshape(15, 1) * 1e-3 / abs(delta)
         row = np.linspace(0, 1, p)
-        free = Response(theta, 2.0, row, pull, moves, np.array([[0.5]]), 0.0)
+        free = Response(theta, 2.0, row, 2 * moves, pull, np.array([[0.5]]), 0.0)
         calculator = WeightsCalculator(member)
         settings = PropagationSettings(engine="implicit")
         found = relax(three(0.3), calculator, settings, cell="free", start=Relaxed(start, 2.0, None, free))
@@ -193,11 +193,11 @@ class TestRelaxations:
         stretch = np.eye(3) + np.array([[xx, xy / 2, xz / 2], [xy / 2, yy, yz / 2], [xz / 2, yz / 2, zz]])
         np.testing.assert_allclose(found.atoms.cell.array, start.cell.array @ stretch)
         np.testing.assert_allclose(found.atoms.positions, (PLACES + u[:9].reshape(3, 3)) @ stretch)
-        assert (found.hessian, found.response) == (None, None)
+        assert (found.hessian, found.response, found.stress) == (None, None, None)
         imposed = StrainTerms(
             np.array([[1.0, 2, 3, 4, 5, 6]]), np.arange(6.0), np.diag(np.arange(1.0, 7)), np.ones((p, 6))
         )
-        held = Response(theta, 2.0, row, pull, moves[:9], np.array([[0.5]]), 0.0, imposed)
+        held = Response(theta, 2.0, row, 2 * moves[:9], pull, np.array([[0.5]]), 0.0, imposed)
         voigt = np.array([1.0, -2, 3, -4, 5, -6]) * 1e-3
         strain = np.array([[1.0, -3, 2.5], [-3, -2, -2], [2.5, -2, 3]]) * 1e-3
         guess = start.copy()
@@ -215,25 +215,35 @@ class TestRelaxations:
             mliuq.MliuqError, match=r"^implicit: a strain was imposed on a structure whose cell is free$"
         ):
             free.predict(theta, voigt)
-        assert (free.solves, held.solves) == (1, 1)
+        assert (free.directions, held.directions) == (1, 1)
+        slope = imposed.slope + imposed.stiffness @ voigt + change.sum() - 0.5 * force * imposed.forces[0]
+        np.testing.assert_allclose(held.slope(member.theta.ravel(), voigt), slope)
+        xx, yy, zz, yz, xz, xy = slope
+        by_strain = (np.eye(3) + strain) @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        by_strain = 0.5 * (by_strain + by_strain.T) / guess.get_volume()
+        np.testing.assert_allclose(found.stress, by_strain[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]])
+        still = relax(start, calculator, settings, start=Relaxed(start, 2.0, None, held))
+        assert still.stress[0] == pytest.approx(
+            (imposed.slope + change.sum() - 0.5 * delta * imposed.forces[0])[0] / start.get_volume()
+        )
 
     def test_where_responses_have_nothing_to_say(self, tame: mliuq.Model) -> None:
         start = three(0.0)
         theta = tame.theta.ravel()
-        response = Response(theta, 2.0, 0 * theta, np.zeros((1, len(theta))), np.zeros((15, 1)), np.eye(1), 0.0)
+        response = Response(theta, 2.0, 0 * theta, np.zeros((15, 1)), np.zeros((1, len(theta))), np.eye(1), 0.0)
         turned = start.copy()
         turned.set_cell(start.cell.array @ np.array([[1, 1e-3, 0], [0, 1, 0], [0, 0, 1.0]]))
         best = Relaxed(start, 2.0, None, response)
         calculator = WeightsCalculator(weights_of(tame, 1))
         imposed = StrainTerms(np.zeros((1, 6)), np.zeros(6), np.eye(6), np.zeros((len(theta), 6)))
-        held = Response(theta, 2.0, 0 * theta, np.zeros((1, len(theta))), np.zeros((9, 1)), np.eye(1), 0.0, imposed)
+        held = Response(theta, 2.0, 0 * theta, np.zeros((9, 1)), np.zeros((1, len(theta))), np.eye(1), 0.0, imposed)
         for cell, given, guess in (("free", response, start), ("fixed", response, start), ("fixed", held, turned)):
-            assert relaxation._predicted(best, given, calculator, cell, guess) is None
-        assert relaxation._predicted(best, held, calculator, "fixed", start) is not None
+            assert relaxation._predicted(best, given, calculator, SETTINGS, cell, guess) is None
+        assert relaxation._predicted(best, held, calculator, SETTINGS, "fixed", start) is not None
 
     def check(self, after: Atoms, before: Atoms, **settings: float) -> str:
         try:
-            relaxation._check_basin(after, before, PropagationSettings(**settings), first=False)
+            relaxation._check_basin(after, Relaxed(before, 0.0), PropagationSettings(**settings))
         except RelaxationError as error:
             return str(error)
         return ""
@@ -275,7 +285,6 @@ class TestRelaxations:
         wider.positions[1, 0] += 2.0
         assert self.check(wider, open_, max_displacement=0.51) == ""
         assert self.check(wider, open_, max_displacement=0.49).startswith("left the basin: an atom moved by 1.00 Å")
-        relaxation._check_basin(longer, before, PropagationSettings(max_strain=0.0, max_displacement=0.0), first=True)
 
     def test_what_did_not_converge_says_how_far_it_came(self) -> None:
         with pytest.raises(RelaxationError, match=r"^not converged after 1 steps: [\d.e+-]+ eV/Å, expected 1e-09$"):

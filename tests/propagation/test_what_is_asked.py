@@ -194,6 +194,7 @@ TWO = Atoms("WBe", positions=[[0, 0, 0], [0, 0, 2]], cell=[3, 3, 4], pbc=True)
 #: key in the message → (maker of a property or settings, keyword, lowest allowed, highest allowed or None)
 RANGES: list[tuple[str, Callable[..., Any], str, float, float | None]] = [
     ("members", PropagationSettings, "members", 1, None),
+    ("corrections", PropagationSettings, "corrections", 0, None),
     ("fmax", PropagationSettings, "fmax", 1e-10, 1.0),
     ("steps", PropagationSettings, "steps", 1, None),
     ("max_failed", PropagationSettings, "max_failed", 0.0, 1.0),
@@ -274,8 +275,8 @@ def test_vacancies_need_no_sites() -> None:
 
 def test_defaults_are_those_documented() -> None:
     assert PropagationSettings().to_mapping() == {
-        "members": None, "seed": 0, "engine": "resampling", "relaxer": "ase", "fmax": 1e-4, "steps": 300,
-        "max_failed": 0.1, "max_strain": 0.2, "max_displacement": 0.5, "min_distance": 0.6,
+        "members": None, "seed": 0, "engine": "resampling", "corrections": 0, "relaxer": "ase", "fmax": 1e-4,
+        "steps": 300, "max_failed": 0.1, "max_strain": 0.2, "max_displacement": 0.5, "min_distance": 0.6,
     }  # fmt: skip
     # What properties take by default is what their functions take: the tables above compare those.
     for kind, function in (
@@ -297,11 +298,11 @@ def test_defaults_are_those_documented() -> None:
 
 def test_one_member_does_not_depend_on_how_many_there_are() -> None:
     settings = PropagationSettings(
-        members=3, seed=1, engine="implicit", relaxer="lammps", fmax=1e-3, steps=7, max_failed=0.2, max_strain=0.3,
-        max_displacement=0.4, min_distance=0.5,
+        members=3, seed=1, engine="implicit", corrections=2, relaxer="lammps", fmax=1e-3, steps=7,
+        max_failed=0.2, max_strain=0.3, max_displacement=0.4, min_distance=0.5,
     )  # fmt: skip
     assert settings.of_one_member() == {
-        "engine": "implicit", "relaxer": "lammps", "fmax": 1e-3, "steps": 7, "max_strain": 0.3,
+        "engine": "implicit", "corrections": 2, "relaxer": "lammps", "fmax": 1e-3, "steps": 7, "max_strain": 0.3,
         "max_displacement": 0.4, "min_distance": 0.5,
     }  # fmt: skip
 
