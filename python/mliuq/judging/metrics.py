@@ -162,7 +162,8 @@ def rms_z_range(independent: float, share: float = 0.9) -> tuple[float, float]:
 
 def nll(error: Array, std: Array) -> float:
     """Mean negative logarithm of the Gaussian density, ½ [ln 2π + ln std² + z²] [Gne07]."""
-    return float(np.mean(0.5 * np.log(2 * np.pi) + np.log(std) + 0.5 * np.square(_z(error, std))))
+    z = _z(error, std)
+    return float(np.mean(0.5 * np.log(2 * np.pi) + np.log(std) + 0.5 * np.square(z)))
 
 
 def crps(error: Array, std: Array) -> float:
