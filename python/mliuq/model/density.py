@@ -92,7 +92,7 @@ def _whitener(environments: Array) -> Array:
     """Return (K, r): descriptors times it have unit covariance over the environments."""
     spread = environments.std(axis=0)
     scale = np.where(spread > _ROUNDING * spread.max(initial=0.0), spread, np.inf)
-    variances, axes = np.linalg.eigh(np.cov((environments / scale).T).reshape(len(scale), -1))
+    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov((environments / scale).T)))
     kept = variances > _ROUNDING * variances[-1]
     if not kept.any():
         return np.zeros((len(scale), 1))

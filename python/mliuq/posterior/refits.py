@@ -16,6 +16,7 @@ each weight nothing was to be seen of it.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -87,7 +88,7 @@ def refitted(
     if posterior.members < 1:
         raise MliuqError(f"calibration by refits: number of members is {posterior.members}, expected at least 1")
     folds, config = settings.folds, rows.table.config
-    n = int(config.max()) + 1 if n_configurations is None else n_configurations
+    n = sys.maxsize if n_configurations is None else n_configurations
     fold = np.full(len(config), -1)
     fold[config < n] = folds_of(config[config < n], folds, settings.seed)
     parts: list[HeldOut] = []
