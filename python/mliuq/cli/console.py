@@ -82,8 +82,10 @@ def show_table(
     table = Table(
         title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left", no_wrap=True)
+    first, *others = columns
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(number(cell) for cell in row))
     # Tables are made for 80 columns; in less they wrap rather than lose digits to an ellipsis.

@@ -130,7 +130,7 @@ def _draw(folder: Path, settings: RunSettings, summary: RunSummary, unit: str) -
     from mliuq.ase.md import TABLE
     from mliuq.report.along_run import along_run
 
-    table = np.genfromtxt(folder / TABLE, delimiter=",", names=True, encoding="utf-8")
+    table = np.genfromtxt(folder / TABLE, delimiter=",", names=True)
     columns = [np.atleast_1d(table[name]) for name in ("time_fs", settings.guard.quantity, "temperature_K")]
     text = along_run(*columns, quantity=settings.guard.quantity, unit=unit, save=summary.save, halt=summary.halt)
     write_files({folder / PICTURE: text.encode()})
