@@ -113,6 +113,23 @@ def test_why_a_structure_that_was_fitted_is_no_test(
         assert f"{said}{why}\n" in capsys.readouterr().err
 
 
+def test_what_a_fit_was_told_is_told_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mliuq import Model
+    from mliuq.cli.data_options import DataOptions
+
+    given: list[Any] = []
+
+    def settings(self: DataOptions, metadata: Any) -> None:
+        given.append((dict(self.changes), metadata))
+        raise MliuqError("seen")
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(DataOptions, "settings", settings)
+    for command in ("eval", "report", "calibrate"):
+        assert main([command, "m.mliuq", "s.xyz", "-o", "new.mliuq" if command == "calibrate" else "new.xyz"]) == 1
+    assert given == [({}, Model.load("m.mliuq").metadata)] * 3
+
+
 def usage(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     capsys.readouterr()
     assert main(list(words)) == 2

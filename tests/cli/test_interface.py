@@ -315,6 +315,7 @@ def test_what_the_library_logs(capsys: pytest.CaptureFixture[str]) -> None:
         log.warning("odd %d\x1b", 1)
         log.warning("odd %s\x1b", "1")
         log.warning("odd 2")
+        logging.getLogger("elsewhere").warning("none of ours")
     assert capsys.readouterr().err == "mliuq: warning: odd 1\\x1b\nmliuq: warning: odd 2\n", "each once"
     with logs.logged(sys.stderr, True):
         log.debug("too much")
