@@ -112,7 +112,7 @@ def test_gamma_lines_begin_and_end_in_the_crystal(calm: mliuq.Model) -> None:
         assert gamma[-1] == pytest.approx(0.0, abs=1e-5)
         assert gamma[1] == pytest.approx(gamma[-2], abs=1e-4)  # mirror images
         assert gamma[1:-1].max() > 0.01
-    assert found[curve.object, "unstable"].best == pytest.approx(curve.best.max())
+    assert found[curve.object, "unstable fault energy"].best == pytest.approx(curve.best.max())
     surface = propagation.gsf(
         calm, "fcc", plane="111", direction="1-10", layers=2, points=3, across=3, settings=replace(TWO, fmax=1e-2)
     )

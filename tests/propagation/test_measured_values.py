@@ -666,16 +666,16 @@ class TestStackingFaults:
         np.testing.assert_allclose(line.y, np.array(gamma) - gamma[0], atol=1e-9)
         np.testing.assert_allclose(line.x, [0, 1 / 3, 2 / 3, 1])
         assert (line.x_label, line.y_label) == ("shift (periods)", "energy (J/m²)")
-        assert found.values["unstable"].number == pytest.approx(line.y.max(), abs=1e-12)
+        assert found.values["unstable fault energy"].number == pytest.approx(line.y.max(), abs=1e-12)
         noise = np.sqrt(2) * len(block) / area * (m**2 / J)
         for value in found.values.values():
             assert (value.unit, value.kind, value.noise.energy) == ("J/m²", "energy", pytest.approx(noise))
         # A member starts from the best fit's displacements and is asked for the same dip.
         again = prop.one("", potential, loose, (crystal, shifts, 2))
-        assert again.values["stable"].number == pytest.approx(line.y[2], abs=1e-5)
+        assert again.values["stable fault energy"].number == pytest.approx(line.y[2], abs=1e-5)
         assert again.relaxed[2] == 2
         np.testing.assert_allclose(again.lines[""].y, line.y, atol=1e-5)
-        assert ("stable" in found.values) == (stable is not None)
+        assert ("stable fault energy" in found.values) == (stable is not None)
 
     def test_surfaces_of_two_shifts(self, potential: WeightsCalculator, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[Atoms] = []
@@ -696,7 +696,7 @@ class TestStackingFaults:
         block = prop.block(float(np.cbrt(2 * crystal.get_volume())))
         for atoms, (x, y) in zip(blocks, [(x, y) for x in (0, 0.5, 1) for y in (0, 0.5, 1)], strict=True):
             np.testing.assert_allclose(atoms.cell.array, faulted(block, x, y).cell.array)
-        assert found.values["unstable"].number == gamma.max()
+        assert found.values["unstable fault energy"].number == gamma.max()
         assert gamma[0, 0] == 0.0
         assert gamma[2, 2] == pytest.approx(0.0, abs=1e-9)
         assert abs(gamma[1, 1]) > 0.01

@@ -289,7 +289,9 @@ class TestPictures:
             (["fcc"], "last (GPa)"),
         ]  # fmt: skip
         assert figure.get_supxlabel() == ""
-        assert all(axes.get_legend() is None for axes in figure.axes)
+        legends = [axes.get_legend() for axes in figure.axes]
+        assert [t.get_text() for t in legends[0].get_texts()] == ["all members", "± predicted error"]
+        assert not any(legends[1:])
 
     def test_sizes_follow_what_is_in_them(self) -> None:
         figure = picture(RESULT)
@@ -304,6 +306,36 @@ class TestPictures:
         nothing = picture(replace(RESULT, curves=[], estimates=[]))
         assert len(nothing.axes) == 1
         assert nothing.get_size_inches() == pytest.approx([3.4, 1.3])
+
+    def test_many_curves_stand_side_by_side_and_bars_keep_their_place(self) -> None:
+        names = [f"c{k}" for k in range(27)]
+        many = replace(RESULT, curves=[replace(CURVE, object=name, ticks={}) for name in names])
+        figure = picture(many)
+        *fans, bars = figure.axes
+        assert [axes.get_title(loc="left") for axes in fans] == names[:24]
+        assert bars.get_xlabel() == "energy (eV)"
+        places = [axes.get_subplotspec() for axes in fans]
+        assert [(p.rowspan.start, p.colspan.start) for p in places] == [divmod(k, 2) for k in range(24)]
+        assert list(bars.get_subplotspec().colspan) == [0, 1]
+        assert [axes.get_ylabel() for axes in fans] == ["energy (eV/atom)", ""] * 12
+        (legend,) = figure.legends
+        assert [t.get_text() for t in legend.get_texts()] == ["95% of members", "68% of members", "best fit"]
+        assert not any(axes.get_legend() for axes in fans)
+        assert figure.get_supxlabel().endswith("3 more curves in the JSON file")
+        assert figure.get_size_inches() == pytest.approx([3.4, 12 * 1.7 + 0.85 + 2 * 0.17 + 0.3])
+        few = picture(replace(many, curves=many.curves[:4]))
+        assert few.axes[0].get_subplotspec().get_gridspec().ncols == 1
+
+    def test_ends_where_all_is_zero_are_not_drawn(self) -> None:
+        x = np.arange(8.0)
+        best, wide = np.zeros(8), np.zeros(8)
+        best[3:5], wide[2:6] = 1.0, 0.1
+        curve = replace(CURVE, x=x, best=best, members=np.stack([best, wide]), ticks={})
+        (axes,) = picture(replace(RESULT, curves=[curve], estimates=[])).axes
+        assert axes.get_xlim() == (1.0, 6.0)
+        nothing = replace(curve, best=0 * x, members=np.zeros((2, 8)))
+        (axes,) = picture(replace(RESULT, curves=[nothing], estimates=[])).axes
+        assert axes.get_xlim() == (0.0, 7.0)
 
     def test_a_panel_without_any_number_has_no_scale(self) -> None:
         (axes,) = picture(replace(RESULT, curves=[], estimates=[BAD])).axes

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.mep import NEB
-from ase.optimize import BFGS, FIRE
+from ase.optimize import LBFGS
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.calculator import WeightsCalculator
@@ -150,7 +150,7 @@ def _converge(images: list[Atoms], calculator: Calculator, fmax: float, steps: i
     neb = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        method: Any = FIRE if 3 * len(images[0]) * len(images) > 3000 else BFGS
+        method: Any = LBFGS  # BFGS spends most of its time on the matrix of all images' coordinates
         optimiser = method(neb, logfile=None)
         converged = optimiser.run(fmax=fmax, steps=steps)
     energies = np.array([atoms.get_potential_energy() for atoms in images])

@@ -96,11 +96,11 @@ class StackingFaults(ObjectProperty):
             shifts[i, j] = (at.atoms.positions[:, 2] - built.positions[:, 2]) / built.cell[2, 2]
         gamma = energies - energies[0, 0]
         noise = Noise(energy=np.sqrt(2.0) * len(block) / (area * JOULES))
-        values = {"unstable": Value(float(gamma.max()), "J/m²", noise)}
+        values = {"unstable fault energy": Value(float(gamma.max()), "J/m²", noise)}
         if before is None:
             stable = _dip(gamma[:, 0])
         if stable is not None:
-            values["stable"] = Value(float(gamma[stable, 0]), "J/m²", noise)
+            values["stable fault energy"] = Value(float(gamma[stable, 0]), "J/m²", noise)
         line = Line(x, gamma[:, 0] if self.across == 1 else gamma, "shift (periods)", "energy (J/m²)")
         return Found(values, (crystal, shifts, stable), {"": line})
 
