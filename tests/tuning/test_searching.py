@@ -164,6 +164,23 @@ class TestHalving:
         clock[0] = 0.0
         assert tune(tungsten(100), ALL, replace(options, budget=80.0)).complete
 
+    def test_what_is_quick_is_tried_although_the_slow_was_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = [0.0]
+        monkeypatch.setattr(search.time, "monotonic", lambda: clock[0])
+
+        class Slow(Judge):
+            def __call__(self, candidate: Candidate, *given: Any, **options: Any) -> Trial:
+                seconds = 30.0 if candidate.twojmax == 4 else 1.0
+                clock[0] += seconds
+                return replace(super().__call__(candidate, *given, **options), seconds=seconds)
+
+        judge = Slow()
+        monkeypatch.setattr(search, "judge", judge)
+        options = TuneSettings(twojmax=(4, 2), quadratic=(), rcut=(4.0, 4.2), budget=50.0)
+        result = tune(tungsten(50), ALL, options)
+        assert [c.twojmax for c, _, _ in judge.asked] == [4, 2, 2]
+        assert not result.complete
+
     def test_the_cost_allowed(self, judge: Judge) -> None:
         options = TuneSettings(twojmax=(2, 4), quadratic=(), rcut=(4.2,))
         assert tune(tungsten(50), ALL, options).chosen.candidate.twojmax == 4
@@ -399,6 +416,9 @@ class TestCandidates:
         assert error == pytest.approx(np.sqrt((influence**2).sum()))
         lost = replace(statistics, loco=np.where(np.arange(4) < 3, np.nan, left[order]))
         assert trial._errors(rows.table, lost, measure[order], np.ones(4, bool))[1:] == (np.inf, np.inf)
+        half = replace(statistics, loco=np.where(np.arange(4) % 4 < 2, np.nan, left[order]))
+        if kind != "both":  # half of them will do
+            assert np.isfinite(trial._errors(rows.table, half, measure[order], np.ones(4, bool))[1])
         perfect = replace(statistics, loco=np.zeros(4))
         _, score, error = trial._errors(rows.table, perfect, measure[order], np.ones(4, bool))
         assert score == pytest.approx(len(expected) * 0.5 * np.log(1e-300))
@@ -564,6 +584,7 @@ CURVE = LearningCurve([10, 20, 40], {"energy": [0.04, 0.02, 0.01], "force": [0.4
 class TestFiles:
     def test_the_table(self, result: TuneResult) -> None:
         lines = table(result, CURVE).splitlines()
+        assert [k for k, line in enumerate(lines) if not line] == [1, 3, 10, 13, 15, 21]
         assert lines[0] == "# Candidates by left-out errors"
         assert lines[2].startswith("Root mean square errors on 40 configurations, each by a fit without it;")
         assert lines[4:10] == [

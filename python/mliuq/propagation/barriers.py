@@ -94,7 +94,7 @@ class Barrier(ObjectProperty):
         energies = _converge(images, calculator, self.fmax, settings.steps)
         k = int(np.argmax(energies))
         saddle = Relaxed(images[k], energies[k])
-        if before is None and settings.engine == "implicit" and 0 < k < len(images) - 1:
+        if before is None and settings.engine == "implicit":
             saddle = _saddle(images[k], calculator)
             energies[k] = saddle.energy
         kept = [_bare(atoms, e) for atoms, e in zip(images, energies, strict=True)]

@@ -211,7 +211,7 @@ def _left_out_together(data: FitData, table: RowTable, group_key: str, whole_cla
         return table.config, n
     names = [str(atoms.info.get(group_key, "")) for atoms in data.train]
     classes, index = np.unique(names, return_inverse=True)
-    given = np.arange(max(int(table.config.max(initial=-1)) + 1 - n, 0)) + len(classes)
+    given = np.arange(max(int(table.config.max()) + 1 - n, 0)) + len(classes)
     return np.concatenate([index, given])[table.config].astype(np.int64), len(classes)
 
 
@@ -220,7 +220,7 @@ def _errors(
 ) -> tuple[dict[str, float], float, float]:
     """RMSE of each kind, Σ ln RMSE, and its standard error by the delta method over what was left out."""
     known = judged & np.isfinite(statistics.loco)
-    units = int(table.config[judged].max(initial=-1)) + 1
+    units = int(table.config[judged].max()) + 1
     rmse, score, influence = {}, 0.0, np.zeros(units)
     for kind, name in enumerate(KINDS):
         of_kind = judged & (table.kind == kind)
