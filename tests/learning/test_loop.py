@@ -13,6 +13,7 @@ from ase.io import read, write
 from mliuq.cli import main
 from mliuq.errors import MliuqError
 from mliuq.learning import frames_files, learn, logbook
+from mliuq.learning.folder import read_json
 from mliuq.learning.plan import plan
 from mliuq.model import Model
 
@@ -29,6 +30,41 @@ def test_a_loop_leaves_what_it_has_done(setting_up, made, tmp_path) -> None:
     last = Model.load(result.model)
     assert last.metadata["data"]["configurations"] == 10
     assert (tmp_path / "out" / "learn.png").read_bytes().startswith(b"\x89PNG")
+    known, out = 0, tmp_path / "out"
+    for i, log in enumerate(result.logs):
+        where = out / f"round_00{i}"
+        explored, batch = read_json(where / "runs.json"), frames_files.read(where / "batch.xyz")
+        known += len(labels[i])
+        assert log == read_json(where / "log.json") == {
+            "round": i, "converged": False, "runs": explored["runs"], "thresholds": explored["thresholds"],
+            "frames": len(frames_files.read(where / "frames.xyz")), "labels": len(batch), "quarantined": 0,
+            "labels_spent": known, "configurations": known, "errors": [], "model": f"round_00{i}/model.mliuq",
+            "seconds": {"explore": explored["seconds"], "label": [atoms.info["seconds"] for atoms in labels[i]]},
+        }  # fmt: skip
+        assert {atoms.info["config_type"] for atoms in (*batch, *labels[i])} == {f"round_00{i}"}
+        choices = read_json(where / "choices.json")
+        if i:
+            assert explored["thresholds"] == {"save": 0.09, "halt": 0.2}
+            assert [choice["reason"] for choice in choices] == [atoms.info["select_reason"] for atoms in batch]
+            frames = frames_files.read(where / "frames.xyz")
+            for choice, atoms in zip(choices, batch, strict=True):
+                np.testing.assert_allclose(frames[choice["index"]].positions, atoms.positions, atol=1e-7)
+        else:
+            assert (explored["runs"], explored["thresholds"]) == ([], None)
+            assert choices == [{"frame": k, "reason": "start"} for k in range(6)]
+    assert result.model == out / "model.mliuq"
+    assert result.folder == out
+    assert result.model.read_bytes() == (out / "round_002" / "model.mliuq").read_bytes()
+    assert (out / "learn.md").read_text(encoding="utf-8") == logbook.table(result.logs)
+    rng = np.random.default_rng([3, 0])
+    expected = []
+    for strain in (-0.02, 0.02):
+        for _ in range(3):
+            atoms = bulk("Cu", cubic=True)
+            atoms.set_cell(atoms.cell * (1 + strain), scale_atoms=True)
+            expected.append(atoms.positions + rng.normal(scale=0.2, size=(4, 3)))
+    found = [atoms.positions for atoms in frames_files.read(out / "round_000" / "frames.xyz")]
+    np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
 def test_new_rows_are_folded_into_the_fit_before(setting_up, tmp_path, monkeypatch) -> None:
