@@ -29,7 +29,7 @@ _CANDIDATES = 1024  # rows of largest grade that are exchanged before the grades
 
 def mahalanobis(d: Floats, factor: Floats) -> Floats:
     """Return √(dᵀA⁻¹d) of rows `d` (n, P), with A = RᵀR given by its factor R (P, P)."""
-    return np.asarray(np.linalg.norm(solve_triangular(factor, d.T, trans="T", check_finite=False), axis=0))
+    return np.asarray(np.linalg.norm(solve_triangular(factor, d.T, trans="T"), axis=0))
 
 
 class ActiveSet:

@@ -63,7 +63,7 @@ def fit_hypercube(
         raise MliuqError(f"percentile_clipping is {percentile_clipping}, expected a number in [0, 50]")
     if not mode_threshold > 0.0:
         raise MliuqError(f"mode_threshold is {mode_threshold}, expected a number above zero")
-    values, vectors = eigh(corrections.gram(), check_finite=False)
+    values, vectors = eigh(corrections.gram())
     axes = vectors[:, values > mode_threshold * values[-1]] if values[-1] > 0.0 else vectors[:, :0]
     axes = corrections.team.broadcast(axes)
     if percentile_clipping == 0.0:

@@ -172,7 +172,7 @@ def _predict(
             near = np.sum((block.x @ solution.whitener) ** 2, axis=1)
             known = np.ones(len(near), dtype=np.bool_)
             if solution.rank < rows.n_weights:
-                whole = solve_triangular(solution.factor, block.x.T, trans="T", check_finite=False)
+                whole = solve_triangular(solution.factor, block.x.T, trans="T")
                 known = np.sum(whole**2, axis=0) <= (1 + _OPEN) * near
             spread = np.sqrt(np.mean((block.x @ posterior.moves.T) ** 2, axis=1))
             error = block.y - block.x @ solution.theta

@@ -143,7 +143,7 @@ class LeftOutLine:
         """Find V from the (constant, factor) of the group and of the others; hold z = xV of this rank's sample."""
         whole = solve_triangle(stacked([group, *others]), self.rows.table, quiet=True)
         q = np.sqrt(group[0]) * group[1][:, :-1] @ whole.whitener
-        _, s, ut = svd(q, full_matrices=False, check_finite=False)
+        _, s, ut = svd(q, full_matrices=False)
         v = whole.whitener @ ut.T
         self.share = np.clip(s**2, 0.0, 1.0)
         self.own = group[0] * (group[1][:, :-1] @ v).T @ group[1][:, -1]

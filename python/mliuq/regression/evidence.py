@@ -40,7 +40,7 @@ def maximise_evidence(
     chi2_floor : squared length of the weighted y outside the span of the rows
     y, w : (n,) targets and weights; they give the starting point, as in scikit-learn
     """
-    _, s, vt = svd(factor, check_finite=False)
+    _, s, vt = svd(factor)
     eigenvalues = s**2
     xty = vt @ (factor.T @ qty)
     weight = float(w.sum())

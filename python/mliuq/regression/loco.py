@@ -104,11 +104,11 @@ def _shift(z: Floats, residual: Floats, root: Floats) -> Floats:
     n, p = z.shape
     try:
         if n <= p:
-            factor = cho_factor(np.eye(n) - weighted @ weighted.T, lower=True, check_finite=False)
-            step = weighted.T @ cho_solve(factor, r, check_finite=False)
+            factor = cho_factor(np.eye(n) - weighted @ weighted.T, lower=True)
+            step = weighted.T @ cho_solve(factor, r)
         else:
-            factor = cho_factor(np.eye(p) - weighted.T @ weighted, lower=True, check_finite=False)
-            step = cho_solve(factor, weighted.T @ r, check_finite=False)
+            factor = cho_factor(np.eye(p) - weighted.T @ weighted, lower=True)
+            step = cho_solve(factor, weighted.T @ r)
     except LinAlgError:
         return np.full(p, np.nan)
     if np.min(np.diagonal(factor[0])) ** 2 < _CERTAIN:

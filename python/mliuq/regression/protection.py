@@ -198,7 +198,7 @@ def protect(
     forces[:, :p] = displaced.forces * np.sqrt(noise * p / len(forces)) / tau
     energies = np.column_stack([displaced.energies, displaced.expected])
     energies *= np.sqrt(noise * p / len(energies)) / ENERGY_SCALE
-    reduced = np.asarray(qr(np.concatenate([forces, energies]), mode="r", check_finite=False)[0][: p + 1])
+    reduced = np.asarray(qr(np.concatenate([forces, energies]), mode="r")[0][: p + 1])
     prior = np.zeros((p + 1, p + 1))
     prior[: len(reduced)] = reduced
     if not _held(prior, triangle, rows, rcond)[0][0] > ENOUGH:

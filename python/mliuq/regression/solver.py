@@ -119,7 +119,7 @@ def solve_triangle(
         beside.append(np.sqrt(ridge) * np.eye(p, p + 1))
     reduced = np.column_stack([factor, qty])
     if beside:
-        reduced = np.asarray(qr(np.concatenate([reduced, *beside]), mode="r", overwrite_a=True, check_finite=False)[0])
+        reduced = np.asarray(qr(np.concatenate([reduced, *beside]), mode="r")[0])
     return _from_triangle(reduced[:p, :p], reduced[:p, p], triangle, float(ridge), noise, rcond, table, quiet)
 
 
@@ -143,7 +143,7 @@ def triangularise(rows: RowSource, team: Team, progress: Progress | None = None,
 def stacked(parts: Sequence[tuple[float, Floats]]) -> Floats:
     """Return the triangular factor of rows given by (constant of their weights, triangular factor)."""
     rows = np.concatenate([np.sqrt(constant) * triangle for constant, triangle in parts])
-    return np.asarray(qr(rows, mode="r", overwrite_a=True, check_finite=False)[0][: rows.shape[1]])
+    return np.asarray(qr(rows, mode="r")[0][: rows.shape[1]])
 
 
 def _weighted(x: Floats, y: Floats, w: Floats) -> Floats:
@@ -177,7 +177,7 @@ def _from_triangle(
     p = r.shape[1]
     scale = np.linalg.norm(r, axis=0)
     scale[scale == 0.0] = 1.0
-    u, s, vt = svd(r / scale, check_finite=False)
+    u, s, vt = svd(r / scale)
     keep = s > (p * np.finfo(float).eps if rcond is None else rcond) * s[0]
     rank = int(keep.sum())
     if s[0] == 0.0 or rank == 0:
@@ -185,12 +185,12 @@ def _from_triangle(
     undetermined: tuple[int, ...] = ()
     if rank == p:
         factor = r
-        whitener = solve_triangular(r / scale, np.eye(p), check_finite=False) / scale[:, None]
-        theta = solve_triangular(r / scale, qty, check_finite=False) / scale
+        whitener = solve_triangular(r / scale, np.eye(p)) / scale[:, None]
+        theta = solve_triangular(r / scale, qty) / scale
     else:
         whitener = vt[:rank].T / s[:rank] / scale[:, None]
         theta = whitener @ (u[:, :rank].T @ qty)
-        factor = np.asarray(qr(np.where(keep, s, s[rank - 1])[:, None] * vt * scale, mode="r", check_finite=False)[0])
+        factor = np.asarray(qr(np.where(keep, s, s[rank - 1])[:, None] * vt * scale, mode="r")[0])
         share = np.sum(vt[rank:] ** 2, axis=0)
         undetermined = tuple(int(k) for k in np.argsort(-share, kind="stable") if share[k] > 0.01)
         log.log(
