@@ -17,8 +17,7 @@ from mliuq.descriptor.neighbours import Neighbours, pack
 from mliuq.descriptor.params import SnapParams
 from mliuq.descriptor.settings import SnapSettings
 from mliuq.errors import MliuqError
-
-from tests.systems import CELLS, PARAMS, random_atoms
+from systems import CELLS, PARAMS, random_atoms
 
 
 def refused(says: str) -> Any:
@@ -252,3 +251,24 @@ def test_cells_by_hand() -> None:
     geometry._refuse_too_many(np.zeros((10, 3)), 3.4 * np.eye(3), np.ones(3, bool), 5.0)
     with refused("an atom and its image are 5.00e-04 Å apart, expected more than 0.001 Å"):
         geometry.listable(np.zeros((1, 3)), np.diag([5e-4, 5.0, 5.0]), np.ones(3, bool), 3.0)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True), (False, False, True), (False, False, False)])
+def test_memory_of_neighbours_by_hand(pbc: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    positions, cell, reach = np.array([[0.0, 0, 0], [1.0, 2.0, 3.0]]), np.diag([4.0, 5.0, 6.0]), 2.5
+    periodic = np.array(pbc)
+    volume = np.prod(np.where(periodic, [4.0, 5.0, 6.0], np.array([1.0, 2.0, 3.0]) + reach))
+    pairs = 4 / volume * 4 / 3 * np.pi * reach**3
+    full = geometry.completed(cell, periodic)
+    for memory, too_much in ((100 * pairs * 1.01, False), (100 * pairs * 0.99, True)):
+        monkeypatch.setattr(geometry, "total_memory", lambda memory=memory: memory)
+        if too_much:
+            says = (
+                f"2 atoms in this cell have some {pairs:.1e} neighbours within 2.5 Å, which need "
+                f"{100 * pairs / 1e9:.3g} GB; this machine has {memory / 1e9:.3g} GB, the core takes at most "
+                "2.1e+09: expected a larger cell or a shorter cutoff"
+            )
+            with refused(says):
+                geometry._refuse_too_many(positions, full, periodic, reach)
+        else:
+            geometry._refuse_too_many(positions, full, periodic, reach)

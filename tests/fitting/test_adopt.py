@@ -12,6 +12,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from linear_problems import matrix, misspecified
 from mliuq import MliuqError, Model, SnapParams
 from mliuq.cli import main
 from mliuq.fitting.adopt import AdoptResult, run_adopt
@@ -26,9 +27,7 @@ from mliuq.regression.problem import build_rows
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, ResidualRows
 from mliuq.regression.solver import solve
 from mliuq.report.rows import reference_rows
-
-from tests.linear_problems import matrix, misspecified
-from tests.systems import PARAMS, random_atoms, random_model
+from systems import PARAMS, random_atoms, random_model
 
 FEW = {"posterior.members": 60, "solver.threads": 1}
 

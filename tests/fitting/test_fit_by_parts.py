@@ -41,8 +41,7 @@ from mliuq.regression.problem import build_rows
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowTable, SubsetRows
 from mliuq.regression.solver import Solution
-
-from tests.systems import PARAMS, random_atoms, random_model
+from systems import PARAMS, random_atoms, random_model
 
 SMALL: dict[str, Any] = {
     "snap.twojmax": 2, "posterior.members": 30, "solver.threads": 1, "seed": 3, "data.test_fraction": 0.25,

@@ -86,3 +86,30 @@ def test_refits_are_made_where_needed_or_cheap():
 def test_absent_file(tmp_path):
     with pytest.raises(MliuqError, match="cannot be read"):
         FitSettings.from_toml(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("data.stress_unit", ["eV/A3", "GPa", "kbar", "bar"]),
+        ("data.stress_sign", ["tension", "compression"]),
+        ("data.length_unit", ["angstrom", "bohr"]),
+        ("data.energy_unit", ["eV", "hartree"]),
+        ("weights.energy", ["auto"]),
+        ("solver.ridge", ["auto", "evidence"]),
+        ("solver.rows", ["auto", "memory", "disk", "recompute"]),
+        ("posterior.kind", ["gaussian", "hypercube", "ensemble"]),
+        ("posterior.sampler", ["uniform", "sobol", "latin", "halton"]),
+        ("posterior.calibration_source", ["auto", "k-fold", "left-out"]),
+        ("posterior.classes_out", ["none", "errors", "bars"]),
+    ],
+)
+def test_words_that_settings_take(key: str, words: list[str]) -> None:
+    table, name = key.split(".")
+    for word in words:
+        assert getattr(getattr(FitSettings().updated({key: word}), table), name) == word
+        with pytest.raises(MliuqError, match=name):
+            FitSettings().updated({key: word.swapcase()})
+    with pytest.raises(MliuqError) as caught:
+        FitSettings().updated({key: "nonsense"})
+    assert str(caught.value).endswith(", ".join(map(repr, words)))

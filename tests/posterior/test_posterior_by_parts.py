@@ -33,8 +33,6 @@ from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, SubsetRows
 from mliuq.regression.solver import Solution, solve
 
-from tests.linear_problems import matrix as design
-
 
 class Counting(Team):
     """A team of one that counts what it is asked to join."""
@@ -396,7 +394,7 @@ def test_selections_by_hand() -> None:
 
 def test_predictions_by_hand() -> None:
     rows, steps, team = with_stress(rows_per_block=60), Steps(), Counting()
-    x, theta = design(rows), np.arange(9.0)
+    x, theta = matrix(rows), np.arange(9.0)
     moves = np.random.default_rng(0).normal(size=(3, 9))
     found = predict(rows, theta, moves, progress=steps, team=team)
     n = rows.n_blocks

@@ -51,8 +51,7 @@ from mliuq.regression.solver import solve_triangle, stacked, triangularise
 from mliuq.regression.targets import Targets, doubts, read_targets
 from mliuq.regression.weights import GroupWeights, NearEquilibrium, WeightSettings, row_constants, row_weights
 from sklearn.linear_model import BayesianRidge
-
-from tests.systems import PARAMS, random_atoms, random_model
+from systems import PARAMS, random_atoms, random_model
 
 
 class Steps(list[tuple[str, int, int]]):

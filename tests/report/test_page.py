@@ -29,8 +29,7 @@ from mliuq.report.page import _quantity, render, verdict
 from mliuq.report.predictions import Predictions, predict
 from mliuq.report.rows import ReferenceRows
 from mliuq.report.sheet import matched, render_sheet, with_error
-
-from tests.systems import PARAMS, random_atoms, random_model
+from systems import PARAMS, random_atoms, random_model
 
 
 def made(kind: str = "force", n: int = 90, calibrated: bool = True, seed: int = 0) -> Predictions:
