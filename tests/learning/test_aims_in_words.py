@@ -1,0 +1,95 @@
+"""What makes no selection, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from mliuq.errors import MliuqError
+from mliuq.learning.aim import CRITERIA, Aim
+from mliuq.learning.label_rows import LABELS, weights_of_labels
+from mliuq.learning.propagated import rows_of_values
+from mliuq.model import Model
+from systems import PARAMS, random_model
+
+AIM = Aim("information", ("energy",), None, None, None, None, None)
+ONE = [bulk("W")]
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information, mean_information, maxvol, "
+                  "forces_err, property, random"),
+    "region": ({"region": ONE}, "region is given, but the criterion is 'information', expected 'mean_information'"),
+    "target": ({"target": ONE}, "target is given, but the criterion is 'information', expected 'property'"),
+    "values": ({"values": [1.0]}, "values is given, but the criterion is 'information', expected 'property'"),
+    "no region": ({"criterion": "mean_information", "region": []},
+                  "criterion 'mean_information' needs region, expected at least one structure"),
+    "no target": ({"criterion": "property"},
+                  "criterion 'property' needs target (at least one structure) or values, and not both"),
+    "both": ({"criterion": "property", "target": ONE, "values": [1.0]},
+             "criterion 'property' needs target (at least one structure) or values, and not both"),
+    "idle": ({"coefficients": [1.0]}, "coefficients are given without target, expected the structures they belong to"),
+    "two": ({"criterion": "property", "target": ONE, "coefficients": [1.0, 2.0]},
+            "coefficients are [1.0, 2.0], expected 1 finite numbers, one for each structure"),
+    "nan": ({"criterion": "property", "target": ONE, "coefficients": [np.inf]},
+            "coefficients are [inf], expected 1 finite numbers, one for each structure"),
+}  # fmt: skip
+
+
+def said(function: Any, *given: Any) -> str:
+    with pytest.raises(MliuqError) as caught:
+        function(*given)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_aims_that_are_none(case: str) -> None:
+    changes, message = REFUSED[case]
+    assert said(replace(AIM, **changes).validate) == message
+    AIM.validate()
+    replace(AIM, criterion="property", target=ONE, coefficients=[0.5]).validate()
+    replace(AIM, criterion="property", values=[1.0]).validate()
+    assert len(CRITERIA) == 6
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return random_model(replace(PARAMS["plain"], twojmax=2), members=12, factor=True)
+
+
+def test_weights_of_labels_that_are_none(model: Model) -> None:
+    assert LABELS == ("energy", "forces", "stress")
+    assert weights_of_labels(model, ["forces"], {"energy": 3.0, "forces": 2.0}) == (0.0, 2.0, 0.0)
+    assert weights_of_labels(model, LABELS, {"energy": 3, "stress": 0.5}) == (3.0, 0.0, 0.5)
+    for rows, weights, message in (
+        ("energy", None, "rows has 'energy', expected some of energy, forces, stress"),
+        ([], None, "rows has [], expected some of energy, forces, stress"),
+        (["energy", "b", "a"], None, "rows has 'a', expected some of energy, forces, stress"),
+        (LABELS, {"force": 1.0}, "weights has 'force', expected some of energy, forces, stress"),
+        (LABELS, {"energy": -0.5}, "weight of energy is -0.5, expected a number not below zero"),
+        (LABELS, {"energy": np.inf}, "weight of energy is inf, expected a number not below zero"),
+        (["energy", "stress"], {"forces": 1.0},
+         "the fit gives no weight to energy and stress: labels of that kind would teach it nothing"),
+    ):  # fmt: skip
+        assert said(weights_of_labels, model, rows, weights) == message
+
+
+def test_values_of_members_that_are_none(model: Model) -> None:
+    few = [*np.arange(9.0), *[np.nan] * 3]
+    assert said(rows_of_values, few, replace(model, members=None)) == (
+        "the model has no members: expected one fitted with members, whose values these are"
+    )
+    assert said(rows_of_values, np.zeros(11), model) == "values have shape (11,), expected (properties, 12 members)"
+    assert said(rows_of_values, np.zeros((2, 3, 12)), model) == (
+        "values have shape (2, 3, 12), expected (properties, 12 members)"
+    )
+    assert said(rows_of_values, [np.arange(12.0), few], model) == (
+        "property 1 (counted from 0) has 9 values, expected at least 10"
+    )
+    assert said(rows_of_values, np.full(12, 2.5), model) == (
+        "property 0 (counted from 0) is the same by every member: there is nothing to learn"
+    )
+    enough = [*np.arange(10.0) ** 2, np.nan, np.inf]
+    (row,) = rows_of_values(enough, model)
+    assert np.linalg.norm(row) == pytest.approx(1.0)
