@@ -442,6 +442,8 @@ class TestCandidates:
         monkeypatch.setattr(trial, "Neighbours", lambda atoms, *rest: seen.append(atoms.copy()) or made(atoms, *rest))
         assert measured_cost(model, [Atoms("W2", positions=[[0, 0, 0], [0, 0, 2.5]])]) > 0.0
         assert len(seen[-1]) == 2, "in the open nothing is repeated"
+        assert measured_cost(random_model(SnapParams(("W",), twojmax=1, rcutfac=3.0)), [cells[2].repeat(6)]) > 0.0
+        assert len(seen[-1]) == 432, "what is large is taken as it is"
         assert cells[2].cell[0, 0] == pytest.approx(3.1)
 
     def test_a_judged_candidate(self) -> None:
