@@ -196,8 +196,13 @@ def test_the_stress_of_a_cell_that_is_held_is_predicted(
 
 
 @pytest.mark.parametrize("which", ["hcp", "hole", "strained"])
-def test_corrections_end_at_what_relaxes(which: str, tame: mliuq.Model, request: pytest.FixtureRequest) -> None:
-    """Of a member ten times as far away, where second order is far off."""
+def test_corrections_end_at_what_relaxes(
+    which: str, tame: mliuq.Model, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a member four times as far away, where second order is far off."""
+    monkeypatch.setattr(implicit, "SETTLED", 0.0)
+    monkeypatch.setattr(implicit, "ASTRAY", np.inf)
+    monkeypatch.setattr(implicit, "LOST", np.inf)
     at, response = request.getfixturevalue("hcp" if which == "hcp" else "hole")
     start = replace(at, response=response)
     calculator = WeightsCalculator(along(tame, 0)(4.0))
@@ -248,6 +253,47 @@ def test_lattice_constant_of_two_weights_in_closed_form() -> None:
     assert narrow["bcc", "bulk modulus"].best == pytest.approx(
         stiffness * (2 / (3 * a0**2)) ** 2 * a0**3 / 2 / GPa, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("lost", ["at the end", "at once", "between atoms"])
+def test_members_that_corrections_lead_astray_relax(
+    lost: str, tame: mliuq.Model, hole: tuple[Relaxed, implicit.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, response = hole
+    calculator = WeightsCalculator(along(tame, 0)(4.0))
+    if lost == "at the end":
+        monkeypatch.setattr(implicit, "ASTRAY", 1e-6)
+    elif lost == "at once":
+        monkeypatch.setattr(implicit, "LOST", 1e-6)
+        monkeypatch.setattr(implicit, "ASTRAY", 2e-6)
+        monkeypatch.setattr(implicit, "SETTLED", 0.0)
+    else:
+        response = replace(response, basis=0.0 * response.basis, softness=np.nan * response.softness)
+    settings = replace(TIGHT, engine="implicit", corrections=2)
+    found = relax(at.atoms, calculator, settings, start=replace(at, response=response))
+    again = relax(at.atoms, calculator, TIGHT, start=at)
+    assert found.energy == pytest.approx(again.energy, abs=1e-10)
+    np.testing.assert_allclose(found.atoms.positions, again.atoms.positions, atol=1e-9)
+
+
+def test_corrections_end_when_nothing_is_left(hole: tuple[Relaxed, implicit.Response], tame: mliuq.Model) -> None:
+    """A parabola is solved at the second of ten steps."""
+    _, response = hole
+    stiff = 2.0 * np.linalg.inv(response.softness)
+    pull = response.pull(tame.members[0].ravel())
+    places: list[np.ndarray] = []
+
+    def evaluate(u: np.ndarray) -> tuple[float, np.ndarray]:
+        y = response.basis.T @ u
+        places.append(y)
+        return float(0.5 * y @ stiff @ y - pull @ y), response.basis @ (pull - stiff @ y)
+
+    found = implicit.correct(response, evaluate, pull, 10)
+    assert found is not None
+    exact = np.linalg.solve(stiff, pull)
+    assert len(places) == 2
+    np.testing.assert_allclose(response.basis.T @ found[1], exact, rtol=1e-6, atol=1e-9)
+    assert found[0] == pytest.approx(-0.5 * pull @ exact, rel=1e-9)
 
 
 @pytest.mark.parametrize("corrections", [0, 2])

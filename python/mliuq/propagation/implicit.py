@@ -51,6 +51,8 @@ DENSE_ATOMS = 60
 DISPLACEMENT = 1e-5  # Å, the largest, of differences of forces
 LEFT_OUT = 1e-3  # share of the members' relaxation energy
 BLOCK = 0.3  # directions of a residual that are followed at once: those of at least this share of the largest
+SETTLED, ASTRAY, LOST = 1e-3, 0.25, 3.0
+"""What corrections leave of the relaxation energy that was predicted: enough, too much at the end, too much at any."""
 MOST_DIRECTIONS = 300  # of the shared space; beyond it the structure is taken not to be a stationary one
 STRAIN = 1e-4  # of differences of forces and stress by strain
 FLAT = 1e-3  # eV/Å²: curvatures below are those of translations
@@ -183,7 +185,7 @@ def respond(
 
 def correct(
     response: Response, evaluate: Callable[[Array], tuple[float, Array]], pull: Array, steps: int
-) -> tuple[float, Array]:
+) -> tuple[float, Array] | None:
     """Quasi-Newton steps from the predicted structure along the directions of a response.
 
     The best fit's curvature is updated by what each step finds (BFGS); the forces before the first step are known.
@@ -195,20 +197,27 @@ def correct(
     evaluate : callable
         Energy (eV) and forces (n,) by the weights in question at a displacement (n,) of the coordinates.
     pull : (r,) forces at the best fit's structure, see `Response.pull`
-    steps : how many, one evaluation each, at least one
+    steps : how many at most, one evaluation each, at least one
 
     Returns
     -------
-    Energy at the minimum of the last parabola, eV, and the displacement there (n,).
+    Energy at the minimum of the last parabola, eV, and the displacement there (n,). None when a quarter of the energy
+    that relaxation was predicted to give is still to come: such a member is too far away for this.
     """
-    softness, energy = response.softness, np.nan
+    softness, energy, left = response.softness, np.nan, 1.0
     step = place = softness @ pull
+    first = max(abs(float(pull @ step)), 1e-300)
     for _ in range(steps):
         energy, forces = evaluate(response.basis @ place)
-        left = response.basis.T @ forces
-        softness = _secant(softness, step, pull - left)
-        pull, step = left, softness @ left
+        remaining = response.basis.T @ forces
+        softness = _secant(softness, step, pull - remaining)
+        pull, step = remaining, softness @ remaining
         place = place + step
+        left = abs(float(pull @ step)) / first
+        if left < SETTLED or left > LOST:
+            break
+    if left > ASTRAY:
+        return None
     return float(energy - 0.5 * pull @ step), np.asarray(response.basis @ place)
 
 

@@ -131,7 +131,10 @@ def _predicted(
     cell: CellMode,
     guess: Atoms | None,
 ) -> Relaxed | None:
-    """The relaxed structure of other weights by the implicit engine; None where it has nothing to say."""
+    """The relaxed structure of other weights by the implicit engine; None where that is for a relaxation to find.
+
+    That is so for cells of another shape than an imposed strain gives, and members that corrections lead astray.
+    """
     assert isinstance(calculator, WeightsCalculator)
     theta = calculator.model.theta.ravel()
     n = len(start.atoms)
@@ -154,9 +157,12 @@ def _predicted(
 
         placed = target.get_positions() @ np.linalg.inv(stretch)
         try:
-            energy, moves = correct(response, evaluate, response.pull(theta, strain), settings.corrections)
-        except MliuqError as error:
-            raise RelaxationError(f"collapsed: {error}") from error
+            corrected = correct(response, evaluate, response.pull(theta, strain), settings.corrections)
+        except MliuqError:  # atoms on top of each other: a relaxation takes shorter steps
+            corrected = None
+        if corrected is None:
+            return None
+        energy, moves = corrected
     atoms = start.atoms.copy()
     atoms.positions += moves[: 3 * n].reshape(-1, 3)
     if cell == "free":

@@ -23,8 +23,9 @@ class PropagationSettings:
     seed : of that choice
     engine : resampling (every member relaxes again, from the best fit's structure), implicit (derivatives of the best
         fit's relaxed structures, no relaxation) or both (resampling, and how well implicit agrees)
-    corrections : steps of each member from the structure that the implicit engine predicts, one evaluation each: for
-        members so far from the best fit that second order is not enough
+    corrections : steps of each member, at most, from the structure that the implicit engine predicts, one evaluation
+        each: for members so far from the best fit that second order is not enough. A member that they do not bring near
+        its minimum relaxes as by resampling
     relaxer : ase (optimisers of ASE) or lammps (its minimiser and ``fix box/relax``; what it leaves above ``fmax``,
         cells at constant volume and constrained atoms are ASE's)
     fmax : largest force on an atom of a relaxed structure, eV/Å; of the cell, strain derivative of the energy per atom
