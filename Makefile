@@ -75,9 +75,10 @@ other-lammps: $(VENV)/.developer
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/lammps/other_lammps.py $(OTHER_LAMMPS)
 
 # Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang), and the
-# two readers of model files on the same mutants. Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000
+# two readers of model files and every reader of text on mutants. Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000
 FUZZ_SECONDS ?= 10
 MUTANTS ?= 2000
+TEXT_MUTANTS ?= 200
 FUZZ_CXX ?= $(shell command -v clang++ || command -v clang++-14 || command -v clang++-16 || command -v clang++-19)
 
 fuzz: $(VENV)/.developer
@@ -93,6 +94,7 @@ else
 	    -artifact_prefix=build/fuzz/ build/fuzz/found/$$reader cpp/fuzz/corpus/$$reader || exit 1; done
 endif
 	$(BIN)/python tests/model/mutants.py $(MUTANTS)
+	$(BIN)/python tests/readers/text_mutants.py --number $(TEXT_MUTANTS)
 
 # PATH carries mpiexec and lmp of the environment for the LAMMPS tests. Files of tests run side by side, each on one
 # thread: several runs with a thread for every core would wait for one another.

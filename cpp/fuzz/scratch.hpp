@@ -34,9 +34,9 @@ class Scratch {
   int descriptor_;
 };
 
-/// A message is one line without control characters, whatever the input was.
+/// A message is one line without control characters, and not long, whatever the input was.
 inline void require_printable(std::string_view message) {
-  if (message.empty() ||
+  if (message.empty() || message.size() > 16'000 ||
       std::any_of(message.begin(), message.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }))
     __builtin_trap();
 }

@@ -65,6 +65,18 @@ std::string printable(std::string_view text) {
 }
 
 // Every message of the core passes here, so that nothing a file holds reaches a terminal as a command to it.
-Error::Error(const std::string& message) : std::runtime_error(printable(message)) {}
+namespace {
+
+constexpr std::size_t kLongest = 2000, kLast = 300;  // bytes of a message, and of its end
+
+/// What can be read of a message: a file may put thousands of characters where a word is expected.
+std::string readable(std::string_view message) {
+  if (message.size() <= kLongest) return printable(message);
+  return printable(message.substr(0, kLongest - kLast)) + " [...] " + printable(message.substr(message.size() - kLast));
+}
+
+}  // namespace
+
+Error::Error(const std::string& message) : std::runtime_error(readable(message)) {}
 
 }  // namespace mliuq

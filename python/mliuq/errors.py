@@ -14,14 +14,21 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+_LONGEST, _LAST = 2000, 300  # characters of a message, and of its end
+
+
 class MliuqError(ValueError):
     """Bad input. The message says what was wrong, where, what was expected and what was found.
 
-    The C++ core raises this same class. As text it is one line that prints, whatever a file held.
+    The C++ core raises this same class. As text it is one line that prints and can be read, whatever a file held: the
+    middle of a message of more than 2000 characters is left out.
     """
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        text = printable(super().__str__())
+        if len(text) <= _LONGEST:
+            return text
+        return f"{text[: _LONGEST - _LAST - 7]} [...] {text[-_LAST:]}"
 
 
 def in_range(key: str, value: float, low: float, high: float, *, open_top: bool = False) -> None:

@@ -196,3 +196,18 @@ def test_a_model_keeps_the_names_its_fit_was_told():
         DataSettings.of_fit({"fit": {"settings": {"data": {"energy_key": 3}}}})
     with pytest.raises(MliuqError, match=r"data.group_key is empty"):
         kept.updated({"group_key": " "})
+
+
+@pytest.mark.parametrize("counts", ["W\n2147483648", "W Be\n1 10000000", "99999999999999999999", "30 ! two"])
+@pytest.mark.parametrize("name", ["POSCAR", "a.vasp", "CONTCAR.gz"])
+def test_a_poscar_that_claims_too_many_atoms(tmp_path, counts, name):
+    text = f"W\n1.0\n3 0 0\n0 3 0\n0 0 3\n{counts}\nDirect\n0 0 0\n"
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    with pytest.raises(MliuqError, match=r"claims .* atoms, the file has \d+ lines"):
+        read_structures(tmp_path / name)
+
+
+def test_lammps_data_that_claims_too_many_atoms(tmp_path):
+    (tmp_path / "a.data").write_text("words\n\n2147483648 atoms\n1 atom types\n\nMasses\n\n1 183.84\n\nAtoms\n\n")
+    with pytest.raises(MliuqError, match="claims 2147483648 atoms, the file has 12 lines"):
+        read_structures(tmp_path / "a.data")

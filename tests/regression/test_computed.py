@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
+from mliuq.outputs import SCRATCH
 from mliuq.readers.keys import Keys
 from mliuq.regression import ENERGY, FORCE, STRESS, solve
 from mliuq.regression.computed import ComputedRows, fingerprint
@@ -194,6 +197,16 @@ class TestCache:
         assert 0 < resumed.n_finished < resumed.n_blocks
         assert not list(tmp_path.glob(".*"))
         np.testing.assert_array_equal(solve(resumed).theta, solve(rows_of(structures, rows_per_block=50)).theta)
+
+    def test_what_a_killed_fit_was_writing_is_removed(self, tmp_path):
+        abandoned = tmp_path / f"{SCRATCH}1-x"
+        abandoned.mkdir()
+        (abandoned / "block-000000.f64").write_bytes(b"half")
+        os.utime(abandoned, (0, 0))
+        disk = DiskRows(rows_of(make(10)), tmp_path, "f")
+        solve(disk)
+        assert {path.name for path in tmp_path.iterdir()} == {"rows.json", "block-000000.f64"}
+        assert disk.n_finished == disk.n_blocks == 1
 
     def test_weights_may_change_without_new_rows(self, tmp_path):
         structures = make(40)

@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import lzma
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -64,3 +64,31 @@ def refuse_absurd_counts(stream: TextIO) -> None:
         if not all(stream.readline() for _ in range(int(count) + 1)):
             break
     stream.seek(0)
+
+
+def refuse_absurd_poscar(text: str) -> None:
+    """Refuse counts of atoms in a POSCAR that has not as many lines: ASE makes room for them first.
+
+    Raises
+    ------
+    MliuqError
+        naming the count and the number of lines.
+    """
+    for line in text.splitlines()[5:7]:  # with or without a line of elements before the counts
+        words = line.split("!")[0].split("#")[0].split()
+        if words and all(word.isdecimal() for word in words):
+            refuse_more_than_lines(words, text)
+            return
+
+
+def refuse_more_than_lines(counts: Sequence[str], text: str) -> None:
+    """Refuse counts of atoms, decimal digits each, that are more together than a text has lines.
+
+    Raises
+    ------
+    MliuqError
+        naming counts and number of lines.
+    """
+    lines = text.count("\n") + 1
+    if any(len(count) > 15 for count in counts) or sum(map(int, counts)) > lines:
+        raise MliuqError(f"claims {' '.join(counts)[:40]} atoms, the file has {lines} lines")

@@ -13,6 +13,7 @@ from ase.io.lammpsdata import read_lammps_data
 from ase.io.lammpsrun import read_lammps_dump_text
 
 from mliuq.errors import MliuqError
+from mliuq.readers.bounds import refuse_more_than_lines
 from mliuq.readers.dialect import Dialect
 from mliuq.readers.results import attach
 
@@ -27,6 +28,8 @@ def read_data(text: str, dialect: Dialect) -> list[Atoms]:
     MliuqError
         where none of these tells the elements.
     """
+    for count in re.findall(r"^\s*(\d+)\s+atoms\b", text, re.MULTILINE):
+        refuse_more_than_lines([count], text)
     numbers: dict[int, int] | None = None
     if dialect.types:
         numbers = {i: atomic_numbers[name] for i, name in enumerate(dialect.types, start=1)}

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 
 import ase.io
 from ase import Atoms
+from ase.io.formats import filetype
 
 from mliuq.errors import MliuqError
-from mliuq.readers.bounds import OPENERS, open_text
+from mliuq.readers.bounds import OPENERS, open_text, refuse_absurd_poscar
 from mliuq.readers.database import read_database
 from mliuq.readers.deepmd import deepmd_systems, read_deepmd
 from mliuq.readers.dialect import Dialect
@@ -136,6 +137,8 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[At
                 return reader(text, dialect), True
         if packed and not suffix and re.match(r"\s*\d+\s*\n", head):
             return read_extended_xyz(StringIO(text)), False
+        if filetype(str(path)) == "vasp":
+            refuse_absurd_poscar(text)
     return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
 
 

@@ -1,7 +1,7 @@
 """Rows computed once and kept: in memory, on disk, or not at all.
 
-A fit with posterior goes over its rows four times or more.  On disk every block is one file, written under a temporary
-name and renamed, so that a fit killed after hours finds its finished blocks again.  A manifest says which rows a folder
+A fit with posterior goes over its rows four times or more.  On disk every block is one file, there as a whole or not at
+all, so that a fit killed after hours finds its finished blocks again.  A manifest says which rows a folder
 holds; rows of other data or other descriptors are never mixed up.  Weights are not part of the cache: they may be tuned
 freely.
 """
@@ -9,13 +9,13 @@ freely.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from mliuq.errors import MliuqError
+from mliuq.outputs import write_files, written_whole
 from mliuq.regression.rows import Floats, RowSource
 
 _MANIFEST = "rows.json"
@@ -60,9 +60,11 @@ class DiskRows(RowSource):
         mine["starts"] = [int(start) for start in self.table.starts]
         manifest = self.folder / _MANIFEST
         if not manifest.exists():
-            _replace(manifest, json.dumps(mine).encode())
+            write_files({manifest: json.dumps(mine).encode()})
         try:
             found = json.loads(manifest.read_text())
+        except OSError as error:
+            raise MliuqError(f"{manifest}: cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
             raise MliuqError(f"{manifest}: damaged ({error}); remove the folder") from error
         if not isinstance(found, dict):
@@ -91,7 +93,9 @@ class DiskRows(RowSource):
         x = np.ascontiguousarray(self._source.design(index))
         if x.shape != shape:
             raise MliuqError(f"block {index} has shape {x.shape}, expected {shape}")
-        _replace(path, x, np.array([_checksum(x)]))
+        with written_whole(path) as (draft,), draft.open("wb") as stream:
+            x.tofile(stream)
+            np.array([_checksum(x)]).tofile(stream)
         return x
 
     def _read(self, path: Path, shape: tuple[int, int]) -> Floats:
@@ -110,17 +114,3 @@ class DiskRows(RowSource):
 def _checksum(x: Floats) -> float:
     """CRC-32 of the numbers: every 32-bit whole number is a double."""
     return float(zlib.crc32(x.data))
-
-
-def _replace(path: Path, *contents: bytes | Floats) -> None:
-    """Write a file so that it is there as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as stream:
-            for content in contents:
-                content.tofile(stream) if isinstance(content, np.ndarray) else stream.write(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise MliuqError(f"{path}: cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
