@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize sanitize-threads other-lammps fuzz mutants faults lint format bench clean
+.PHONY: help demo test test-cpp test-python sanitize sanitize-plugin sanitize-threads other-lammps fuzz mutants faults lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -61,6 +61,22 @@ sanitize: $(VENV)/.developer
 	  $(CMAKE_TESTS) -DMLIUQ_SANITIZE=ON
 	$(BIN)/cmake --build build/sanitize -j $(JOBS)
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
+
+# The plugin's tests in LAMMPS with address and undefined-behaviour sanitizers (gcc): the plugin and the core in it are
+# compiled with them; LAMMPS, MPI and Python are not, whose leaks are not looked for. Some: make sanitize-plugin SANITIZED=…
+SANITIZED ?= tests/lammps
+SANITIZED_SITE := build/sanitize-plugin/site
+sanitize-plugin: $(VENV)/.developer
+	$(BIN)/cmake -S . -B build/sanitize-plugin -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DMLIUQ_SANITIZE=ON -DMLIUQ_BUILD_PYTHON=OFF
+	$(BIN)/cmake --build build/sanitize-plugin -j $(JOBS)
+	rm -rf $(SANITIZED_SITE)
+	$(BIN)/python -m pip install -q --no-deps --target $(SANITIZED_SITE) "$$(ls build/wheel/*.whl)"
+	cp build/sanitize-plugin/lammps_plugin/*.so $(SANITIZED_SITE)/mliuq/lammps_plugin/
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=$(CURDIR)/$(SANITIZED_SITE) OMP_NUM_THREADS=1 \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so)" \
+	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED) $(PYTEST_OPTIONS)
 
 # Threads of a program that share the core, under ThreadSanitizer.
 sanitize-threads: $(VENV)/.developer

@@ -211,3 +211,12 @@ def test_lammps_data_that_claims_too_many_atoms(tmp_path):
     (tmp_path / "a.data").write_text("words\n\n2147483648 atoms\n1 atom types\n\nMasses\n\n1 183.84\n\nAtoms\n\n")
     with pytest.raises(MliuqError, match="claims 2147483648 atoms, the file has 12 lines"):
         read_structures(tmp_path / "a.data")
+
+
+@pytest.mark.parametrize("columns", ["100000003", "99999999999999999999"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_properties_that_claim_too_many_columns(tmp_path, columns, quote):
+    properties = f"Properties={quote}species:S:1:pos:R:3:forces:R:{columns}{quote}"
+    (tmp_path / "a.xyz").write_text(f"1\nenergy=1\nW 0 0 0\n1\n{properties} energy=-1\nW 0 0 0 1 1 1\n")
+    with pytest.raises(MliuqError, match=f"configuration 1: Properties claims {columns} columns, .* has 7"):
+        read_structures(tmp_path / "a.xyz")

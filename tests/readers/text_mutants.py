@@ -209,7 +209,17 @@ def bounded() -> Iterator[None]:
 
 def verdict(reader: Reader, folder: Path) -> str:
     """ "taken", "refused", or what is wrong."""
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        try:
+            return _verdict(reader, folder)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+    except TooLong:
+        return f"takes longer than {SECONDS} s"
+
+
+def _verdict(reader: Reader, folder: Path) -> str:
     try:
         reader.read(folder)
     except MliuqError as error:
@@ -219,12 +229,8 @@ def verdict(reader: Reader, folder: Path) -> str:
         if not text or not text.isprintable() or len(text) > _LONGEST:
             return f"a message of {len(text)} characters: {text!r:.200}"
         return "refused"
-    except TooLong:
-        return f"takes longer than {SECONDS} s"
-    except Exception as error:
+    except Exception as error:  # whatever it is, it is the finding
         return f"{type(error).__name__}: {error!s:.200}"
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
     return "taken"
 
 

@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import lzma
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +16,9 @@ from mliuq.errors import MliuqError
 
 #: How a compressed file is opened, by its ending.
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+_PROPERTIES = re.compile(r"Properties\s*=\s*(\S+)", re.IGNORECASE)
+_COLUMNS = re.compile(r":(\d+)")
 
 _MOST_GROWTH = 50
 _LEAST_LIMIT = 1 << 24  # bytes that any file may grow to
@@ -49,9 +53,10 @@ def open_text(path: Path) -> TextIO:
 
 
 def refuse_absurd_counts(stream: TextIO) -> None:
-    """Walk over the frames of an extended XYZ text, refuse a count of atoms that it cannot hold, and go back.
+    """Walk over the frames of an extended XYZ text, refuse counts that it cannot hold, and go back.
 
-    ASE reads as many lines as the count says, also where the text has long ended.
+    ASE reads as many lines as the count of atoms says, also where the text has long ended, and makes a column for each
+    that `Properties` counts.
     """
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
@@ -61,7 +66,16 @@ def refuse_absurd_counts(stream: TextIO) -> None:
             break  # the end, or what ASE will name
         if len(count) > 20 or int(count) > size:
             raise MliuqError(f"configuration {frame} claims {count[:40]} atoms, the file has {size} bytes")
-        if not all(stream.readline() for _ in range(int(count) + 1)):
+        comment, lines = stream.readline(), int(count)
+        if lines and (stated := _PROPERTIES.search(comment)):
+            row, lines = stream.readline(), lines - 1
+            for columns in _COLUMNS.findall(stated[1]):
+                if len(columns) > 9 or int(columns) > len(row):
+                    raise MliuqError(
+                        f"configuration {frame}: Properties claims {columns[:40]} columns, its first atom has "
+                        f"{len(row.split())}"
+                    )
+        if not all(stream.readline() for _ in range(lines)):
             break
     stream.seek(0)
 
