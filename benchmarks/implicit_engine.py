@@ -1,7 +1,7 @@
 """The implicit engine against resampling: how well members agree, and what they cost.
 
     python benchmarks/implicit_engine.py agreement W.mliuq [--members 30]
-    python benchmarks/implicit_engine.py speed W.mliuq [--relaxed 5]
+    python benchmarks/implicit_engine.py speed W.mliuq [--relaxed 5] --spreads 0.1 0.3
 
 `agreement` scales the members' distance from the best fit and prints, for volumes, bulk moduli, formation energies and
 the barrier of the vacancy's hop, the root mean square difference between the engines over the members that both have a
@@ -107,7 +107,9 @@ def main() -> None:
     given = parser.parse_args()
     model = mliuq.Model.load(given.model)
     if given.what == "speed":
-        speed(model, given.relaxed)
+        for spread in given.spreads:
+            print(f"spread {spread:.0%}")
+            speed(scaled(model, spread), given.relaxed)
     else:
         agreement(model, given.members, given.spreads, given.corrections)
 

@@ -18,6 +18,7 @@ from mliuq.propagation import PropagationSettings, implicit
 from mliuq.propagation.calculator import WeightsCalculator, weights_of
 from mliuq.propagation.coordinates import deformed, strain_matrix
 from mliuq.propagation.implicit import respond
+from mliuq.propagation.point_defects import BulkModuli, bulk_modulus
 from mliuq.propagation.prototypes import prototype
 from mliuq.propagation.relax import Relaxed, relax
 
@@ -253,6 +254,26 @@ def test_lattice_constant_of_two_weights_in_closed_form() -> None:
     assert narrow["bcc", "bulk modulus"].best == pytest.approx(
         stiffness * (2 / (3 * a0**2)) ** 2 * a0**3 / 2 / GPa, rel=1e-4
     )
+
+
+def test_bulk_moduli_of_members_follow_from_rows(tame: mliuq.Model) -> None:
+    calculator = WeightsCalculator(weights_of(tame))
+    crystal = relax(prototype("bcc", "W", cubic=True), calculator, TIGHT, cell="free")
+    moduli = BulkModuli.of(crystal, tame.params)
+    for member, factor in ((0, 1.0), (1, 0.93), (2, 1.06)):
+        weights = weights_of(tame, member)
+        there = replace(crystal, atoms=deformed(crystal.atoms, np.cbrt(factor) * np.eye(3)))
+        expected = bulk_modulus(there, WeightsCalculator(weights))
+        found = moduli.at(there.atoms.get_volume(), weights.theta.ravel())
+        assert found == pytest.approx(expected, rel=1e-5 if factor == 1.0 else 2e-2)
+
+
+def test_formation_volumes_by_both_engines(tame: mliuq.Model) -> None:
+    near = replace(tame, members=tame.theta + 0.1 * (tame.members - tame.theta))
+    found = propagation.defects(near, host="fcc", size=2, settings=PropagationSettings(engine="both", fmax=1e-6))
+    for line in found.comparisons["implicit"]:
+        assert line["std_implicit"] == pytest.approx(line["std"], rel=0.1)
+        assert 0 < line["rms"] < 0.1
 
 
 @pytest.mark.parametrize("lost", ["at the end", "at once", "between atoms"])

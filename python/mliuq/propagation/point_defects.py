@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
 
+from mliuq.descriptor.bispectrum import design_rows
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError, in_range
+from mliuq.propagation.calculator import WeightsCalculator
 from mliuq.propagation.property import Found, ObjectProperty, describe_atoms, relax_built
 from mliuq.propagation.relax import Relaxed, relax, shortest_distance
 from mliuq.propagation.results import Noise, Value
 from mliuq.propagation.settings import PropagationSettings
+
+Array = NDArray[np.float64]
 
 #: name → direction of a dumbbell (Cartesian, conventional cubic cell)
 DUMBBELLS = {"111": (1, 1, 1), "110": (1, 1, 0), "100": (1, 0, 0)}
@@ -81,10 +87,14 @@ class Defects(ObjectProperty):
         """One defect by one weight vector."""
         crystal = relax(self.host, calculator, settings, cell="free", start=before[0] if before else None)
         built = self.build(name, crystal.atoms)
-        at = relax_built(built, calculator, settings, before[1:] if before else None)
+        at = relax_built(built, calculator, settings, before[1:3] if before else None)
+        assert isinstance(calculator, WeightsCalculator)
         n, per_atom = len(built), crystal.energy / len(crystal.atoms)
         noise = Noise(energy=np.sqrt(2.0) * n)
         values = {"formation energy": Value(at.energy - n * per_atom, "eV", noise)}
+        moduli: BulkModuli | None = before[3] if before else None
+        if before is None and settings.engine == "implicit" and self.volumes and calculator.model.zbl is None:
+            moduli = BulkModuli.of(crystal, calculator.model.params)
         if self.volumes:
             stress = at.stress
             if stress is None:
@@ -94,9 +104,13 @@ class Defects(ObjectProperty):
             pressure = -float(stress[:3].mean())
             site = crystal.atoms.get_volume() / len(crystal.atoms)
             missing = len(crystal.atoms) * self.size**3 - n
-            relaxation = pressure * at.atoms.get_volume() / bulk_modulus(crystal, calculator)
+            if at.stress is not None and moduli is not None:
+                bulk = moduli.at(crystal.atoms.get_volume(), calculator.model.theta.ravel())
+            else:
+                bulk = bulk_modulus(crystal, calculator)
+            relaxation = pressure * at.atoms.get_volume() / bulk
             values["formation volume"] = Value(missing * site + relaxation, "Å³")
-        return Found(values, (crystal, built, at), {})
+        return Found(values, (crystal, built, at, moduli), {})
 
     def build(self, name: str, crystal: Atoms) -> Atoms:
         """The unrelaxed supercell."""
@@ -127,12 +141,46 @@ def repeated(crystal: Atoms, size: int) -> Atoms:
     return Atoms(np.tile(crystal.numbers, size**3), positions, cell=size * crystal.cell.array, pbc=crystal.pbc)
 
 
+@dataclass(frozen=True, eq=False)
+class BulkModuli:
+    """Bulk moduli of any weights near one crystal's volume, shape and fractional positions held.
+
+    At a given volume they are linear in the weights: rows (n, P) at n volumes, interpolated by a polynomial.
+    """
+
+    volumes: Array
+    rows: Array
+
+    @classmethod
+    def of(cls, crystal: Relaxed, params: SnapParams) -> BulkModuli:
+        """Rows at five volumes around a crystal's."""
+        factors = 1 + np.linspace(-0.1, 0.1, 5)
+        rows = []
+        for factor in factors:
+            pair = [_scaled(crystal, factor * (1 + sign * COMPRESSION)) for sign in (1, -1)]
+            plus, minus = (found[-6:-3].mean(axis=0) for found in design_rows(pair, params, stress=True))
+            rows.append((plus - minus) / (2 * COMPRESSION))
+        return cls(crystal.atoms.get_volume() * factors, np.array(rows))
+
+    def at(self, volume: float, theta: Array) -> float:
+        """Of weights θ (P,) at a volume, eV/Å³."""
+        x = self.volumes / self.volumes.mean() - 1
+        fitted = np.polynomial.polynomial.polyfit(x, self.rows @ theta, len(x) - 1)
+        return float(np.polynomial.polynomial.polyval(volume / self.volumes.mean() - 1, fitted))
+
+
+def _scaled(crystal: Relaxed, factor: float) -> Atoms:
+    """At another volume, shape and fractional positions kept."""
+    scaled: Atoms = crystal.atoms.copy()
+    scaled.set_cell(scaled.cell.array * np.cbrt(factor), scale_atoms=True)
+    return scaled
+
+
 def bulk_modulus(crystal: Relaxed, calculator: Calculator) -> float:
     """−V dP/dV of a crystal whose shape and fractional positions are held, eV/Å³."""
     stress = []
     for factor in (1 + COMPRESSION, 1 - COMPRESSION):
-        scaled = crystal.atoms.copy()
-        scaled.set_cell(scaled.cell.array * np.cbrt(factor), scale_atoms=True)
+        scaled = _scaled(crystal, factor)
         scaled.calc = calculator
         stress.append(float(scaled.get_stress()[:3].mean()))
     return (stress[0] - stress[1]) / (2 * COMPRESSION)
