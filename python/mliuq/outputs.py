@@ -190,7 +190,7 @@ def scratch(target: Path | None = None) -> Iterator[Path]:
     Its lock says that its owner lives: the system releases it with the process, however that ends.
     """
     parent = Path(tempfile.gettempdir()) if target is None else target.parent
-    _remove_abandoned(parent)
+    remove_abandoned(parent)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir=parent))
     except OSError as error:
@@ -217,10 +217,13 @@ def _locked(folder: Path) -> Iterator[bool]:
         os.close(handle)
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove what killed processes have left, old enough not to be on the way between its making and its lock."""
+def remove_abandoned(parent: Path, *, below: bool = False) -> None:
+    """Remove what killed processes have left, old enough not to be on the way between its making and its lock.
+
+    `below`: in all folders of `parent`, too, for work that goes on without writing to each of them again.
+    """
     with suppress(OSError):
-        for folder in parent.glob(f"{SCRATCH}*"):
+        for folder in list(parent.rglob(f"{SCRATCH}*") if below else parent.glob(f"{SCRATCH}*")):
             with suppress(OSError):
                 if folder.lstat().st_mtime < time.time() - _YOUNG:
                     with _locked(folder) as abandoned:

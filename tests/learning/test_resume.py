@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from mliuq.errors import MliuqError
 from mliuq.learning import frames_files, learn
+from mliuq.outputs import SCRATCH
 from processes import heed_signals
 
 SMALL: dict[str, Any] = {"start__copies": 2, "stop__rounds": 1, "explore__seeds": 1}
@@ -85,6 +86,16 @@ def test_a_loop_killed_at_every_write_ends_like_one_that_was_not(setting_up, mad
             np.testing.assert_array_equal(a.get_forces(), b.get_forces())
             assert a.get_potential_energy() == b.get_potential_energy()
     assert (tmp_path / "whole" / "learn.md").read_bytes() == (cut / "learn.md").read_bytes()
+
+
+def test_a_loop_removes_what_a_killed_one_left_in_finished_stages(setting_up, tmp_path) -> None:
+    settings = setting_up(**SMALL)
+    learn(settings, tmp_path / "loop")
+    left = tmp_path / "loop" / "round_001" / f"{SCRATCH}1-x"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    learn(settings, tmp_path / "loop")
+    assert not left.exists()
 
 
 def test_an_interrupted_loop_ends_what_it_has_started(setting_up, made, tmp_path) -> None:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 from mliuq.errors import MliuqError
-from mliuq.outputs import SCRATCH, STANDARD_OUTPUT, Kind, check_output, is_stream, write_files, written_whole
+from mliuq.outputs import (
+    SCRATCH,
+    STANDARD_OUTPUT,
+    Kind,
+    check_output,
+    is_stream,
+    remove_abandoned,
+    write_files,
+    written_whole,
+)
 
 NUMBERS = Kind("a file of numbers", lambda head: head[:1].isdigit())
 
@@ -69,6 +78,18 @@ with written_whole(Path(sys.argv[1])) as (draft,):
     writers[1].kill()
     for writer in writers:
         writer.communicate()
+
+
+def test_what_is_left_below_a_folder_is_removed_on_request(tmp_path: Path) -> None:
+    deep = tmp_path / "round" / "run" / f"{SCRATCH}1-x"
+    deep.mkdir(parents=True)
+    (deep / "half").touch()
+    os.utime(deep, (0, 0))
+    remove_abandoned(tmp_path)
+    assert deep.exists()
+    remove_abandoned(tmp_path, below=True)
+    assert not deep.exists()
+    assert deep.parent.exists()
 
 
 def test_several_files_appear_together(tmp_path: Path) -> None:

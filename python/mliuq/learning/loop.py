@@ -29,7 +29,7 @@ from mliuq.learning.labelling import label_batch
 from mliuq.learning.settings import LearnSettings
 from mliuq.learning.updating import FitState, updated_fit
 from mliuq.model import Model
-from mliuq.outputs import write_files
+from mliuq.outputs import remove_abandoned, write_files
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ def learn(
     settings.validate()
     place = LearnFolder(Path(folder))
     with alone_in(place.path):
+        remove_abandoned(place.path, below=True)  # finished stages are not written again
         loop = _Loop(settings, place, executor, progress)
         while (reason := end_of(loop.logs, settings)) is None:
             loop.logs.append(loop.round(len(loop.logs)))

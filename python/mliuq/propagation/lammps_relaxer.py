@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ase.data import atomic_numbers
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.outputs import scratch
 from mliuq.propagation.coordinates import CellMode
 
 ROUNDS = 8
@@ -33,9 +33,9 @@ def minimise(atoms: Atoms, model: Model, *, cell: CellMode, fmax: float, steps: 
         raise MliuqError("relaxer lammps: periodic cells, held or free, without constraints only; use relaxer ase")
     lmp = _library()
     prism = Prism(atoms.cell.array, atoms.pbc)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         try:
-            _set_up(lmp, atoms, prism, model, Path(folder))
+            _set_up(lmp, atoms, prism, model, folder)
             for _ in range(ROUNDS if cell == "free" else 1):
                 if cell == "free":
                     lmp.command("fix relaxed_box all box/relax tri 0.0 vmax 0.01")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from ase.io import write
 
+from mliuq.outputs import scratch
 from mliuq.verification.outcome import Outcome, at_most, not_applicable
 from mliuq.verification.scenes import Scenes
 from mliuq.verification.subject import Subject
@@ -37,8 +36,7 @@ def lammps(subject: Subject, scenes: Scenes) -> Outcome:
     atoms = scenes.rattled(2, skewed=False)
     elements = list(subject.elements)
     stock = subject.model.members is None and subject.model.zbl is None
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch() as folder:
         write(folder / "atoms.data", atoms, format="lammps-data", specorder=elements)
         if stock:
             subject.model.to_snap(folder / "m")
