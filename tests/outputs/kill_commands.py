@@ -216,7 +216,9 @@ def run(words: list[str], folder: Path, action: int = 0, after: float = 0.0) -> 
         if found:
             status = os.waitstatus_to_exitcode(raw)
         elif after and time.monotonic() - started > after:
-            os.killpg(child, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # not yet a group of its own
+                os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         else:
             time.sleep(0.001)

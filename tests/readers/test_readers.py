@@ -198,7 +198,9 @@ def test_a_model_keeps_the_names_its_fit_was_told():
         kept.updated({"group_key": " "})
 
 
-@pytest.mark.parametrize("counts", ["W\n2147483648", "W Be\n1 10000000", "99999999999999999999", "30 ! two"])
+@pytest.mark.parametrize(
+    "counts", ["W\n2147483648", "W Be\n1 10000000", "2147483648 W\n1", "99999999999999999999", "30 ! two"]
+)
 @pytest.mark.parametrize("name", ["POSCAR", "a.vasp", "CONTCAR.gz"])
 def test_a_poscar_that_claims_too_many_atoms(tmp_path, counts, name):
     text = f"W\n1.0\n3 0 0\n0 3 0\n0 0 3\n{counts}\nDirect\n0 0 0\n"
@@ -220,3 +222,10 @@ def test_properties_that_claim_too_many_columns(tmp_path, columns, quote):
     (tmp_path / "a.xyz").write_text(f"1\nenergy=1\nW 0 0 0\n1\n{properties} energy=-1\nW 0 0 0 1 1 1\n")
     with pytest.raises(MliuqError, match=f"configuration 1: Properties claims {columns} columns, .* has 7"):
         read_structures(tmp_path / "a.xyz")
+
+
+def test_a_dump_that_claims_too_many_atoms(tmp_path):
+    text = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n21474836483\nITEM: BOX BOUNDS pp pp pp\n0 3\n0 3\n0 3\n"
+    (tmp_path / "a.dump").write_text(text + "ITEM: ATOMS id element x y z\n1 W 0 0 0\n")
+    with pytest.raises(MliuqError, match="claims 21474836483 atoms, the file has 11 lines"):
+        read_structures(tmp_path / "a.dump")

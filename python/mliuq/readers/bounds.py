@@ -89,10 +89,8 @@ def refuse_absurd_poscar(text: str) -> None:
         naming the count and the number of lines.
     """
     for line in text.splitlines()[5:7]:  # with or without a line of elements before the counts
-        words = line.split("!")[0].split("#")[0].split()
-        if words and all(word.isdecimal() for word in words):
-            refuse_more_than_lines(words, text)
-            return
+        counts = list(itertools.takewhile(str.isdecimal, line.split()))  # ASE takes them up to the first other word
+        refuse_more_than_lines(counts, text)
 
 
 def refuse_more_than_lines(counts: Sequence[str], text: str) -> None:

@@ -55,6 +55,8 @@ def read_dump(text: str, dialect: Dialect) -> list[Atoms]:
     units = re.search(r"^ITEM: UNITS\s*\n\s*(\S+)", text, re.MULTILINE)
     if units and units[1] != "metal":
         raise MliuqError(f"the dump is in units {units[1]!r}, expected metal")
+    for count in re.findall(r"^ITEM: NUMBER OF ATOMS\s*\n\s*(\d+)", text, re.MULTILINE):
+        refuse_more_than_lines([count], text)
     columns = re.search(r"^ITEM: ATOMS (.*)$", text, re.MULTILINE)
     names = columns[1].split() if columns else []
     if "element" not in names and "mass" not in names:
