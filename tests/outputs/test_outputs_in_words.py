@@ -170,9 +170,9 @@ def test_what_is_left_behind_goes_after_a_minute(tmp_path: Path, monkeypatch: py
         os.utime(tmp_path / name, (1000.0 - age, 1000.0 - age))
     (tmp_path / ".mliuq-file").touch()
     os.utime(tmp_path / ".mliuq-file", (0, 0))
-    outputs._remove_abandoned(tmp_path)
+    outputs.remove_abandoned(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mliuq-1-b", ".mliuq-file", "other"]
-    outputs._remove_abandoned(tmp_path / "none")
+    outputs.remove_abandoned(tmp_path / "none")
 
 
 def test_only_one_holds_a_folder(tmp_path: Path) -> None:
