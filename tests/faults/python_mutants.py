@@ -325,6 +325,8 @@ def try_tests(copy: Path, tests: list[str], limit: float, log: Path) -> tuple[st
     said = log.read_text(errors="replace")
     if code in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) and "noticed by " in said:
         return KILLED, said.rsplit("noticed by ", 1)[1].strip()
+    if code == pytest.ExitCode.USAGE_ERROR and "while loading conftest" in said:
+        return KILLED, "an import"
     raise SystemExit(f"tests did not run (status {code}, {log}):\n{said[-3000:]}")
 
 
