@@ -211,7 +211,13 @@ class Executions:
         (work / "measuring").mkdir(exist_ok=True)
         program = [sys.executable, "tests/faults/executed_lines.py", str(work / "measuring"), *files]
         with (work / "measuring" / "log").open("w") as log:
-            subprocess.run(program, cwd=copy, env=environment(copy), stdout=log, stderr=log, check=False)
+            status = subprocess.run(
+                program, cwd=copy, env=environment(copy), stdout=log, stderr=log, check=False
+            ).returncode
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            raise SystemExit(
+                f"what tests execute could not be measured (status {status}): {work / 'measuring' / 'log'}"
+            )
         for file in files:
             out = work / "measuring" / f"{Path(file).stem}.json"
             out.write_text(json.dumps({**json.loads(out.read_text()), "sources": sources}))
