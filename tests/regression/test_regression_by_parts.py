@@ -31,7 +31,6 @@ from mliuq.regression import (
     outliers,
     problem,
     protection,
-    row_cache,
     solve,
     stress_check,
     targets,
@@ -272,8 +271,6 @@ def test_folders_of_rows_say_what_is_wrong(tmp_path: Path) -> None:
     rows.design = lambda index: np.zeros((3, 9))  # type: ignore[method-assign]
     with pytest.raises(MliuqError, match=r"^block 2 has shape \(3, 9\), expected \(70, 9\)$"):
         kept.design(2)
-    with pytest.raises(MliuqError, match=r"none/x: cannot be written: .*No such file"):
-        row_cache._replace(tmp_path / "none" / "x", b"1")
 
 
 @pytest.mark.parametrize(
@@ -295,9 +292,8 @@ def test_how_rows_are_kept(
         assert type(rows).__name__ == {"memory": "MemoryRows", "disk": "DiskRows", "recompute": "ComputedRows"}[how]
         np.testing.assert_array_equal(rows.design(0), computed.design(0))
         folder = getattr(rows, "folder", None)
-    assert [(r.name, r.getMessage()) for r in everything.records] == [
-        ("mliuq.regression.problem", f"20 rows of 6 numbers, {20 * 6 * 8 / 2**20:.3g} MiB: {how}")
-    ]
+    said = [r.getMessage() for r in everything.records if r.name == "mliuq.regression.problem"]
+    assert said == [f"20 rows of 6 numbers, {20 * 6 * 8 / 2**20:.3g} MiB: {how}"]
     if folder is not None:
         assert folder.exists() == ("cache" in settings)
 

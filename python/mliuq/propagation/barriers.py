@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.mep import NEB
-from ase.optimize import LBFGS
+from ase.optimize import BFGS, LBFGS
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.calculator import WeightsCalculator
@@ -20,6 +20,9 @@ from mliuq.propagation.property import Found, ObjectProperty, describe_atoms
 from mliuq.propagation.relax import RelaxationError, Relaxed, relax
 from mliuq.propagation.results import Line, Noise, Value
 from mliuq.propagation.settings import PropagationSettings
+
+#: Coordinates of all images. BFGS is the steadier optimiser; beyond, it spends most of its time on their matrix.
+_MOST_FOR_BFGS = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +153,7 @@ def _converge(images: list[Atoms], calculator: Calculator, fmax: float, steps: i
     neb = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        method: Any = LBFGS  # BFGS spends most of its time on the matrix of all images' coordinates
+        method: Any = LBFGS if 3 * len(images[0]) * len(images) > _MOST_FOR_BFGS else BFGS
         optimiser = method(neb, logfile=None)
         converged = optimiser.run(fmax=fmax, steps=steps)
     energies = np.array([atoms.get_potential_energy() for atoms in images])
