@@ -1,7 +1,7 @@
 // Where the time of the vector kernel goes: microseconds, floating-point work and the fraction of the machine's peak,
 // stage by stage.
 //
-//   kernel_stages [2J] [baseline|avx2|avx512] [double|single]        default: 8, the widest, double
+//   kernel_stages [2J] [baseline|avx2|avx512] [double|single] [polynomial|recursion]   default: 8, the widest, double
 //
 // Tungsten-like bcc cell of 432 atoms rattled by 0.1 Å, 26 neighbours inside 4.73 Å, skin 1 Å. Each stage is timed on
 // each block many times and the fastest kept, so that other programs on the machine do not count. "Peak" is what
@@ -109,6 +109,38 @@ Work recursion(int twojmax, Work per_element = {}) {
   return work;
 }
 
+/// Powers of the two pairs of numbers of a slot.
+Work powers(int twojmax) {
+  const double products = 2.0 * (first_column(twojmax + 1) + 2 * twojmax);
+  return {products, products};
+}
+
+/// Moments of one slot; and the gradient of the polynomials there, their sums over one pair first.
+Work moments(int twojmax) {
+  const double count = n_moments(twojmax) + n_moments(twojmax - 1);
+  return powers(twojmax) += {count, 2 * count};
+}
+Work polynomial_gradient(int twojmax) {
+  Work work = powers(twojmax);
+  for (int n = std::max(0, twojmax - 1); n <= twojmax; ++n)
+    for (int p = 1; p <= n; ++p) {  // the same for either pair
+      const double rows = p + 1.0, products = rows * (n - p + 1);
+      work += {2 * (products + 2 * rows), 2 * (2 * products - rows + 4 * rows)};
+    }
+  return work += {45, 65};
+}
+
+template <class Real>
+Work maps(const SparseMap<Real> (&steps)[kMapSteps]) {
+  double terms = 0.0, rows = 0.0;
+  for (const SparseMap<Real>& step : steps)
+    for (const SparseGroup* group = step.groups; group != step.groups + step.n_groups; ++group) {
+      terms += static_cast<double>(group->n_terms) * group->n_rows;
+      rows += group->n_rows;
+    }
+  return {terms, 2 * terms - rows};
+}
+
 template <class Real>
 Work coupling(const Plan<Real>& plan) {
   Work work;
@@ -168,7 +200,7 @@ struct Timing {
 };
 
 template <class Real>
-void report(int twojmax, InstructionSet set) {
+void report(int twojmax, InstructionSet set, KernelPlan kind) {
   SnapParams params;
   params.twojmax = twojmax;
   params.rcutfac = 4.73442;
@@ -181,6 +213,8 @@ void report(int twojmax, InstructionSet set) {
   const PlanStorage<Real> storage(params, model);
   const Plan<Real>& plan = storage.view();
   const StageTable<Real>& stages = stage_table<Real>(set);
+  const SummationTable<Real> sums = summation_table<Real>(set, kind);
+  const bool polynomial = kind == KernelPlan::polynomial;
   const PairTable pairs(params);
   const Crystal crystal(params.max_cutoff() + 1.0);
   const int n_blocks = crystal.n / stages.lanes, n_atoms = n_blocks * stages.lanes;
@@ -210,15 +244,17 @@ void report(int twojmax, InstructionSet set) {
   derive += Work{9.0 * plan.n_products + 4 * terms + 6.0 * plan.n_components,
                  12.0 * plan.n_products + 8 * terms + 9.0 * plan.n_components} *
             slots;
+  Work density = (polynomial ? moments(twojmax) : recursion(twojmax, {2, 2})) * slots;
+  if (polynomial) density += maps(plan.to_density);
   std::vector<Timing> timings = {
       {"pack", {}, {}},
       {"geometry", Work{75, 130} * slots, {}},
-      {"density", recursion(twojmax, {2, 2}) * slots, {}},
+      {"density", density, {}},
       {"expand", Work{11, 11} * half, {}},
       {"couple", coupling(plan), {}},
       {"energy", Work{1, 2} * half, {}},
-      {"ladder", Work{6, 6} * half, {}},
-      {"force", recursion(twojmax, {8, 16}) * slots, {}},
+      {"ladder", polynomial ? maps(plan.from_Y) : Work{6, 6} * half, {}},
+      {"force", (polynomial ? polynomial_gradient(twojmax) : recursion(twojmax, {8, 16})) * slots, {}},
       {"couple + B", with_B, {}},
       {"store", stored_Z, {}},
       {"describe", Work{1, 2} * (used / 2), {}},
@@ -228,9 +264,9 @@ void report(int twojmax, InstructionSet set) {
       {"derive", derive, {}},
   };
   using Stage = void (*)(const Plan<Real>&, const Block<Real>&);
-  const Stage functions[] = {nullptr,       stages.geometry, stages.density,
+  const Stage functions[] = {nullptr,       stages.geometry, sums.density,
                              stages.expand, stages.couple,   stages.energy,
-                             stages.ladder, stages.force,    stages.couple_and_describe,
+                             sums.ladder,   sums.force,      stages.couple_and_describe,
                              stages.store,  stages.describe, stages.respond,
                              stages.fold,   stages.lower};
   for (Timing& t : timings) t.best.assign(n_blocks, 1e30);
@@ -250,9 +286,9 @@ void report(int twojmax, InstructionSet set) {
         timings[s].best[b] = std::min(timings[s].best[b], now() - start);
       }
 
-  std::printf("\n2J = %d, %s, %s, %d lanes; %.1f slots for %d atoms; peak %.1f Gflop/s\n", twojmax,
-              std::string(to_string(set)).c_str(), sizeof(Real) == 8 ? "double" : "single", stages.lanes, slots,
-              n_atoms, 2e-3 * peak * stages.lanes);
+  std::printf("\n2J = %d, %s, %s, %s, %d lanes; %.1f slots for %d atoms; peak %.1f Gflop/s\n", twojmax,
+              std::string(to_string(set)).c_str(), sizeof(Real) == 8 ? "double" : "single",
+              std::string(to_string(kind)).c_str(), stages.lanes, slots, n_atoms, 2e-3 * peak * stages.lanes);
   std::printf("%-12s %9s %12s %9s %8s\n", "stage", "us/atom", "kflop/atom", "Gflop/s", "% peak");
   const auto line = [&](const char* name, double us, const Work& work) {
     std::printf("%-12s %9.3f %12.1f %9.1f %8.0f\n", name, us, 1e-3 * work.flops, 1e-3 * work.flops / us,
@@ -287,10 +323,12 @@ int main(int argc, char** argv) try {
   InstructionSet set = available_instruction_sets().back();
   for (InstructionSet available : available_instruction_sets())
     if (argc > 2 && argv[2] == to_string(available)) set = available;
+  const bool recursion = argc > 4 && argv[4] == to_string(KernelPlan::recursion);
+  const KernelPlan kind = recursion ? KernelPlan::recursion : KernelPlan::polynomial;
   if (argc > 3 && std::string(argv[3]) == "single")
-    report<float>(twojmax, set);
+    report<float>(twojmax, set, kind);
   else
-    report<double>(twojmax, set);
+    report<double>(twojmax, set, kind);
   return 0;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());

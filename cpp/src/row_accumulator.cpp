@@ -8,11 +8,50 @@
 namespace mliuq {
 namespace {
 
-constexpr int kFirst[6] = {0, 1, 2, 1, 0, 0}, kSecond[6] = {0, 1, 2, 2, 2, 1};  // Voigt
-
 /// y += s x.
 MLIUQ_CLONES void add_scaled(double* y, double s, const double* x, int n) {
   for (int i = 0; i < n; ++i) y[i] += s * x[i];
+}
+
+/// Eight components at an address that need not be aligned.
+constexpr int kTile = 8;
+typedef double Tile __attribute__((vector_size(kTile * sizeof(double)), aligned(8), may_alias));
+
+/// strain [6][K] ← Σ_pairs r_first ∂B/∂r_second by Voigt component; r [pair][3], dB [pair][3][K]. Components in tiles
+/// whose sums stay in registers, the last of them overlapping.
+MLIUQ_CLONES void sum_strain(int K, int n_pairs, const double* r, const double* dB, double* strain) {
+  if (K < kTile) {
+    constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
+    for (int v = 0; v < 6; ++v)
+      for (int k = 0; k < K; ++k) {
+        strain[v * K + k] = 0.0;
+        for (int n = 0; n < n_pairs; ++n)
+          strain[v * K + k] += r[3 * n + first[v]] * dB[(3 * static_cast<std::size_t>(n) + second[v]) * K + k];
+      }
+    return;
+  }
+  for (int begin = 0; begin < K; begin += kTile) {
+    const int k = begin + kTile <= K ? begin : K - kTile;
+    Tile xx{}, yy{}, zz{}, yz{}, xz{}, xy{};
+    for (int n = 0; n < n_pairs; ++n) {
+      const double* d = dB + 3 * static_cast<std::size_t>(n) * K + k;
+      const double x = r[3 * n], y = r[3 * n + 1], z = r[3 * n + 2];
+      const Tile dx = *reinterpret_cast<const Tile*>(d), dy = *reinterpret_cast<const Tile*>(d + K),
+                 dz = *reinterpret_cast<const Tile*>(d + 2 * K);
+      xx += x * dx;
+      yy += y * dy;
+      zz += z * dz;
+      yz += y * dz;
+      xz += x * dz;
+      xy += x * dy;
+    }
+    *reinterpret_cast<Tile*>(strain + k) = xx;
+    *reinterpret_cast<Tile*>(strain + K + k) = yy;
+    *reinterpret_cast<Tile*>(strain + 2 * K + k) = zz;
+    *reinterpret_cast<Tile*>(strain + 3 * K + k) = yz;
+    *reinterpret_cast<Tile*>(strain + 4 * K + k) = xz;
+    *reinterpret_cast<Tile*>(strain + 5 * K + k) = xy;
+  }
 }
 
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
@@ -56,16 +95,16 @@ void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk
   chunk.first.push_back(static_cast<int>(chunk.row.size()));
 }
 
-/// ∂B/∂strain of the c-th centre of the derived block, atom i, added to strain [6][K].
-void add_strain(const Neighbourhood& atoms, const GradientBlock& block, std::size_t K, std::size_t c, int i,
-                double* strain) {
-  for (int n = block.first[c]; n < block.first[c + 1]; ++n) {
-    const double* rj = atoms.positions + 3 * static_cast<std::size_t>(block.neighbour[n]);
-    const double* ri = atoms.positions + 3 * static_cast<std::size_t>(i);
-    for (int v = 0; v < 6; ++v)
-      add_scaled(strain + v * K, rj[kFirst[v]] - ri[kFirst[v]],
-                 block.dB.data() + (3 * static_cast<std::size_t>(n) + kSecond[v]) * K, static_cast<int>(K));
-  }
+/// ∂B/∂strain of the c-th centre of the derived block, atom i.
+void derive_strain(const Neighbourhood& atoms, const GradientBlock& block, int K, std::size_t c, int i,
+                   std::vector<double>& distances, double* strain) {
+  const double* ri = atoms.positions + 3 * static_cast<std::size_t>(i);
+  distances.clear();
+  for (int n = block.first[c]; n < block.first[c + 1]; ++n)
+    for (int x = 0; x < 3; ++x)
+      distances.push_back(atoms.positions[3 * static_cast<std::size_t>(block.neighbour[n]) + x] - ri[x]);
+  sum_strain(K, block.first[c + 1] - block.first[c], distances.data(),
+             block.dB.data() + 3 * static_cast<std::size_t>(block.first[c]) * K, strain);
 }
 
 }  // namespace
@@ -90,7 +129,9 @@ void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, 
     std::copy_n(chunk.block.B.begin(), part.size() * K, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
     for (std::size_t c = 0; c < part.size(); ++c) {
       if (request.row_of_atom && request.gathered) gather(request.row_of_atom, n_components, c, part[c], chunk);
-      if (request.strain) add_strain(atoms, chunk.block, K, c, part[c], chunk.strain.data() + (begin + c) * 6 * K);
+      if (request.strain)
+        derive_strain(atoms, chunk.block, n_components, c, part[c], chunk.distances,
+                      chunk.strain.data() + (begin + c) * 6 * K);
     }
   }
 }
@@ -125,6 +166,7 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
                                int n_threads) const {
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
+  std::vector<double> own(3 * static_cast<std::size_t>(K));
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
     const int i = chunk.centres[c], own_row = targets.row_of_atom[i];
     double* const of_element = targets.forces + atoms.species(i) * P + 1;
@@ -133,12 +175,14 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
       for (int x = 0; x < 3; ++x)
         add_scaled(of_element + (3 * static_cast<std::size_t>(row) + x) * width, sign, dB + x * K, K);
     };
+    std::fill(own.begin(), own.end(), 0.0);
     for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n) {
       const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * K;
       const int row = targets.row_of_atom[chunk.block.neighbour[n]];
       if (mine(row)) add(row, -1.0, dB);
-      if (mine(own_row)) add(own_row, 1.0, dB);
+      if (mine(own_row)) add_scaled(own.data(), 1.0, dB, 3 * K);
     }
+    if (mine(own_row)) add(own_row, 1.0, own.data());
   }
 }
 

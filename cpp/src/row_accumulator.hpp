@@ -41,13 +41,14 @@ struct RowChunk {
   std::unique_ptr<Workspace> workspace;
   GradientBlock block;
   std::span<const int> centres;
-  std::vector<int> slot_of_row;  ///< [n_rows], −1 between centres
-  std::vector<int> first;        ///< [n_centres + 1], range of gathered rows of each centre
-  std::vector<int> row;          ///< [n_gathered]
-  std::vector<double> dB;        ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
-  std::vector<double> strain;    ///< [n_centres][6][K], ∂B_k(centre)/∂strain
-  std::vector<double> B;         ///< [n_centres][K]
-  RowQueue queue;                ///< of the thread that this chunk belongs to
+  std::vector<int> slot_of_row;   ///< [n_rows], −1 between centres
+  std::vector<int> first;         ///< [n_centres + 1], range of gathered rows of each centre
+  std::vector<int> row;           ///< [n_gathered]
+  std::vector<double> dB;         ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
+  std::vector<double> strain;     ///< [n_centres][6][K], ∂B_k(centre)/∂strain
+  std::vector<double> distances;  ///< [pair of a centre][3]
+  std::vector<double> B;          ///< [n_centres][K]
+  RowQueue queue;                 ///< of the thread that this chunk belongs to
 };
 
 /// Centres whose gradients are derived at a time (some 550 KiB at 2J = 8), and that a thread gathers to be added

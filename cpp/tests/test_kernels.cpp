@@ -56,7 +56,9 @@ void check_equal(const Result& found, const Result& expected, double tolerance) 
 template <class Visit>
 void for_each_vector_kernel(Visit&& visit) {
   for (InstructionSet set : available_instruction_sets())
-    if (set != InstructionSet::reference) visit(KernelChoice{set});
+    if (set != InstructionSet::reference)
+      for (KernelPlan plan : {KernelPlan::recursion, KernelPlan::polynomial})
+        visit(KernelChoice{set, Precision::double_precision, plan});
 }
 
 std::vector<SnapParams> descriptors() {
@@ -125,8 +127,10 @@ TEST(kernels, contract_is_the_product_of_slopes_and_gradients) {
     std::normal_distribution<double> normal;
     std::vector<double> beta(n * K);
     for (double& b : beta) b = normal(random);
-    for (InstructionSet set : available_instruction_sets()) {
-      const auto kernel = make_kernel(p, model, {set});
+    std::vector<KernelChoice> choices = {{InstructionSet::reference}};
+    for_each_vector_kernel([&](KernelChoice choice) { choices.push_back(choice); });
+    for (const KernelChoice& choice : choices) {
+      const auto kernel = make_kernel(p, model, choice);
       const auto workspace = kernel->make_workspace();
       GradientBlock block;
       kernel->gradients(scene.view(), scene.centres, block, *workspace);

@@ -126,7 +126,8 @@ std::vector<Complex> plain_u(int twojmax, Complex a, Complex b) {
 
 struct Fixture {
   Fixture(InstructionSet set, int twojmax, bool chem)
-      : params(descriptor(twojmax, chem)),
+      : set(set),
+        params(descriptor(twojmax, chem)),
         model(random_model(params)),
         storage(params, model),
         plan(storage.view()),
@@ -156,12 +157,13 @@ struct Fixture {
     while (w.first_slot[c + 1] <= slot) ++c;
     return c;
   }
-  void run_to_density() {
+  void run_to_density(KernelPlan kind = KernelPlan::recursion) {
     stages.geometry(plan, w.block);
-    stages.density(plan, w.block);
+    summation_table<double>(set, kind).density(plan, w.block);
     stages.expand(plan, w.block);
   }
 
+  InstructionSet set;
   SnapParams params;
   EnergyModel model;
   PlanStorage<double> storage;
@@ -222,8 +224,8 @@ void test_geometry(Fixture f) {
     }
 }
 
-void test_density(Fixture f) {
-  f.run_to_density();
+void test_density(Fixture f, KernelPlan kind) {
+  f.run_to_density(kind);
   for (int lane = 0; lane < f.n; ++lane)
     for (int channel = 0; channel < f.plan.n_channels; ++channel) {
       std::vector<Complex> U(f.plan.n_full);
@@ -296,9 +298,27 @@ void test_coupling(Fixture f) {
     check_close(f.w.block.energies[lane], energies[lane], 1e-12 * scale * f.plan.n_components);
 }
 
-/// ∂e/∂r of every slot against Σ β ∂B/∂r of the derivative stage, and that against the reference kernel.
-void test_forces_and_derivatives(Fixture f) {
+/// Forces by the two plans, for the levels that no reference is fast enough for.
+void test_plans_agree(Fixture f) {
   f.run_to_density();
+  f.stages.couple_and_describe(f.plan, f.w.block);
+  const std::size_t size = static_cast<std::size_t>(f.w.block.n_slots) * 3 * f.lanes;
+  std::vector<double> forces[2];
+  for (KernelPlan kind : {KernelPlan::recursion, KernelPlan::polynomial}) {
+    const SummationTable<double> sums = summation_table<double>(f.set, kind);
+    sums.ladder(f.plan, f.w.block);
+    sums.force(f.plan, f.w.block);
+    forces[static_cast<int>(kind)].assign(f.w.block.forces, f.w.block.forces + size);
+  }
+  double largest = 0.0;
+  for (double x : forces[0]) largest = std::max(largest, std::abs(x));
+  check(largest > 1e-3);
+  for (std::size_t i = 0; i < size; ++i) check_close(forces[1][i], forces[0][i], 1e-12 * largest);
+}
+
+/// ∂e/∂r of every slot against Σ β ∂B/∂r of the derivative stage, and that against the reference kernel.
+void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
+  f.run_to_density(kind);
   const int L = f.lanes, K = f.plan.n_components;
   f.stages.store(f.plan, f.w.block);
   f.stages.describe(f.plan, f.w.block);
@@ -307,8 +327,9 @@ void test_forces_and_derivatives(Fixture f) {
   std::fill(f.w.block.beta, f.w.block.beta + K * L, 0.0);
   std::fill(f.w.block.beta, f.w.block.beta + L, 1.0);
   f.stages.fold(f.plan, f.w.block);
-  f.stages.ladder(f.plan, f.w.block);
-  f.stages.force(f.plan, f.w.block);
+  const SummationTable<double> sums = summation_table<double>(f.set, kind);
+  sums.ladder(f.plan, f.w.block);
+  sums.force(f.plan, f.w.block);
   f.stages.lower(f.plan, f.w.block);
 
   const auto reference = make_reference_kernel(f.params, f.model);
@@ -408,6 +429,7 @@ void test_products(InstructionSet set) {
 
 int main() {
   test_slots_derived_together();
+  test_plans_agree({available_instruction_sets().back(), kMaxTwojmax, false});
   for (InstructionSet set : available_instruction_sets()) {
     if (set == InstructionSet::reference) continue;
     test_lanes(set);
@@ -419,9 +441,12 @@ int main() {
         const auto fixture = [&] { return Fixture(set, twojmax, chem); };
         test_pack(fixture());
         test_geometry(fixture());
-        test_density(fixture());
+        for (KernelPlan plan : {KernelPlan::recursion, KernelPlan::polynomial}) {
+          test_density(fixture(), plan);
+          if (twojmax <= 8) test_forces_and_derivatives(fixture(), plan);
+        }
         test_coupling(fixture());
-        if (twojmax <= 8) test_forces_and_derivatives(fixture());
+        test_plans_agree(fixture());
         if (failures > before)
           std::printf("%s, 2J = %d%s: %d failures\n", std::string(to_string(set)).c_str(), twojmax,
                       chem ? ", chem" : "", failures - before);

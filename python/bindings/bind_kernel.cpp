@@ -22,6 +22,19 @@ void register_kernel(py::module_& module) {
     for (InstructionSet set : available_instruction_sets()) names.emplace_back(to_string(set));
     return names;
   });
+  module.def(
+      "default_plan",
+      [](int twojmax) {
+        SnapParams params;
+        params.twojmax = twojmax;
+        params.elements = {"X"};
+        params.radii = {0.5};
+        params.weights = {1.0};
+        const auto model = EnergyModel::zero(1, params.n_components());
+        const auto plan = make_kernel(params, model, KernelChoice::automatic())->plan();
+        return std::string(plan ? to_string(*plan) : "none");
+      },
+      py::arg("twojmax") = 8, "How the default kernel sums over neighbours: recursion, polynomial, or none.");
   module.def("default_kernel", [] { return std::string(to_string(KernelChoice::automatic().instruction_set)); });
 }
 

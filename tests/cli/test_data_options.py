@@ -51,8 +51,9 @@ def test_every_command_that_reads_data_has_the_same_options(capsys: pytest.Captu
 
 
 def test_names_of_the_fit_serve_every_later_command(
-    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mliuq.report.write.draw", lambda p, groups: {})  # pictures take the time of a report
     results = {}
     for data, options, name in zip(renamed, ([], NAMES), ("plain", "other"), strict=True):
         model = tmp_path / f"{name}.mliuq"
@@ -121,8 +122,9 @@ def test_values_of_other_names_are_pointed_out(
 
 
 def test_report_and_calibrate_point_out_a_stress_of_another_unit(
-    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    renamed: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mliuq.report.write.draw", lambda p, groups: {})  # pictures take the time of a report
     model = tmp_path / "W.mliuq"
     assert main(["fit", str(renamed[0]), "-o", str(model), *FIT]) == 0
     assert "warning" not in capsys.readouterr().err

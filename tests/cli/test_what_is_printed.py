@@ -504,7 +504,7 @@ def test_what_info_says_of_the_build(told: Told, capsys: pytest.CaptureFixture[s
     import platform
 
     import ase
-    from mliuq.core import available_kernels, compiler, default_kernel
+    from mliuq.core import available_kernels, compiler, default_kernel, default_plan
 
     monkeypatch.setattr("mliuq.lammps.built_for", lambda: None)
     monkeypatch.setattr("mliuq.lammps.installed_lammps", lambda: None)
@@ -521,7 +521,7 @@ def test_what_info_says_of_the_build(told: Told, capsys: pytest.CaptureFixture[s
         "version": mliuq.__version__, "python": platform.python_version(), "numpy": np.__version__,
         "ase": ase.__version__, "lammps": "not installed", "LAMMPS plugin": "not built",
         "LAMMPS here": "no lammps package", "compiler": compiler, "kernel": default_kernel(),
-        "kernels": list(available_kernels()),
+        "kernels": list(available_kernels()), "plan": default_plan(),
     }  # fmt: skip
     assert printed(capsys) == {"build": expected}
     monkeypatch.setattr("mliuq.lammps.built_for", lambda: "2024")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -47,11 +48,18 @@ def difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(worst / max(np.abs(expected).max(initial=0.0), 0.1)) if np.isfinite(worst) else np.inf
 
 
+@pytest.fixture(autouse=True, params=["recursion", "polynomial"])
+def plan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to sum over neighbours, whichever the kernel would choose."""
+    monkeypatch.setenv("MLIUQ_PLAN", request.param)
+    return str(request.param)
+
+
 def assert_equal(params: SnapParams, atoms: Atoms, kernel: str, precision: str, tolerance: float) -> None:
     model = random_model(params, members=3)
     packed = pack(atoms, params)
     ours, plain = model.potential(kernel=kernel, precision=precision), model.potential(kernel="reference")
-    assert ours.kernel == f"{kernel} {precision}"
+    assert ours.kernel == f"{kernel} {precision} {os.environ['MLIUQ_PLAN']}"
     expected = plain.evaluate(packed, spreads=True, atom_virials=True)
     # With spreads the kernel also gives B, without it takes the shorter way to the same forces.
     for spreads in (True, False):

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from mliuq import MLIUQCalculator, MliuqError, Model, SnapParams, descriptors
-from mliuq.core import Descriptor, RowBuilder, available_kernels, evaluate_zbl
+from mliuq.core import Descriptor, RowBuilder, available_kernels, default_kernel, default_plan, evaluate_zbl
 from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.neighbours import pack
 from systems import PARAMS, random_model, structure
@@ -182,6 +182,31 @@ def test_unknown_kernel_in_the_environment(model: Model, monkeypatch: pytest.Mon
         MLIUQCalculator(model)
     monkeypatch.setenv("MLIUQ_KERNEL", "reference")
     assert model.potential().kernel == "reference"
+
+
+def test_unknown_plan_in_the_environment(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLIUQ_PLAN", "fastest")
+    for kernel in ("", "reference", "baseline"):
+        with pytest.raises(MliuqError, match="MLIUQ_PLAN is 'fastest', expected recursion, polynomial or measured"):
+            model.potential(kernel=kernel)
+    for plan in ("recursion", "polynomial"):
+        monkeypatch.setenv("MLIUQ_PLAN", plan)
+        assert model.potential(kernel="baseline").kernel == f"baseline double {plan}"
+        assert default_plan() == ("none" if default_kernel() == "reference" else plan)
+    monkeypatch.setenv("MLIUQ_PLAN", "measured")
+    chosen = [model.potential(kernel="baseline").kernel for _ in range(5)]
+    assert chosen[0] in ("baseline double recursion", "baseline double polynomial")
+    assert len(set(chosen)) == 1  # measured once in a process
+
+
+@pytest.mark.parametrize(
+    ("twojmax", "plan"), [(2, "recursion"), (3, "recursion"), (4, "polynomial"), (8, "polynomial")]
+)
+def test_the_plan_is_the_same_in_every_run(twojmax: int, plan: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By twojmax alone: what a measurement chose would differ in its last bits from run to run."""
+    monkeypatch.delenv("MLIUQ_PLAN", raising=False)
+    model = random_model(SnapParams(("W",), twojmax=twojmax))
+    assert model.potential(kernel="baseline").kernel == f"baseline double {plan}"
 
 
 @pytest.mark.parametrize(

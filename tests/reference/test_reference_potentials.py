@@ -205,8 +205,12 @@ def fitted(tungsten_split: tuple[Path, Path], tmp_path_factory: pytest.TempPathF
 
 
 def test_eval_report_and_calibrate_add_it(
-    fitted: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: tuple[Path, Path, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("mliuq.report.write.draw", lambda p, groups: {})  # pictures take the time of a report
     found = {}
     for model in fitted[:2]:
         output = tmp_path / f"{model.stem}.xyz"

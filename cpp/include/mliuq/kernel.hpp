@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,10 @@ struct GradientBlock {
   std::vector<double> dB;      ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å; the centre's own is minus the sum
 };
 
+/// How sums over neighbours are made, the density and the forces: by the recursion through all levels, or by moments
+/// and polynomials of the two highest degrees. Results agree to rounding (1e-12).
+enum class KernelPlan { recursion, polynomial };
+
 /// Scratch memory of one thread, reused from call to call. Each kernel derives its own.
 class Workspace {
  public:
@@ -43,8 +48,10 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
 
-  /// What is running, as `mliuq info --build` shows it: "reference", "avx512 double", …
+  /// What is running: "reference", "avx512 double polynomial", …
   virtual std::string name() const = 0;
+  /// How it sums over neighbours; none for the plain kernel, which has one way only.
+  virtual std::optional<KernelPlan> plan() const { return std::nullopt; }
   virtual std::unique_ptr<Workspace> make_workspace() const = 0;
   virtual void evaluate(const Neighbourhood& atoms, std::span<const int> centres, const KernelOutput& out,
                         Workspace& workspace) const = 0;
@@ -64,17 +71,24 @@ enum class Precision { double_precision, single_precision };
 struct KernelChoice {
   InstructionSet instruction_set = InstructionSet::reference;
   Precision precision = Precision::double_precision;
+  /// None: what the environment variable MLIUQ_PLAN (recursion, polynomial) says, or else by twojmax alone, so that
+  /// every run sums alike. MLIUQ_PLAN=measured: the one that a short measurement finds faster on this machine, once for
+  /// each instruction set, precision and twojmax of a process.
+  std::optional<KernelPlan> plan = std::nullopt;
+  bool measure_plan = false;
 
   /// Throws Error when MLIUQ_KERNEL names something unknown or something this machine cannot run.
   static KernelChoice automatic(Precision precision = Precision::double_precision);
 };
 
 std::string_view to_string(InstructionSet set);
+std::string_view to_string(KernelPlan plan);
 
 /// Instruction sets this build holds and this machine runs, narrowest first; always begins with `reference`.
 std::vector<InstructionSet> available_instruction_sets();
 
-/// Both arguments are copied into the kernel. Throws Error on invalid parameters or weights of another shape.
+/// Both arguments are copied into the kernel. Throws Error on invalid parameters or weights of another shape, and when
+/// MLIUQ_PLAN names something unknown.
 std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice);
 
 }  // namespace mliuq

@@ -23,6 +23,25 @@ std::string_view to_string(InstructionSet set) {
   return "unknown";
 }
 
+std::string_view to_string(KernelPlan plan) { return plan == KernelPlan::recursion ? "recursion" : "polynomial"; }
+
+namespace {
+
+constexpr std::string_view kMeasured = "measured";
+
+void take_plan_of_environment(KernelChoice& choice) {
+  const char* forced = std::getenv("MLIUQ_PLAN");
+  if (!forced || !*forced) return;
+  choice.measure_plan = forced == kMeasured;
+  for (KernelPlan plan : {KernelPlan::recursion, KernelPlan::polynomial})
+    if (forced == to_string(plan)) choice.plan = plan;
+  if (!choice.plan && !choice.measure_plan)
+    throw Error("environment variable MLIUQ_PLAN is '" + std::string(forced) +
+                "', expected recursion, polynomial or measured");
+}
+
+}  // namespace
+
 std::vector<InstructionSet> available_instruction_sets() {
   std::vector<InstructionSet> available;
   for (InstructionSet set :
@@ -53,6 +72,7 @@ std::unique_ptr<Kernel> make_kernel(const SnapParams& params, const EnergyModel&
   if (const auto equal = with_equal_weights(params, model)) return make_kernel(params, *equal, choice);
   if (!cpu_runs(choice.instruction_set))
     throw Error("kernel: this machine or build does not run " + std::string(to_string(choice.instruction_set)));
+  if (!choice.plan) take_plan_of_environment(choice);
   if (choice.instruction_set == InstructionSet::reference) return make_reference_kernel(params, model);
   return make_simd_kernel(params, model, choice);
 }

@@ -44,7 +44,7 @@ def build_facts() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     import mliuq
-    from mliuq.core import available_kernels, compiler, default_kernel
+    from mliuq.core import available_kernels, compiler, default_kernel, default_plan
     from mliuq.lammps import built_for, installed_lammps
 
     facts: dict[str, Any] = {"version": mliuq.__version__, "python": platform.python_version()}
@@ -56,6 +56,7 @@ def build_facts() -> dict[str, Any]:
     facts["LAMMPS plugin"] = f"built for LAMMPS {built_for()}" if built_for() else "not built"
     facts["LAMMPS here"] = installed_lammps() or "no lammps package"
     facts |= {"compiler": compiler, "kernel": default_kernel(), "kernels": list(available_kernels())}
+    facts["plan"] = default_plan()
     return facts
 
 

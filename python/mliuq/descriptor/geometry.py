@@ -39,7 +39,9 @@ class Listable:
 
     def shifts(self, i: Integers, j: Integers, shifts: Integers) -> Integers:
         """Shifts of the given cell between the given positions of atoms i and j."""
-        return shifts @ self.basis + self.wraps[i] - self.wraps[j]
+        if not np.array_equal(self.basis, np.eye(3)):
+            shifts = shifts @ self.basis
+        return shifts + self.wraps[i] - self.wraps[j] if self.wraps.any() else shifts
 
 
 def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float) -> Listable:
@@ -76,6 +78,8 @@ def completed(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
     """The cell with unit vectors across the periodic ones in place of those that are not periodic."""
     full = np.where(pbc[:, None], cell, 0.0)
     missing = np.flatnonzero(~pbc)
+    if len(missing) == 0:
+        return full
     if len(missing) < 3:
         *_, across = np.linalg.svd(full[pbc])
         full[missing] = across[3 - len(missing) :]

@@ -58,6 +58,11 @@ void PlanStorage<Real>::tabulate_scales() {
   plan_.to_u = to_u_.data();
   plan_.share = share_.data();
   plan_.to_v = to_v_.data();
+  maps_.emplace(params_.twojmax, to_v_);
+  for (int step = 0; step < kMapSteps; ++step) {
+    plan_.to_density[step] = maps_->to_density[step].view();
+    plan_.from_Y[step] = maps_->from_Y[step].view();
+  }
 }
 
 template <class Real>

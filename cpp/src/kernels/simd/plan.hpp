@@ -5,9 +5,11 @@
 // standard library (see layout.hpp); `PlanStorage` owns them.
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 #include "kernels/simd/coupling.hpp"
+#include "kernels/simd/polynomial.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/snap_params.hpp"
 
@@ -49,7 +51,8 @@ struct Plan {
   const Real* to_u;   ///< [n_half], takes v of the recursion to u
   const Real* share;  ///< [n_half], weight in half-plane sums: 1, and on the middle row 1, ½, 0
   const Real* to_v;   ///< [n_half], to_u · share: takes Y or Z to what is dotted with v
-  const Real* root;   ///< [first_column(twojmax + 1)], √binom(j, m), of every column m of every level
+  SparseMap<Real> to_density[kMapSteps], from_Y[kMapSteps];  ///< moments → v, Y → polynomials (polynomial.hpp)
+  const Real* root;  ///< [first_column(twojmax + 1)], √binom(j, m), of every column m of every level
   const Real* inverse_root;
   const Real* fall;  ///< the same, √((j − m)!/m!)
   const Real* cg;    ///< coefficients of all operations
@@ -100,6 +103,7 @@ class PlanStorage {
       product_weight_;
   std::vector<double> shift_, constant_, shifted_constant_;
   Coupling<Real> coupling_;
+  std::optional<PolynomialMaps<Real>> maps_;
   std::vector<Product> products_;
   std::vector<int> first_product_;  // of each pair, by pair_index
   std::vector<int> first_term_, first_gradient_term_, level_products_, first_of_level_, component_of_, store_offset_;

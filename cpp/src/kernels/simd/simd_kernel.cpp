@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/simd/pack.hpp"
+#include "kernels/simd/plan_choice.hpp"
 #include "neighbour_packing.hpp"
 
 namespace mliuq {
@@ -15,15 +16,21 @@ namespace simd {
 namespace baseline {
 const StageTable<double>& stages(double);
 const StageTable<float>& stages(float);
+const SummationTable<double>& polynomial_stages(double);
+const SummationTable<float>& polynomial_stages(float);
 }  // namespace baseline
 #ifdef MLIUQ_SIMD_X86
 namespace avx2 {
 const StageTable<double>& stages(double);
 const StageTable<float>& stages(float);
+const SummationTable<double>& polynomial_stages(double);
+const SummationTable<float>& polynomial_stages(float);
 }  // namespace avx2
 namespace avx512 {
 const StageTable<double>& stages(double);
 const StageTable<float>& stages(float);
+const SummationTable<double>& polynomial_stages(double);
+const SummationTable<float>& polynomial_stages(float);
 }  // namespace avx512
 #endif
 
@@ -32,14 +39,22 @@ namespace {
 template <class Real>
 class SimdKernel final : public Kernel {
  public:
-  SimdKernel(const SnapParams& params, const EnergyModel& model, const StageTable<Real>& stages, std::string name)
+  SimdKernel(const SnapParams& params, const EnergyModel& model, const KernelChoice& choice)
       : storage_(params, model),
         pairs_(params),
-        stages_(stages),
-        n_elements_(params.n_elements()),
-        name_(std::move(name)) {}
+        stages_(stage_table<Real>(choice.instruction_set)),
+        n_elements_(params.n_elements()) {
+    const InstructionSet set = choice.instruction_set;
+    sums_plan_ = choice.plan           ? *choice.plan
+                 : choice.measure_plan ? fastest_plan(storage_.view(), set)
+                                       : usual_plan(params.twojmax);
+    sums_ = summation_table<Real>(set, sums_plan_);
+    name_ = std::string(to_string(set)) + (sizeof(Real) == 8 ? " double " : " single ");
+    name_ += to_string(sums_plan_);
+  }
 
   std::string name() const override { return name_; }
+  std::optional<KernelPlan> plan() const override { return sums_plan_; }
   std::unique_ptr<Workspace> make_workspace() const override {
     return std::make_unique<SimdWorkspace<Real>>(storage_.view(), stages_.lanes);
   }
@@ -143,7 +158,7 @@ class SimdKernel final : public Kernel {
         if (n == 0) return;
         pack(pairs_, atoms, w.lane_atoms.data(), n, w);
         stages_.geometry(plan, w.block);
-        stages_.density(plan, w.block);
+        sums_.density(plan, w.block);
         stages_.expand(plan, w.block);
         visit(Places{w.order.data(), w.lane_atoms.data(), n});
         n = 0;
@@ -194,8 +209,8 @@ class SimdKernel final : public Kernel {
   /// Forces from Y, added pair by pair, lane after lane, in the order of the lists: the same sums on every run.
   void add_forces(const Places& block, const KernelOutput& out, SimdWorkspace<Real>& w) const {
     const int L = w.lanes, n = block.n;
-    stages_.ladder(storage_.view(), w.block);
-    stages_.force(storage_.view(), w.block);
+    sums_.ladder(storage_.view(), w.block);
+    sums_.force(storage_.view(), w.block);
     if (out.virial) {
       stages_.virial(storage_.view(), w.block);
       for (int v = 0; v < 6; ++v)
@@ -238,17 +253,11 @@ class SimdKernel final : public Kernel {
   PlanStorage<Real> storage_;
   PairTable pairs_;
   const StageTable<Real>& stages_;
+  KernelPlan sums_plan_;
+  SummationTable<Real> sums_;
   int n_elements_;
   std::string name_;
 };
-
-std::unique_ptr<Kernel> make(const SnapParams& params, const EnergyModel& model, Precision precision,
-                             InstructionSet set) {
-  const std::string name(to_string(set));
-  if (precision == Precision::single_precision)
-    return std::make_unique<SimdKernel<float>>(params, model, stage_table<float>(set), name + " single");
-  return std::make_unique<SimdKernel<double>>(params, model, stage_table<double>(set), name + " double");
-}
 
 }  // namespace
 
@@ -262,13 +271,30 @@ const StageTable<Real>& stage_table(InstructionSet set) {
   return baseline::stages(Real());
 }
 
+template <class Real>
+SummationTable<Real> summation_table(InstructionSet set, KernelPlan plan) {
+  if (plan == KernelPlan::recursion) {
+    const StageTable<Real>& stages = stage_table<Real>(set);
+    return {.density = stages.density, .ladder = stages.ladder, .force = stages.force};
+  }
+#ifdef MLIUQ_SIMD_X86
+  if (set == InstructionSet::avx512) return avx512::polynomial_stages(Real());
+  if (set == InstructionSet::avx2) return avx2::polynomial_stages(Real());
+#endif
+  return baseline::polynomial_stages(Real());
+}
+
 template const StageTable<double>& stage_table(InstructionSet);
 template const StageTable<float>& stage_table(InstructionSet);
+template SummationTable<double> summation_table(InstructionSet, KernelPlan);
+template SummationTable<float> summation_table(InstructionSet, KernelPlan);
 
 }  // namespace simd
 
 std::unique_ptr<Kernel> make_simd_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice) {
-  return simd::make(params, model, choice.precision, choice.instruction_set);
+  if (choice.precision == Precision::single_precision)
+    return std::make_unique<simd::SimdKernel<float>>(params, model, choice);
+  return std::make_unique<simd::SimdKernel<double>>(params, model, choice);
 }
 
 bool cpu_runs(InstructionSet set) {

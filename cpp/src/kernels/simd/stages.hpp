@@ -6,12 +6,12 @@
 //
 //   pack      lists → slots                      (pack.hpp, ordinary code)
 //   geometry  slots → rotations, switching
-//   density   slots → U, half plane, unscaled
+//   density   slots → U, half plane, unscaled           (by recursion or by moments: polynomial.hpp)
 //   expand    U → images of the full plane; half plane weighted for sums
 //   couple    U → Y with the weights of a linear model folded in, optionally B on the way
 //   store     U → all Z;  describe: Z → B;  respond: B → e, ∂e/∂B;  fold: Z → Y
 //   energy    U, Y → e of a linear model with one channel
-//   ladder    Y → what the forces dot with v
+//   ladder    Y → what the forces dot with v, or the coefficients of their polynomials
 //   force     slots, ladder → ∂e/∂r of every slot
 //   virial    slots, ∂e/∂r → their virial
 //   lower     Z → gradients of every product as polynomials in SU(2)
@@ -35,6 +35,9 @@ inline int slots_derived_together(int n_left) {
   return (n_left + n_shares - 1) / n_shares;
 }
 
+/// Slots at most whose powers are kept side by side.
+inline constexpr int kMaxPolynomialSlots = 4;
+
 /// Scratch of one block; every array [...][lanes], complex elements as [2][lanes].
 template <class Real>
 struct Block {
@@ -50,7 +53,9 @@ struct Block {
   Real* U_half;           ///< [channel][n_half] complex
   Real* images;           ///< [channel][kImages][n_full] complex
   Real* Y;                ///< [channel][n_half] complex
-  Real* ladder;           ///< [channel][n_half][4] complex
+  Real* ladder;           ///< [channel][n_half][4] complex, or [channel][number of moments]
+  Real* moments;          ///< [2][number of moments], before and after a step of their maps
+  Real* powers;           ///< [2][padded_column(twojmax + 1)][slot of a tile]
   Real* Z;                ///< [n_stored] complex
   Real* B;                ///< [n_components]
   Real* beta;             ///< [n_components], ∂e/∂B
@@ -87,8 +92,18 @@ struct StageTable {
   int multiply_adds_per_round;         ///< vector operations
 };
 
+/// The stages that go through all neighbours: what a KernelPlan decides.
+template <class Real>
+struct SummationTable {
+  void (*density)(const Plan<Real>&, const Block<Real>&);
+  void (*ladder)(const Plan<Real>&, const Block<Real>&);  ///< Y → what the next stage needs of it
+  void (*force)(const Plan<Real>&, const Block<Real>&);
+};
+
 /// The stages compiled for an instruction set that cpu_runs().
 template <class Real>
 const StageTable<Real>& stage_table(InstructionSet set);
+template <class Real>
+SummationTable<Real> summation_table(InstructionSet set, KernelPlan plan);
 
 }  // namespace mliuq::simd

@@ -47,6 +47,8 @@ SimdWorkspace<Real>::SimdWorkspace(const Plan<Real>& plan, int lanes_of_kernel)
     block.images = pieces.take(2 * channels * kImages * plan.n_full);
     block.Y = pieces.take(2 * channels * plan.n_half);
     block.ladder = pieces.take(8 * channels * plan.n_half);
+    block.moments = pieces.take(2 * static_cast<std::size_t>(n_moments(plan.twojmax) + n_moments(plan.twojmax - 1)));
+    block.powers = pieces.take(2 * static_cast<std::size_t>(padded_column(plan.twojmax + 1)) * kMaxPolynomialSlots);
     block.B = pieces.take(plan.n_components);
     block.virial = pieces.take(6);
     block.beta = pieces.take(plan.n_components);

@@ -13,6 +13,7 @@
 //     α_j = s' cosθ/j − s θ' sinθ,   β_j = s' sinθ/j + s θ' cosθ − s sinθ/r.
 
 #include "kernels/simd/isa/density.hpp"
+#include "kernels/simd/isa/slot_frame.hpp"
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
@@ -20,8 +21,8 @@ namespace mliuq::simd::MLIUQ_SIMD_ISA {
 inline constexpr int kTileSlots = MLIUQ_SIMD_BYTES == 64 ? 6 : 3;
 static_assert(kDeriveSlots % kTileSlots == 0, "derive_tiles takes whole tiles");
 
-/// The parts of a gradient in four numbers; at a slot the last makes way for what goes along n.
-enum GradientPart { kGx, kGy, kGz, kG0, kGradientParts, kAlong = kG0 };
+/// At a slot the last part of a gradient makes way for what goes along n.
+inline constexpr GradientPart kAlong = kG0;
 
 /// Element (mb, m) of the full plane of level j of a product, as y.
 template <class Real>
@@ -88,29 +89,12 @@ struct KeepRows {
   }
 };
 
-/// What takes the gradient of a slot from four numbers to three directions: s sinθ/r and, level by level, the factors
-/// of G in what goes along n.
+/// What of a product of level j goes along n: its value is (q·G)/j.
 template <class Real>
-struct SlotFrame {
-  Vector<Real> n[3], slope, across, stretch, turn, slope_cos, slope_sin;
-
-  MLIUQ_INLINE void set(const Vector<Real>* g, Vector<Real> theta_rate) {
-    const Vector<Real> cosine = g[kAr], sine = g[kBr] * g[kNy] - g[kBi] * g[kNx] - g[kAi] * g[kNz];
-    for (int x = 0; x < 3; ++x) n[x] = g[kNx + x];
-    slope = g[kDs];
-    across = g[kS] * (cosine * g[kSinCosOverR] + sine * g[kSinSinOverR]);
-    stretch = g[kS] * theta_rate * cosine - across;
-    turn = -(g[kS] * theta_rate * sine);
-    slope_cos = slope * cosine;
-    slope_sin = slope * sine;
-  }
-
-  MLIUQ_INLINE Vector<Real> along(int j, const Vector<Real>* G) const {
-    const Real share = Real(1) / j;
-    const Vector<Real> radial = G[kGx] * n[0] + G[kGy] * n[1] + G[kGz] * n[2];
-    return (turn + share * slope_cos) * G[kG0] + (stretch + share * slope_sin) * radial;
-  }
-};
+MLIUQ_INLINE Vector<Real> along(const SlotFrame<Real>& frame, int j, const Vector<Real>* G) {
+  const Real share = Real(1) / j;
+  return (frame.turn + share * frame.slope_cos) * G[kG0] + (frame.stretch + share * frame.slope_sin) * frame.radial(G);
+}
 
 /// Gradients of every product at the slots of a tile → block.dots [product][slot][part].
 template <int Slots, class Real>
@@ -139,7 +123,7 @@ template <int Slots, class Real>
         }
       }
       MLIUQ_UNROLL
-      for (int s = 0; s < Slots; ++s) sum[s][kAlong] = frames[s].along(j, sum[s]);
+      for (int s = 0; s < Slots; ++s) sum[s][kAlong] = along(frames[s], j, sum[s]);
     }
     MLIUQ_UNROLL
     for (int s = 0; s < Slots; ++s) {
