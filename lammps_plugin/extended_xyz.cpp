@@ -73,7 +73,9 @@ std::string ExtendedXyz::text(const std::vector<std::string>& elements, std::str
     for (std::size_t k = 0; k < n; ++k) line += (k ? " " : "") + number(values[k], format);
     return line;
   };
-  identity = numbers(cell, 9, kCoarse) + "\n";
+  // An open side of the box says nothing of the atoms, and LAMMPS may wrap it about them anew.
+  for (int v = 0; v < 3; ++v)
+    if (d.periodicity[v]) identity += numbers(cell + 3 * v, 3, kCoarse) + "\n";
   std::string atoms;
   for (const std::size_t a : order) {
     const double* const row = rows.data() + a * width;

@@ -137,10 +137,13 @@ def test_maximum_limit_and_repeats(start: str, tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_restart_goes_on_counting(start: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("boundary", ["p p p", "p p s"])
+def test_restart_goes_on_counting(boundary: str, start: str, tmp_path: Path) -> None:
+    """And saves no frame again, not even where LAMMPS wraps the box about the atoms anew."""
+    start = start.replace("boundary p p p", f"boundary {boundary}")
     guard = "fix g all mliuq/guard 1 energy_err save 1e-6 max 5\n"
     after(run(start + guard + MOVE + "run 2\nwrite_restart r.bin\n" + END, tmp_path))
-    again = re.sub(r"read_data.*", "read_restart r.bin", start).replace("units metal\nboundary p p p\n", "")
+    again = re.sub(r"read_data.*", "read_restart r.bin", start).replace(f"units metal\nboundary {boundary}\n", "")
     again = again.replace("atom_modify map array\n", "")
     output = run(again + guard + "fix move all nve\nrun 9\n" + END, tmp_path)
     *_, saved, above = after(output)
