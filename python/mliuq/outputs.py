@@ -205,7 +205,7 @@ def scratch(target: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Hold the lock of a folder where nobody else does; False where somebody does, or locks are unknown."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    handle = os.open(folder, os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +228,7 @@ def remove_abandoned(parent: Path, *, below: bool = False) -> None:
                 if folder.lstat().st_mtime < time.time() - _YOUNG:
                     with _locked(folder) as abandoned:
                         if abandoned:
-                            shutil.rmtree(folder, ignore_errors=True)
+                            shutil.rmtree(folder)
 
 
 def _flush(path: Path) -> None:

@@ -34,6 +34,9 @@ def test_messages_print() -> None:
     assert printable("a\x1b\n\u202eb\udcff") == r"a\x1b\n\u202eb\udcff"
     assert str(MliuqError("a\x1b")) == r"a\x1b"
     assert isinstance(MliuqError("a"), ValueError)
+    text = "".join(f"{n:05d}" for n in range(400))
+    assert str(MliuqError(text)) == text, "2000 characters"
+    assert str(MliuqError("x" + text)) == f"x{text[:1692]} [...] {text[-300:]}"
 
 
 def test_ranges_are_closed_unless_open_at_the_top() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from contextlib import nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -169,6 +170,7 @@ def test_repulsion_without_a_volume() -> None:
     np.testing.assert_allclose(found.forces[0], -found.forces[1])
     assert found.forces[1, 2] > 0.0
     assert zbl.evaluate(pair, 1.0, 1.4).energy == 0.0
+    assert zbl.evaluate(Atoms("WBe", [[0, 0, 0], [0, 0, 5.5]]), 5.0, 6.0).energy > 0.0, "beyond SNAP's own cutoff"
     boxed = Atoms(pair, cell=[9.0] * 3, pbc=True)
     stress = zbl.evaluate(boxed, 1.8, 2.2).stress
     assert stress is not None
@@ -217,11 +219,36 @@ def test_structures_that_are_refused(change: Any, says: str) -> None:
         pack(atoms, PARAMS["linear"])
 
 
+def test_structures_at_the_bounds_are_taken() -> None:
+    params = PARAMS["linear"]
+    pack(Atoms("W2", [[0.0, 0, 0], [1e9, 0, 0]]), params)
+    thin = Atoms("W", cell=[0.1, 5.0, 5.0], pbc=[True, False, False])
+    assert pack(thin, params, 0.35).n_atoms == 1 + 6
+    for height, flat in ((4.5e-5, True), (5.5e-5, False)):  # 1e-6 of what vectors of these lengths could span
+        sheared = Atoms("W", cell=[[50.0, 0, 0], [50.0, height, 0], [0, 0, 5.0]], pbc=True)
+        with refused(f"the periodic cell vectors {sheared.cell.tolist()} are linearly") if flat else nullcontext():
+            neighbours._check(sheared)
+
+
+def test_images_are_numbered_as_long_as_numbers_suffice() -> None:
+    """Two atoms, `far` cells apart: (2 far + 1)³ cells of two atoms each, in 62 bits."""
+    most = 660_560
+    assert 2 * (2 * most + 1) ** 3 < 2**62 < 2 * (2 * most + 3) ** 3
+    for far in (most, most + 1):
+        atoms = Atoms("W2", [[0.5, 0, 0], [2.4 + 4.0 * far, 0, 0]], cell=[4.0, 9.0, 9.0], pbc=True)
+        if far == most:
+            structure = pack(atoms, PARAMS["linear"], 2.0 + 1e-6)
+            assert (structure.n_owned, structure.n_atoms) == (2, 4)
+        else:
+            with refused(f"atoms lie {far} cells outside the cell, wrap the positions into the cell first"):
+                pack(atoms, PARAMS["linear"], 2.0 + 1e-6)
+
+
 def test_lists_are_good_until_an_atom_has_moved_by_half_the_skin() -> None:
     params = PARAMS["linear"]
     atoms = Atoms("W2", [[0.0, 0, 0], [2.0, 0, 0]], cell=[5.0] * 3, pbc=True)
-    lists = Neighbours(atoms, params, params.cutoff, 1.0)
-    for size, good in ((0.499, True), (0.5, True), (0.501, False)):
+    lists = Neighbours(atoms, params, params.cutoff, 1.5)
+    for size, good in ((0.749, True), (0.75, True), (0.751, False)):
         moved = atoms.copy()
         moved.positions[1, 1] += size
         assert lists.follow(moved) == good
@@ -253,6 +280,107 @@ def test_cells_by_hand() -> None:
         geometry.listable(np.zeros((1, 3)), np.diag([5e-4, 5.0, 5.0]), np.ones(3, bool), 3.0)
 
 
+def cut_at(*counts: float) -> float:
+    """Cutoff of a list of so many cells as wide as a reach of 5 Å, in units of it."""
+    edges = np.diag(5.0 * (np.array(counts) + 0.5))
+    listed = geometry.Listable(np.zeros((1, 3)), edges, np.eye(3, dtype=np.int64), np.zeros((1, 3), dtype=np.int64))
+    return geometry.list_cutoff(listed, np.ones(3, bool), 5.0) / 5.0
+
+
+@pytest.mark.parametrize(
+    ("counts", "widened"),
+    [
+        ((1, 1, 100_000), 1.0),  # 10⁵ cells at most,
+        ((1, 1, 100_001), 1.2),
+        ((0, 0, 200_000), 1.2**4),  # each direction counts as one cell at least,
+        ((4, 4, 50_000), 1.0),  # or so many that their cubes of 10⁵ have two cells each way
+        ((3, 3, 20_000), 1.0),
+        ((3, 3, 40_000), 1.2**3),
+    ],
+)
+def test_cells_of_a_list_can_be_counted(counts: tuple[int, ...], widened: float) -> None:
+    assert cut_at(*counts) == pytest.approx(widened, rel=1e-12)
+
+
+def test_cells_are_reduced_where_they_are_skewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a height of 0.3 of the vector's length, whatever the other vectors' lengths."""
+    identity, every = np.eye(3, dtype=np.int64), np.ones(3, bool)
+    for size, ratio in ((1.0, 0.29), (100.0, 0.29), (1.0, 0.31), (100.0, 0.31)):
+        cell = size * np.array([[1.0, 0, 0], [np.sqrt(1.0 - ratio**2), ratio, 0], [0, 0, 1.0]])
+        reduced, basis = geometry._reduced(cell, identity, every)
+        assert (reduced is cell) == (basis is identity) == (ratio > 0.3)
+        np.testing.assert_allclose(basis @ cell, reduced, atol=1e-12 * size)
+        assert basis.dtype == np.int64
+    with monkeypatch.context() as patched:
+        patched.setattr(geometry, "minkowski_reduce", lambda *given: (_ for _ in ()).throw(RuntimeError("endless")))
+        with refused(f"the periodic cell vectors {(cell * [1, 0.01, 1]).tolist()} are linearly dependent"):
+            geometry._reduced(cell * [1, 0.01, 1], identity, every)
+    flat = np.diag([1.0, 10.0, 10.0])
+    assert geometry._reduced(flat, identity, every)[0] is flat
+    layer = np.array([[3.0, 0, 0], [100.0, 10.0, 0], [0, 0, 1.0]])
+    reduced, basis = geometry._reduced(layer, 2 * identity, np.array([True, True, False]))
+    assert np.linalg.norm(reduced, axis=1) == pytest.approx([np.hypot(10.0, 1.0), 3.0, 1.0])
+    np.testing.assert_allclose(basis @ layer, 2 * reduced, atol=1e-12)
+
+
+def test_empty_space_is_taken_away_by_hand() -> None:
+    """What is nearer than the reach stays as it is; gaps of 1.01 reaches are left, and the lowest atom where it was."""
+    positions = np.array([[0.5, 0, 60.0], [0, 0, 2.0], [0, 0, 4.0], [0, 0, 30.0]])
+    cell, reach = np.diag([3.0, 3.0, 100.0]), 5.0
+    moved, full, turns = geometry._without_gaps(positions, cell, True, 2, reach)
+    np.testing.assert_allclose(moved, [[0.5, 0, 4 + 2 * 5.05], [0, 0, 2.0], [0, 0, 4.0], [0, 0, 4 + 5.05]], atol=1e-12)
+    np.testing.assert_allclose(full, np.diag([3.0, 3.0, 2.0 + 3 * 5.05]), atol=1e-12)
+    np.testing.assert_array_equal(turns, [0, 0, 0, 0])
+    assert turns.dtype == np.int64
+    outside = positions + np.array([[0, 0, 100.0], [0, 0, 0], [0, 0, -200.0], [0, 0, 0]])
+    again, full, turns = geometry._without_gaps(outside, cell, True, 2, reach)
+    np.testing.assert_allclose(again, moved, atol=1e-12)
+    np.testing.assert_array_equal(turns, [1, 0, -2, 0])
+    open_, kept, turns = geometry._without_gaps(outside, cell, False, 2, reach)
+    np.testing.assert_allclose(open_[:, 2], [-196 + 3 * 5.05, -196 + 5.05, -196.0, -196 + 2 * 5.05], atol=1e-12)
+    np.testing.assert_array_equal(kept, cell)
+    assert not turns.any()
+    tilted = np.array([[3.0, 0, 0], [0, 3.0, 0], [40.0, 0, 100.0]])
+    moved, full, _ = geometry._without_gaps(np.array([[0, 0, 1.0], [0, 0, 51.0]]), tilted, True, 2, reach)
+    np.testing.assert_allclose(moved, [[0, 0, 1.0], [0, 0, 6.05]], atol=1e-12)
+    np.testing.assert_allclose(full[2], [40.0, 0, 10.1], atol=1e-12)
+
+
+def test_what_is_listed_in_place_of_a_structure() -> None:
+    every, reach = np.ones(3, bool), 2.0
+    one = np.full((1, 3), 0.5)
+    for edge, height in ((22.0, 22.0), (22.5, 2.02)):  # of n + 10 reaches at most
+        listed = geometry.listable(one, np.diag([3.0, 3.0, edge]), every, reach)
+        np.testing.assert_allclose(listed.cell, np.diag([3.0, 3.0, height]), atol=1e-12)
+        np.testing.assert_array_equal(listed.basis, np.eye(3))
+        assert listed.basis.dtype == listed.wraps.dtype == np.int64
+        assert not listed.wraps.any()
+    np.testing.assert_array_equal(geometry.listable(one, np.diag([1e-3, 5.0, 5.0]), every, 3.0).cell[0], [1e-3, 0, 0])
+    # A vector made short along z is skewed then: by 333 of another one.
+    leaning = np.array([[3.0, 0, 0], [0, 3.0, 0], [1000.0, 0, 1000.0]])
+    listed = geometry.listable(one + np.array([0, 0, 1000.0]), leaning, every, reach)
+    assert np.linalg.norm(listed.cell, axis=1).max() < 4.0
+    assert (listed.basis.dtype, listed.wraps.dtype) == (np.int64, np.int64)
+    assert abs(np.linalg.det(listed.basis)) == pytest.approx(1.0)
+    part = np.array([True, True, False])
+    layer = geometry.listable(
+        one - np.array([3.0, 0, 40.0]), np.array([[3.0, 0, 0], [100.0, 10.0, 0], [0, 0, 0]]), part, reach
+    )
+    np.testing.assert_array_equal(layer.cell[2], 0.0)
+    assert np.linalg.norm(layer.cell, axis=1) == pytest.approx([np.hypot(10.0, 1.0), 3.0, 0.0])
+    i = j = np.zeros(1, dtype=np.int64)
+    shifts = np.array([[0, 1, 0]])
+    assert listed.shifts(i, j, shifts).dtype == np.int64
+
+
+@pytest.mark.parametrize("off", [-0.25, 0.25])
+def test_no_more_pairs_than_offsets_can_count(off: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "total_memory", lambda: np.inf)
+    edge = (4 / 3 * np.pi / (2**31 - 1 + off)) ** (1 / 3)
+    with nullcontext() if off < 0 else refused("1 atoms in this cell have some 2.1e+09 neighbours within 1 Å"):
+        geometry._refuse_too_many(np.zeros((1, 3)), edge * np.eye(3), np.ones(3, bool), 1.0)
+
+
 @pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True), (False, False, True), (False, False, False)])
 def test_memory_of_neighbours_by_hand(pbc: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     positions, cell, reach = np.array([[0.0, 0, 0], [1.0, 2.0, 3.0]]), np.diag([4.0, 5.0, 6.0]), 2.5
@@ -260,7 +388,7 @@ def test_memory_of_neighbours_by_hand(pbc: tuple[bool, ...], monkeypatch: pytest
     volume = np.prod(np.where(periodic, [4.0, 5.0, 6.0], np.array([1.0, 2.0, 3.0]) + reach))
     pairs = 4 / volume * 4 / 3 * np.pi * reach**3
     full = geometry.completed(cell, periodic)
-    for memory, too_much in ((100 * pairs * 1.01, False), (100 * pairs * 0.99, True)):
+    for memory, too_much in ((100 * pairs * 1.001, False), (100 * pairs * 0.999, True)):
         monkeypatch.setattr(geometry, "total_memory", lambda memory=memory: memory)
         if too_much:
             says = (

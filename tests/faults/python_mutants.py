@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,8 @@ from mutmut.mutation.mutators import mutation_operators
 from working_copy import ONE_THREAD, ROOT, environment, link_compiled, refreshed_copy
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+#: Rooms of tests of the single files at the bottom.
+OF_GROUND = ("tests/core/test_ground.py", "tests/core/test_package.py", "tests/outputs/")
 #: Tests that start another program for each look at the package: too slow to be run for mutants.
 NOT_RUN = ("lammps", "docs")
 #: What a run of tests imports beside the package: imported once, then forked.
@@ -76,10 +79,18 @@ class Places(cst.CSTVisitor):
     def on_visit(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom | cst.Decorator) or _is_for_people(node):
             return False
+        if isinstance(node, cst.FunctionDef) and any(_is_overload(decorator) for decorator in node.decorators):
+            return False  # read by mypy alone
         where = self.get_metadata(PositionProvider, node, None)
         if isinstance(node, cst.FunctionDef | cst.ClassDef | cst.SimpleStatementLine):
             self.around.append((node, where))
-        mutated = [new for kind, operator in mutation_operators if isinstance(node, kind) for new in operator(node)]
+        mutated = [
+            new
+            for kind, operator in mutation_operators
+            if isinstance(node, kind)
+            for new in operator(node)
+            if not _changes_looks(node, new)
+        ]
         if mutated and where is not None:
             self.found.append((node, mutated, self._telling(where)))
         return True
@@ -129,9 +140,23 @@ def _is_for_people(node: cst.CSTNode) -> bool:
         return isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING"
     if isinstance(node, cst.Assign) and isinstance(node.targets[0].target, cst.Name):
         return node.targets[0].target.value == "__all__" or _is_name_of_a_type(node.targets[0].target.value, node.value)
+    if isinstance(node, cst.AnnAssign) and isinstance(node.target, cst.Name):
+        return node.target.value == "STYLE"  # of matplotlib
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Name):
         return node.func.value in ("isinstance", "len", "cast", "TypeVar", "NewType")
     return False
+
+
+def _is_overload(decorator: cst.Decorator) -> bool:
+    return isinstance(decorator.decorator, cst.Name) and decorator.decorator.value == "overload"
+
+
+def _changes_looks(node: cst.CSTNode, new: cst.CSTNode) -> bool:
+    """Whether a call was mutated in an argument of help or looks alone."""
+    if not (isinstance(node, cst.Call) and isinstance(new, cst.Call)):
+        return False
+    changed = [arg for arg in node.args if all(arg is not kept for kept in new.args)]
+    return bool(changed) and all(_is_for_people(arg) for arg in changed)
 
 
 def drawn_mutants(package: Path, seed: int, number: int, rooms: Collection[str], least: int = 10) -> list[Mutant]:
@@ -235,14 +260,13 @@ class Executions:
     def choose(self, mutant: Mutant, budget: float) -> tuple[list[str], float]:
         """Tests that execute the mutant, quickest first, for `budget` seconds; and what they will take.
 
-        Of what runs at import, or was not there when lines were measured: tests that execute anything of the file, or
+        Of what runs at import, or was not there when lines were measured: tests that execute anything of the file, and
         those of its room.
         """
-        own = f"tests/{mutant.room}/"
+        own = OF_GROUND if mutant.room == "ground" else (f"tests/{mutant.room}/",)
         reached = [test for test, lines in self.lines.items() if lines.get(mutant.file, set()) & mutant.lines]
         if not reached:
-            reached = [test for test, lines in self.lines.items() if lines.get(mutant.file)]
-            reached = reached or [test for test in self.lines if test.startswith(own)]
+            reached = [test for test, lines in self.lines.items() if lines.get(mutant.file) or test.startswith(own)]
         chosen, spent, made = [], 0.0, set()
         for test in sorted(reached, key=lambda t: (self.cost(t, set()), not t.startswith(own))):
             cost = self.cost(test, made)
@@ -353,10 +377,16 @@ def _run_tests(copy: Path, tests: list[str], log: Path) -> NoReturn:
     os._exit(int(status))
 
 
-def equivalents() -> set[tuple[str, str, str]]:
-    """Mutants that change nothing a user could see, as (file, old, new); the file says why."""
-    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8")).get("mutant", []) if EQUIVALENT.is_file() else []
-    return {(e["file"], e["old"].strip(), e["new"].strip()) for e in entries}
+def is_equivalent(mutant: Mutant) -> bool:
+    """Whether a mutant changes nothing a user could see: listed one by one or by kind; the list says why."""
+    listed = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
+    if any((mutant.file, mutant.old, mutant.new) == (m["file"], m["old"], m["new"]) for m in listed["mutant"]):
+        return True
+    for kind in listed["kind"]:
+        old, new = (re.sub(kind["pattern"], kind["same"], text) for text in (mutant.old, mutant.new))
+        if old == new:
+            return True
+    return False
 
 
 class Trial:
@@ -382,7 +412,7 @@ class Trial:
     def of(cls, mutant: Mutant) -> dict[str, Any]:
         """Outcome of a mutant."""
         about = {k: v for k, v in asdict(mutant).items() if k not in ("code", "lines")}
-        if (mutant.file, mutant.old, mutant.new) in equivalents():
+        if is_equivalent(mutant):
             return {**about, "outcome": EQUAL}
         tests, seconds = cls.runs.choose(mutant, cls.budget)
         if not tests:

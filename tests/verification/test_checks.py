@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -663,6 +664,7 @@ def test_a_run_over_the_table() -> None:
     assert refused.outcomes[0][1] == Outcome("F", None, None, "", "refused: no")
     assert not refused.passed
     assert [c.name for c in CHECKS if c.bars] == ["bars", "bars of supercells", "bond scan"]
+    assert all(check.question.endswith((".", "?")) and "\n" not in check.question for check in CHECKS)
     assert battery.Check("x", lambda s, c: None).question == ""  # type: ignore[arg-type, return-value]
     assert [c.name for c in CHECKS] == [
         "species", "permutation", "periodic images", "translation", "rotation", "inversion", "forces", "dimer",
@@ -697,6 +699,15 @@ def test_a_model_as_the_checks_see_it() -> None:
     assert not {"energy", "energies", "forces", "virial"} & found.bars.keys()
     open_ = Atoms("W2", positions=[[0, 0, 0], [0, 0, 2.2]])
     assert subject.evaluate(open_).stress is None
+    told: list[int] = []
+    potential = subject._potential
+    subject._potential = SimpleNamespace(  # type: ignore[assignment]
+        cutoff=potential.cutoff, has_members=True,
+        evaluate=lambda *given, threads, **asked: told.append(threads) or potential.evaluate(*given, **asked),
+    )  # fmt: skip
+    subject.evaluate(open_)
+    subject.evaluate(open_, threads=3)
+    assert told == [1, 3]
     assert Subject(random_model(params)).evaluate(atoms).bars == {}
 
 

@@ -76,15 +76,14 @@ def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: flo
 
 def completed(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
     """The cell with unit vectors across the periodic ones in place of those that are not periodic."""
-    full = np.where(pbc[:, None], cell, 0.0)
-    missing = np.flatnonzero(~pbc)
-    if len(missing) == 0:
-        return full
-    if len(missing) < 3:
-        *_, across = np.linalg.svd(full[pbc])
-        full[missing] = across[3 - len(missing) :]
-        return full
-    return np.eye(3)
+    if pbc.all():
+        return cell
+    if not pbc.any():
+        return np.eye(3)
+    full = cell.copy()
+    *_, across = np.linalg.svd(cell[pbc])
+    full[~pbc] = across[pbc.sum() :]
+    return full
 
 
 def heights(full: Floats) -> Floats:
@@ -111,7 +110,7 @@ def _reduced(full: Floats, basis: Integers, pbc: NDArray[np.bool_]) -> tuple[Flo
         reduced, operation = minkowski_reduce(full, pbc)
     except RuntimeError as error:
         raise MliuqError(f"the periodic cell vectors {full[pbc].tolist()} are linearly dependent") from error
-    return np.asarray(reduced), np.asarray(operation, dtype=np.int64) @ basis
+    return np.asarray(reduced), np.asarray(operation) @ basis
 
 
 def _extent(positions: Floats, full: Floats, pbc: NDArray[np.bool_], axis: int) -> float:
@@ -136,7 +135,7 @@ def _without_gaps(
     positions = positions - turns[:, None] * full[axis]
     normal = normal * height
     across = positions @ normal
-    order = np.argsort(across, kind="stable")
+    order = np.argsort(across)
     kept = 1.01 * reach
     excess = np.maximum(np.diff(across[order]) - kept, 0.0)
     down = np.empty(len(positions))

@@ -39,7 +39,7 @@ class Neighbours:
 
     def __init__(self, atoms: Atoms, params: SnapParams, cutoff: float, skin: float = 0.0) -> None:
         _check(atoms)
-        self._species = np.array(params.index_of(atoms.get_chemical_symbols()), dtype=np.int32)
+        self._species = np.array(params.index_of(atoms.get_chemical_symbols()))
         self._numbers = atoms.numbers.copy()
         self._cell = atoms.cell.array.copy()
         self._pbc = atoms.pbc.copy()
@@ -60,25 +60,25 @@ class Neighbours:
         crossing = np.flatnonzero(shifts.any(axis=1))
         # One number per image sorts faster than rows of four.
         reach = int(np.abs(shifts).max(initial=0))
-        base = 2 * reach + 1
-        if n * base**3 > 2**62:
+        span = 2 * reach + 1
+        if n * span**3 > 2**62:
             raise MliuqError(f"atoms lie {reach} cells outside the cell, wrap the positions into the cell first")
-        place = ((shifts[crossing] + reach) @ (base * base, base, 1)) * n + j[crossing]
+        places = (span, span, span, n)
+        place = np.ravel_multi_index((*(shifts[crossing] + reach).T, j[crossing]), places)
         images, inverse = np.unique(place, return_inverse=True)
         targets[crossing] = n + inverse
-        cells, atoms = np.divmod(images, n)
-        image_shifts = np.column_stack([cells // (base * base), cells // base % base, cells % base]) - reach
+        *cells, atoms = np.unravel_index(images, places)
+        image_shifts = np.column_stack(cells) - reach
         self._owners = np.concatenate([np.arange(n), atoms])
         self._shifts = np.concatenate([np.zeros((n, 3)), image_shifts @ self._cell])
-        offsets = np.zeros(n + 1, dtype=np.int32)
-        np.cumsum(np.bincount(i, minlength=n), out=offsets[1:])
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=n))])
         volume = abs(np.linalg.det(self._cell))
         self.structure = PackedStructure(
             self._positions[self._owners] + self._shifts,
             self._species[self._owners],
-            self._owners.astype(np.int32),
+            self._owners,
             offsets,
-            targets.astype(np.int32),
+            targets,
             n_elements,
             volume,
         )
@@ -95,7 +95,7 @@ class Neighbours:
         moved = atoms.positions - self._positions
         if not np.einsum("ij,ij->i", moved, moved).max() <= (0.5 * self._skin) ** 2:
             return False  # NaN ends here too and is named when the lists are made anew
-        self.structure.set_positions(np.asarray(atoms.positions, np.float64)[self._owners] + self._shifts)
+        self.structure.set_positions(atoms.positions[self._owners] + self._shifts)
         return True
 
 
@@ -128,7 +128,7 @@ def _check(atoms: Atoms) -> None:
         raise MliuqError(
             f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers"
         )
-    farthest = np.abs(np.asarray(atoms.positions, dtype=np.float64)).max(axis=1)
+    farthest = np.abs(atoms.positions).max(axis=1)
     if farthest.max() > _FARTHEST:
         raise MliuqError(
             f"atom {int(farthest.argmax())} (counted from 0) is {farthest.max():.3g} Å from the origin, "

@@ -92,7 +92,7 @@ class SnapParams:
         for field in fields(self):
             value = getattr(self, field.name)
             try:
-                setattr(core, field.name, list(value) if isinstance(value, tuple) else value)
+                setattr(core, field.name, value)
             except TypeError:
                 raise MliuqError(f"SNAP parameters: {field.name} is {value!r}, expected {field.type}") from None
         return core
@@ -167,8 +167,7 @@ class SnapParams:
         for key in ("radii", "weights"):
             if len(snap[key]) != len(elements):
                 raise MliuqError(f"{key} has {len(snap[key])} values, expected one per element ({len(elements)})")
-        for key in ("twojmax", "rcutfac", "rfac0", "rmin0"):
-            value = snap.get(key, 0)
+        for key, value in ((k, snap[k]) for k in ("twojmax", "rcutfac", "rfac0", "rmin0") if k in snap):
             if not isinstance(value, int | float) or isinstance(value, bool):
                 raise MliuqError(f"{key} is {value!r}, expected a number")
         return cls(elements=tuple(elements), **snap)

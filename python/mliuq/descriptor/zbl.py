@@ -31,7 +31,7 @@ def evaluate(atoms: Atoms, inner: float, outer: float) -> ZblResult:
         Unless 0 < inner < outer, and for structures as in `mliuq.descriptors`.
     """
     elements = tuple(dict.fromkeys(atoms.get_chemical_symbols()))
-    structure = pack(atoms, SnapParams(elements=elements, twojmax=0), outer)
+    structure = pack(atoms, SnapParams(elements), outer)
     energies, forces, virial = evaluate_zbl(elements, inner, outer, structure)
-    stress = -virial / structure.volume if structure.volume > 0.0 else None
+    stress = -virial / structure.volume if structure.volume else None
     return ZblResult(float(energies.sum()), forces, stress)

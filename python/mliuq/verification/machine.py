@@ -42,7 +42,7 @@ def threads(subject: Subject, scenes: Scenes) -> Outcome:
     """One, two and four threads: the same energy and forces but for the order of sums."""
     n = {2: 5, 4: 4, 8: 3}[len(scenes.crystal())]  # several chunks of work
     atoms = scenes.rattled(n)
-    one = subject.evaluate(atoms, threads=1)
+    one = subject.evaluate(atoms)
     worst = 0.0
     for count in (2, 4):
         many = subject.evaluate(atoms, threads=count)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Grade = Literal["P", "F", "N"]
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -24,7 +22,7 @@ class Curve:
 class Outcome:
     """Grade P (passed), F (failed) or N (does not apply), the figure it was judged by, and the limit of that figure."""
 
-    grade: Grade
+    grade: Literal["P", "F", "N"]
     figure: float | None
     limit: float | None
     unit: str

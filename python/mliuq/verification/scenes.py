@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 from ase import Atoms
+from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
 from numpy.typing import NDArray
 
@@ -14,12 +15,8 @@ from mliuq.verification.subject import Subject
 
 Floats = NDArray[np.float64]
 
-_FCC = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
-_LATTICES = {
-    "bcc": (np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), 2.0 / np.sqrt(3.0)),
-    "fcc": (_FCC, np.sqrt(2.0)),
-    "diamond": (np.stack([_FCC, _FCC + 0.25], axis=1).reshape(-1, 3), 4.0 / np.sqrt(3.0)),
-}
+#: Edges of the cubes, in distances of nearest neighbours.
+_LATTICES = {"bcc": 2.0 / np.sqrt(3.0), "fcc": np.sqrt(2.0), "diamond": 4.0 / np.sqrt(3.0)}
 
 
 def _neighbours(symbol: str) -> float:
@@ -68,10 +65,9 @@ class Scenes:
             lattice = self.rest[0]
         if distance is None:
             distance = self.rest[1]
-        places, edge = _LATTICES[lattice]
-        symbols = [self._subject.elements[i % len(self._subject.elements)] for i in range(len(places))]
-        atoms = Atoms(symbols, cell=[edge * distance] * 3, pbc=True)
-        atoms.set_scaled_positions(places)
+        elements = self._subject.elements
+        atoms: Atoms = bulk(elements[0], lattice, a=_LATTICES[lattice] * distance, cubic=True)
+        atoms.set_chemical_symbols([elements[i % len(elements)] for i in range(len(atoms))])
         return atoms
 
     def supercell(self, n: int = 2) -> Atoms:

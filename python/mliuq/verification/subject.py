@@ -64,6 +64,6 @@ class Subject:
         """Evaluate one structure."""
         structure = pack(atoms, self.model.params, self.cutoff)
         raw = self._potential.evaluate(structure, spreads=self.has_bars, committee=committee, threads=threads)
-        stress = -raw.pop("virial") / structure.volume if structure.volume > 0.0 else None
+        stress = -raw.pop("virial") / structure.volume if structure.volume else None
         energy, energies, forces = (raw.pop(key) for key in ("energy", "energies", "forces"))
         return Evaluation(energy, energies, forces, stress, raw)
