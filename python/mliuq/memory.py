@@ -16,7 +16,7 @@ def total_memory() -> float:
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for file in map(Path, _LIMITS):
         with suppress(OSError, ValueError):  # absent, or "max"
-            memory = min(memory, float(file.read_text(encoding="ascii")))
+            memory = min(memory, float(file.read_bytes()))
     return memory
 
 

@@ -112,7 +112,7 @@ def _convert_union(choices: list[Any], value: Any, where: str) -> Any:
         try:
             return _convert(choice, value, where)
         except MliuqError as error:
-            failures.append(str(error).partition("expected ")[2] or str(error))
+            failures.append(str(error).partition("expected ")[2])
     if len(choices) == 1:
         return _convert(choices[0], value, where)
     raise MliuqError(f"{where} is {value!r}, expected {' or '.join(failures)}")

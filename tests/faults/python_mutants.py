@@ -470,6 +470,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "mutants", help="folder for copy and results")
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     given = parser.parse_args()
+    if not sys.flags.warn_default_encoding:  # files read or written without saying how fail the tests
+        os.execv(sys.executable, [sys.executable, "-X", "warn_default_encoding", *sys.argv])
     work = given.work.resolve()
     copies = [refreshed_copy(work / f"tree-{job}") for job in range(1, given.jobs + 1)]
     mutants = drawn_mutants(copies[0] / "python" / "mliuq", given.seed, given.number, given.rooms)

@@ -196,6 +196,85 @@ def test_small_numbers_are_not_divided_by() -> None:
         assert answer("translation", tiny).figure == pytest.approx(1e-7 / unit, rel=1e-3), of
 
 
+def scaled(found: Evaluation, factor: float) -> Evaluation:
+    """Everything next to nothing."""
+    fields = {key: getattr(found, key) for key in ("energy", "energies", "forces", "stress")}
+    return replace(
+        found, bars={key: factor * value for key, value in found.bars.items()},
+        **{key: None if value is None else factor * value for key, value in fields.items()},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "changed", "figure"),
+    [
+        ("supercell", 2, {"energy": lambda v: v + 1e-7}, 1e-7 / 1.0),
+        ("separated parts", 3, {"energy": lambda v: v + 1e-7}, 1e-7 / 1.0),
+        ("separated parts", 3, {"forces": lambda v: v + 1e-7}, 1e-7 / 1e-3),
+        ("threads", 2, {"energy": lambda v: v + 1e-7}, 1e-7 / 1.0),
+        ("threads", 3, {"forces": lambda v: v + 1e-7}, 1e-7 / 1e-3),
+        ("bars of supercells", 2, {"energy_std": lambda v: v + 1e-12}, 1e-12 / 1e-9),
+        ("bars of supercells", 2, {"energies_std": lambda v: v + 1e-12}, 1e-12 / 1e-9),
+        ("stress", 1, {"stress": lambda v: v + 1e-6}, 1e-6 / 1e-3),
+        ("units", 1, {"stress": lambda v: v + 1e-6 * np.eye(6)[0]}, None),  # times the volume
+        ("units", 10, {"forces": lambda v: v + 1e-6}, None),  # times the sum of coordinates
+    ],
+)
+def test_no_check_divides_by_next_to_nothing(
+    name: str, call: int, changed: dict[str, Any], figure: float | None
+) -> None:
+    """Differences of numbers that are almost zero count in a unit of the check's own."""
+    volumes, sums = [], []
+
+    def tiny(found: Evaluation, atoms: Atoms, threads: int, at: int) -> Evaluation:
+        volumes.append(atoms.cell.volume)
+        sums.append(atoms.positions.sum())
+        made = scaled(found, 1e-13 if name.startswith("bars") else 1e-10)
+        return alter(made, **changed) if at == call else made
+
+    outcome = answer(name, tiny)
+    if figure is None:
+        figure = 1e-6 * (volumes[0] if call == 1 else abs(sums[call - 1])) / 1e-2
+    assert outcome.figure == pytest.approx(figure, rel=1e-2)
+    assert outcome.grade == "F"
+
+
+def test_a_curve_without_height_counts_by_a_millionth_of_an_electronvolt() -> None:
+    outcome = answer("dimer", lambda f, a, t, c: alter(scaled(f, 1e-13), energy=lambda v: v + 1e-9 * (apart(a) < 3.0)))
+    assert outcome.figure == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_steps_of_differences() -> None:
+    """Energies are asked for at one and two steps to both sides: three steps along six directions, two for stress."""
+    seen: list[Atoms] = []
+    answer("forces", lambda f, a, t, c: (seen.append(a.copy()), f)[1])
+    assert len(seen) == 1 + 6 * 3 * 4
+    direction = np.random.default_rng(3).normal(size=seen[0].positions.shape)
+    moves = [float(np.linalg.norm(a.positions - seen[0].positions) / np.linalg.norm(direction)) for a in seen[1:13]]
+    np.testing.assert_allclose(sorted(moves), np.repeat([4e-6, 8e-6, 2e-5, 4e-5, 1e-4, 2e-4], 2), rtol=1e-6)
+    seen.clear()
+    answer("stress", lambda f, a, t, c: (seen.append(a.copy()), f)[1])
+    assert len(seen) == 1 + 6 * 2 * 4
+    for v, (i, j) in enumerate([(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]):
+        strain = np.zeros((3, 3))
+        strain[i, j] = strain[j, i] = 1.0 if i == j else 0.5
+        found = [np.linalg.solve(seen[0].cell.array, a.cell.array) - np.eye(3) for a in seen[1 + 8 * v : 9 + 8 * v]]
+        for size in (1e-5, 2e-5, 2e-6, 4e-6):
+            for sign in (1, -1):
+                assert sum(np.allclose(f, sign * size * strain, rtol=1e-6, atol=1e-12) for f in found) == 1
+    seen.clear()
+    answer("units", lambda f, a, t, c: (seen.append(a.copy()), f)[1])
+    grown = [a.cell[0, 0] / seen[0].cell[0, 0] - 1.0 for a in seen[1:5]]
+    np.testing.assert_allclose(sorted(grown), [-2e-5, -1e-5, 1e-5, 2e-5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["supercell", "bars of supercells"])
+def test_cells_are_repeated_eightfold(name: str) -> None:
+    sizes: list[int] = []
+    answer(name, lambda f, a, t, c: (sizes.append(len(a)), f)[1])
+    assert sizes == [len(CRYSTAL), 8 * len(CRYSTAL)]
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "figure"),
     [
@@ -304,6 +383,50 @@ def test_continuous_derivatives_at_a_cutoff(power: int, derivatives_: int, note:
     assert outcome.figure == derivatives_
     assert re.search(note, outcome.note), outcome.note
     assert outcome.grade == ("P" if derivatives_ >= 1 else "F")
+
+
+class Inside(Pairs):
+    """A pair is told to end at 3 Å, where its force is still large."""
+
+    def pair_cutoffs(self, a: str, b: str) -> list[float]:
+        return [3.0]
+
+
+def inside() -> tuple[float, float]:
+    """Force along the pair at 3 Å and its change with the distance, of the sound potential."""
+    here, there = (
+        Pairs().evaluate(Atoms("Cu2", positions=[[0, 0, 0], [0, 0, r]])).forces[1, 2] for r in (3.0, 3.0 + 1e-5)
+    )
+    return float(here), float(there - here) / 1e-5
+
+
+@pytest.mark.parametrize(
+    ("of", "size", "continuous"),
+    [
+        ("energy", 0.9e-8, 2), ("energy", 1.5e-8, -1),  # eV, for energies below 1 eV
+        ("force", 0.5, 2), ("force", 1.5, 0),  # of 1e-6 eV/Å + 1e-4 of the force
+        ("slope", 0.005, 2), ("slope", 0.02, 1),  # of one in a hundred of the second derivative
+    ],
+)  # fmt: skip
+def test_continuity_at_a_distance_where_forces_are_large(of: str, size: float, continuous: int) -> None:
+    force, slope = inside()
+    step = {"energy": 0.0, "force": size * (1e-6 + 1e-4 * abs(force)), "slope": 0.0}[of]
+    bend = size * abs(slope) if of == "slope" else 0.0
+
+    def change(found: Evaluation, atoms: Atoms, threads: int, call: int) -> Evaluation:
+        x = apart(atoms) - 3.0
+        if not 0.0 < x < 1.0:
+            return found
+        along = (atoms.positions[1] - atoms.positions[0]) / (x + 3.0)
+        pull = step + bend * x
+        energy = (size if of == "energy" else 0.0) - step * x - 0.5 * bend * x**2
+        return alter(found, energy=lambda v: v + energy, forces=lambda v: v + pull * np.array([-along, along]))
+
+    subject = Inside(change)
+    outcome = CHECK["cutoff"].run(subject, subject.fresh())
+    assert outcome.figure == continuous, outcome
+    if of == "slope":
+        assert float(outcome.note.split()[-2]) == pytest.approx(bend, rel=0.05)
 
 
 def test_all_cutoffs_of_all_pairs_count() -> None:
@@ -419,6 +542,10 @@ class TestRepulsion:
         assert (outcome.grade, outcome.figure) == ("P", 0.0)
         assert outcome.note == f"pushes back down to {0.62 * REST_AT:.2f} Å"
 
+    def test_a_level_stretch_is_no_turn(self) -> None:
+        outcome = answer("repulsion", by_distance(lambda x: min(2 * (1 - x), 0.5), lambda x: 0.01))
+        assert outcome.note == f"pushes back down to {0.4 * REST_AT:.2f} Å, the last"
+
     def test_what_is_refused_is_the_end(self) -> None:
         def refusing(found: Evaluation, atoms: Atoms, threads: int, call: int) -> Evaluation:
             if atoms.pbc.all() and spacing(atoms) < 0.75 * spacing(CRYSTAL):
@@ -461,7 +588,8 @@ class TestBars:
     def test_members_without_a_spread(self) -> None:
         def one(found: Evaluation, atoms: Atoms, threads: int, call: int) -> Evaluation:
             same = {"energy_comm": lambda v: np.full(3, found.energy), "energy_min": lambda v: found.energy,
-                    "energy_max": lambda v: found.energy + 1e-9, "energy_std": lambda v: 0.0}  # fmt: skip
+                    "energy_max": lambda v: found.energy + 1e-9, "energy_std": lambda v: 0.0,
+                    "energies_min": lambda v: found.energies, "energies_max": lambda v: found.energies}  # fmt: skip
             return alter(found, **same)
 
         assert answer("bars", one).figure == pytest.approx(1e-3, rel=1e-3), "in units of 1 µeV at least"
@@ -545,6 +673,15 @@ class TestScenes:
             lattice, distance = Scenes(Other()).rest
             assert lattice == wanted
             assert distance == pytest.approx(wells[1], abs=0.03)
+
+    @pytest.mark.parametrize("at", [0.81, 1.29])
+    def test_rest_may_be_next_to_the_ends_of_the_scan(self, at: float) -> None:
+        edge = at * 3.61 / np.sqrt(2) * 2 / np.sqrt(3)
+
+        def well(found: Evaluation, atoms: Atoms, threads: int, call: int) -> Evaluation:
+            return alter(found, energy=lambda v: (atoms.cell[0, 0] - edge) ** 2 if len(atoms) == 2 else 1.0)
+
+        assert Scenes(Pairs(well)).rest == ("bcc", pytest.approx(at * 3.61 / np.sqrt(2), rel=1e-9))
 
     def test_without_a_minimum_it_is_a_guess(self) -> None:
         def energy(found: Evaluation, atoms: Atoms, threads: int, call: int) -> Evaluation:

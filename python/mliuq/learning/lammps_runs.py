@@ -72,7 +72,7 @@ def run_lammps(
     values = [float(frame.info["guard_value"]) for frame in saved]
     result = folder / "result.txt"
     if result.is_file():
-        step, last, *_ = (float(word) for word in result.read_text().split())
+        step, last, *_ = (float(word) for word in result.read_text(encoding="ascii").split())
         values.append(last)
         ended = _ENDS.findall(screen) if "the run ends" in screen else []
         halted = ended[-1].strip() if ended else None

@@ -62,7 +62,7 @@ class DiskRows(RowSource):
         if not manifest.exists():
             write_files({manifest: json.dumps(mine).encode()})
         try:
-            found = json.loads(manifest.read_text())
+            found = json.loads(manifest.read_text(encoding="utf-8"))
         except OSError as error:
             raise MliuqError(f"{manifest}: cannot be read: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

