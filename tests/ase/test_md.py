@@ -188,6 +188,11 @@ class TestRestart:
         assert done.steps == 30
         assert len(table(tmp_path / "cut")) == 7
 
+    def test_a_run_cut_short_at_its_start_saves_the_start_once(self, model: Model, tmp_path: Path) -> None:
+        assert run_md(start(model), settings("nvt", 0, save=1e-9), tmp_path).saved == 1
+        assert run_md(start(model), settings("nvt", 5, save=1e-9), tmp_path, restart=True).saved == 2
+        assert [frame.info["step"] for frame in read(tmp_path / "uncertain.xyz", ":")] == [0, 5]
+
     def test_refusals(self, model: Model, tmp_path: Path) -> None:
         folder, run = tmp_path / "run", settings("nvt", 5)
         with pytest.raises(MliuqError, match=r"checkpoint\.npz: no such file"):

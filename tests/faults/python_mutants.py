@@ -227,7 +227,7 @@ class Executions:
                     (work / "executions").mkdir(exist_ok=True)
                     (work / "measuring" / f"{Path(file).stem}.json").replace(kept[file])
             for out in kept.values():
-                found._add(json.loads(out.read_text()), sources)
+                found._add(json.loads(out.read_text(encoding="utf-8")), sources)
         return found
 
     @staticmethod
@@ -235,7 +235,7 @@ class Executions:
         print(f"measuring what {len(files)} files of {Path(files[0]).parent} execute", flush=True)
         (work / "measuring").mkdir(exist_ok=True)
         program = [sys.executable, "tests/faults/executed_lines.py", str(work / "measuring"), *files]
-        with (work / "measuring" / "log").open("w") as log:
+        with (work / "measuring" / "log").open("w", encoding="utf-8") as log:
             status = subprocess.run(
                 program, cwd=copy, env=environment(copy), stdout=log, stderr=log, check=False
             ).returncode
@@ -245,7 +245,9 @@ class Executions:
             )
         for file in files:
             out = work / "measuring" / f"{Path(file).stem}.json"
-            out.write_text(json.dumps({**json.loads(out.read_text()), "sources": sources}))
+            out.write_text(
+                json.dumps({**json.loads(out.read_text(encoding="utf-8")), "sources": sources}), encoding="utf-8"
+            )
 
     def _add(self, file: dict[str, Any], sources: dict[str, list[str]]) -> None:
         moved = {name: _moved(old, sources.get(name, [])) for name, old in file["sources"].items()}
@@ -285,7 +287,9 @@ def _sources(copy: Path) -> dict[str, list[str]]:
     """Lines of every file of the package, shortened to what tells them apart."""
     package = copy / "python" / "mliuq"
     return {
-        str(path.relative_to(package)): [f"{zlib.crc32(line.encode()):x}" for line in path.read_text().split("\n")]
+        str(path.relative_to(package)): [
+            f"{zlib.crc32(line.encode()):x}" for line in path.read_text(encoding="utf-8").split("\n")
+        ]
         for path in sorted(package.rglob("*.py"))
     }
 
@@ -352,7 +356,7 @@ def try_tests(copy: Path, tests: list[str], limit: float, log: Path) -> tuple[st
         return SURVIVED, ""
     if code < 0:
         return KILLED, f"signal {-code}"
-    said = log.read_text(errors="replace")
+    said = log.read_text(encoding="utf-8", errors="replace")
     if code in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED) and "noticed by " in said:
         return KILLED, said.rsplit("noticed by ", 1)[1].strip()
     if code == pytest.ExitCode.USAGE_ERROR and "while loading conftest" in said:
@@ -471,7 +475,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print the mutants and stop")
     given = parser.parse_args()
     if not sys.flags.warn_default_encoding:  # files read or written without saying how fail the tests
-        os.execv(sys.executable, [sys.executable, "-X", "warn_default_encoding", *sys.argv])
+        options = ["-X", "warn_default_encoding", "-W", "ignore::EncodingWarning"]
+        os.execv(sys.executable, [sys.executable, *options, *sys.argv])
     work = given.work.resolve()
     copies = [refreshed_copy(work / f"tree-{job}") for job in range(1, given.jobs + 1)]
     mutants = drawn_mutants(copies[0] / "python" / "mliuq", given.seed, given.number, given.rooms)
@@ -485,7 +490,7 @@ def main() -> None:
     os.environ.update(ONE_THREAD)
     results = work / f"seed-{given.seed}{''.join('-' + room for room in given.rooms)}.jsonl"
     outcomes = []
-    with results.open("w") as file:
+    with results.open("w", encoding="utf-8") as file:
         for found in trials(copies, runs, mutants, given.budget):
             outcomes.append(found)
             print(json.dumps(found), file=file, flush=True)

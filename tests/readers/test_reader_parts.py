@@ -492,6 +492,12 @@ def test_stress_of_extended_xyz(line: str, comes: list[float]) -> None:
     np.testing.assert_array_equal(found.info["my_stress"], [1, 2, 3, 4, 5, 6])
 
 
+def test_what_ase_alone_can_read_is_in_units_it_knows(tmp_path: Path) -> None:
+    ase.io.write(tmp_path / "a.traj", Atoms("W"))
+    (found,) = read_structures(tmp_path / "a.traj")
+    assert origin_of(found) == Origin(str(tmp_path / "a.traj"), 0, units_known=True)
+
+
 # --- large files -----------------------------------------------------------------------------------------------------
 
 

@@ -296,6 +296,13 @@ def test_how_rows_are_kept(
     assert said == [f"20 rows of 6 numbers, {20 * 6 * 8 / 2**20:.3g} MiB: {how}"]
     if folder is not None:
         assert folder.exists() == ("cache" in settings)
+    if "cache" in settings:
+        others = replace(params, rcutfac=4.0)
+        again = problem.kept_rows(
+            problem.build_rows(structures, others), structures, others, SolverSettings(**settings), Team()
+        )
+        with pytest.raises(MliuqError, match="rows of other data or another descriptor"), again:
+            pass
 
 
 # --- problems --------------------------------------------------------------------------------------------------------
@@ -348,6 +355,8 @@ def test_energies_of_isolated_atoms() -> None:
     ]  # fmt: skip
     energies, alone = problem.isolated_atom_energies(cells, params, Keys())
     assert (energies, alone) == ({"W": -5.0, "Be": -2.0}, [0, 2, 4])
+    zero = problem.isolated_atom_energies([valued(Atoms(symbol), 0.0) for symbol in ("W", "Be")], params, Keys())
+    assert zero == ({"W": 0.0, "Be": 0.0}, [0, 1])
     with pytest.raises(
         MliuqError, match=r"^isolated W atoms have energies -5.0 and -5.1 eV: configuration 1 \(the 2nd\)$"
     ):

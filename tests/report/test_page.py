@@ -393,6 +393,7 @@ def test_every_cell_of_the_page(calibrated: bool) -> None:
     for name, coded in (("parity", "PD94bWwgQQ=="), ("environments", "PD94bWwgQg==")):
         assert f'<a download="force_{name}.svg" href="data:image/svg+xml;base64,{coded}">SVG</a>' in page
     assert page.index("<svg>force</svg>") < page.index("<svg>groups</svg>")
+    assert "XX" not in page
 
 
 def test_page_without_what_is_not_there() -> None:

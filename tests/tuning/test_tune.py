@@ -98,7 +98,8 @@ def test_front():
     def trial(score, cost):
         return Trial(Candidate(2, 4.0), 10, {}, score, 0.1, cost=cost)
 
-    front = pareto_front([trial(1.0, 5.0), trial(2.0, 1.0), trial(3.0, 2.0), trial(0.5, 9.0), trial(np.inf, 0.1)])
+    front = pareto_front([trial(1.0, 5.0), trial(2.0, 1.0), trial(3.0, 2.0), trial(0.5, 9.0), trial(np.inf, 0.1),
+                          trial(0.5, 9.5)])  # fmt: skip
     assert [(t.score, t.cost) for t in front] == [(2.0, 1.0), (1.0, 5.0), (0.5, 9.0)]
 
 

@@ -126,8 +126,8 @@ def _bars(axes: Axes, logs: Sequence[Log], quantity: str) -> None:
         axes.plot(x, [log["thresholds"][name] for log in explored], color=colour, ls=style, lw=1.2, label=name)
     for log in explored:
         largest = [run["largest"] for run in log["runs"] if run["largest"] is not None]
-        axes.plot([log["round"]] * len(largest), largest, "o", color=_COLOURS[0], ms=4, alpha=0.7)
-    axes.plot([], [], "o", color=_COLOURS[0], ms=4, label="a run")
+        axes.plot([log["round"]] * len(largest), largest, ls="none", marker="o", color=_COLOURS[0], ms=4, alpha=0.7)
+    axes.plot([], [], ls="none", marker="o", color=_COLOURS[0], ms=4, label="a run")
     if explored:
         _logarithmic(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

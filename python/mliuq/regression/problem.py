@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from ase import Atoms
@@ -91,7 +92,7 @@ def isolated_atom_energies(
     targets = read_targets([structures[i] for i in alone], keys, (True, False, False)) if alone else []
     energies: dict[str, float] = {}
     for i, target in zip(alone, targets, strict=True):
-        symbol, energy = str(structures[i].symbols[0]), float(target.energy or 0.0)
+        symbol, energy = str(structures[i].symbols[0]), cast(float, target.energy)
         if abs(energies.setdefault(symbol, energy) - energy) > 1e-6:
             raise MliuqError(
                 f"isolated {symbol} atoms have energies {energies[symbol]} and {energy} eV: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,8 @@ class JudgedSet:
     names: list[str]
     classes: list[str]
     sizes: list[int]
-    symbols: list[list[str]] = field(default_factory=list)
-    environments: Environments | None = None
+    symbols: list[list[str]]
+    environments: Environments | None
 
     def __len__(self) -> int:
         return len(self.names)
