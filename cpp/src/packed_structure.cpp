@@ -57,11 +57,29 @@ PackedStructure::PackedStructure(std::vector<double> positions, std::vector<int>
   view_.neighbours = rows_.data();
 }
 
+PackedStructure::PackedStructure(UnfoldedPairs pairs, int n_elements, double volume)
+    : PackedStructure(std::move(pairs.positions), std::move(pairs.species), std::move(pairs.owners),
+                      std::move(pairs.offsets), std::move(pairs.indices), n_elements, volume) {
+  image_shifts_ = std::move(pairs.image_shifts);
+}
+
 void PackedStructure::set_positions(std::span<const double> positions) {
   if (positions.size() != positions_.size())
     throw Error("packed structure: " + std::to_string(positions.size()) + " coordinates, expected " +
                 std::to_string(positions_.size()));
   std::copy(positions.begin(), positions.end(), positions_.begin());
+}
+
+void PackedStructure::move_owned(std::span<const double> positions) {
+  const std::size_t owned = 3 * centres_.size();
+  if (positions.size() != owned || owned + image_shifts_.size() != positions_.size())
+    throw Error("packed structure: " + std::to_string(positions.size()) + " coordinates and " +
+                std::to_string(image_shifts_.size()) + " shifts of images, expected " + std::to_string(owned) +
+                " and " + std::to_string(positions_.size() - owned));
+  std::copy(positions.begin(), positions.end(), positions_.begin());
+  for (std::size_t x = 0; x < image_shifts_.size(); ++x)
+    positions_[owned + x] =
+        positions[3 * static_cast<std::size_t>(owners_[centres_.size() + x / 3]) + x % 3] + image_shifts_[x];
 }
 
 void PackedStructure::fold(std::span<double> values, int width) const {

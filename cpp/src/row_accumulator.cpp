@@ -17,22 +17,23 @@ MLIUQ_CLONES void add_scaled(double* y, double s, const double* x, int n) {
 constexpr int kTile = 8;
 typedef double Tile __attribute__((vector_size(kTile * sizeof(double)), aligned(8), may_alias));
 
-/// strain [6][K] ← Σ_pairs r_first ∂B/∂r_second by Voigt component; r [pair][3], dB [pair][3][K]. Components in tiles
-/// whose sums stay in registers, the last of them overlapping.
-MLIUQ_CLONES void sum_strain(int K, int n_pairs, const double* r, const double* dB, double* strain) {
+/// sums [kPairSums][K] ← Σ_pairs r_first ∂B/∂r_second by Voigt component, then Σ_pairs ∂B/∂r; r [pair][3], dB
+/// [pair][3][K]. Components in tiles whose sums stay in registers, the last of them overlapping.
+MLIUQ_CLONES void sum_pairs(int K, int n_pairs, const double* r, const double* dB, double* sums) {
   if (K < kTile) {
-    constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
-    for (int v = 0; v < 6; ++v)
+    constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[kPairSums] = {0, 1, 2, 2, 2, 1, 0, 1, 2};
+    for (int v = 0; v < kPairSums; ++v)
       for (int k = 0; k < K; ++k) {
-        strain[v * K + k] = 0.0;
+        sums[v * K + k] = 0.0;
         for (int n = 0; n < n_pairs; ++n)
-          strain[v * K + k] += r[3 * n + first[v]] * dB[(3 * static_cast<std::size_t>(n) + second[v]) * K + k];
+          sums[v * K + k] +=
+              (v < 6 ? r[3 * n + first[v]] : 1.0) * dB[(3 * static_cast<std::size_t>(n) + second[v]) * K + k];
       }
     return;
   }
   for (int begin = 0; begin < K; begin += kTile) {
     const int k = begin + kTile <= K ? begin : K - kTile;
-    Tile xx{}, yy{}, zz{}, yz{}, xz{}, xy{};
+    Tile xx{}, yy{}, zz{}, yz{}, xz{}, xy{}, all_x{}, all_y{}, all_z{};
     for (int n = 0; n < n_pairs; ++n) {
       const double* d = dB + 3 * static_cast<std::size_t>(n) * K + k;
       const double x = r[3 * n], y = r[3 * n + 1], z = r[3 * n + 2];
@@ -44,13 +45,12 @@ MLIUQ_CLONES void sum_strain(int K, int n_pairs, const double* r, const double* 
       yz += y * dz;
       xz += x * dz;
       xy += x * dy;
+      all_x += dx;
+      all_y += dy;
+      all_z += dz;
     }
-    *reinterpret_cast<Tile*>(strain + k) = xx;
-    *reinterpret_cast<Tile*>(strain + K + k) = yy;
-    *reinterpret_cast<Tile*>(strain + 2 * K + k) = zz;
-    *reinterpret_cast<Tile*>(strain + 3 * K + k) = yz;
-    *reinterpret_cast<Tile*>(strain + 4 * K + k) = xz;
-    *reinterpret_cast<Tile*>(strain + 5 * K + k) = xy;
+    const Tile all[kPairSums] = {xx, yy, zz, yz, xz, xy, all_x, all_y, all_z};
+    for (int v = 0; v < kPairSums; ++v) *reinterpret_cast<Tile*>(sums + v * K + k) = all[v];
   }
 }
 
@@ -95,16 +95,16 @@ void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk
   chunk.first.push_back(static_cast<int>(chunk.row.size()));
 }
 
-/// ∂B/∂strain of the c-th centre of the derived block, atom i.
-void derive_strain(const Neighbourhood& atoms, const GradientBlock& block, int K, std::size_t c, int i,
-                   std::vector<double>& distances, double* strain) {
+/// ∂B/∂strain of the c-th centre of the derived block, atom i, and the sum of its gradients.
+void sum_neighbours(const Neighbourhood& atoms, const GradientBlock& block, int K, std::size_t c, int i,
+                    std::vector<double>& distances, double* sums) {
   const double* ri = atoms.positions + 3 * static_cast<std::size_t>(i);
   distances.clear();
   for (int n = block.first[c]; n < block.first[c + 1]; ++n)
     for (int x = 0; x < 3; ++x)
       distances.push_back(atoms.positions[3 * static_cast<std::size_t>(block.neighbour[n]) + x] - ri[x]);
-  sum_strain(K, block.first[c + 1] - block.first[c], distances.data(),
-             block.dB.data() + 3 * static_cast<std::size_t>(block.first[c]) * K, strain);
+  sum_pairs(K, block.first[c + 1] - block.first[c], distances.data(),
+            block.dB.data() + 3 * static_cast<std::size_t>(block.first[c]) * K, sums);
 }
 
 }  // namespace
@@ -122,16 +122,17 @@ void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, 
   chunk.row.clear();
   chunk.dB.clear();
   chunk.slot_of_row.resize(std::max<std::size_t>(chunk.slot_of_row.size(), request.n_rows), -1);
-  chunk.strain.assign(request.strain ? n * 6 * K : 0, 0.0);
+  const bool summed = request.strain || !request.gathered;
+  chunk.sums.resize(summed ? n * kPairSums * K : 0);
   for (std::size_t begin = 0; begin < n; begin += kDerivedCentres) {
     const auto part = chunk.centres.subspan(begin, std::min(kDerivedCentres, n - begin));
     kernel.gradients(atoms, part, chunk.block, *chunk.workspace);
     std::copy_n(chunk.block.B.begin(), part.size() * K, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
     for (std::size_t c = 0; c < part.size(); ++c) {
       if (request.row_of_atom && request.gathered) gather(request.row_of_atom, n_components, c, part[c], chunk);
-      if (request.strain)
-        derive_strain(atoms, chunk.block, n_components, c, part[c], chunk.distances,
-                      chunk.strain.data() + (begin + c) * 6 * K);
+      if (summed)
+        sum_neighbours(atoms, chunk.block, n_components, c, part[c], chunk.distances,
+                       chunk.sums.data() + (begin + c) * kPairSums * K);
     }
   }
 }
@@ -157,7 +158,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
     }
     if (targets.strain)
       for (int v = thread; v < 6; v += n_threads)
-        add_feature_change(K, model_.quadratic(), 1.0, B, chunk.strain.data() + (c * 6 + v) * K,
+        add_feature_change(K, model_.quadratic(), 1.0, B, chunk.sums.data() + (c * kPairSums + v) * K,
                            targets.strain + v * width + column + 1);
   }
 }
@@ -166,7 +167,6 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
                                int n_threads) const {
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
-  std::vector<double> own(3 * static_cast<std::size_t>(K));
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
     const int i = chunk.centres[c], own_row = targets.row_of_atom[i];
     double* const of_element = targets.forces + atoms.species(i) * P + 1;
@@ -175,14 +175,12 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
       for (int x = 0; x < 3; ++x)
         add_scaled(of_element + (3 * static_cast<std::size_t>(row) + x) * width, sign, dB + x * K, K);
     };
-    std::fill(own.begin(), own.end(), 0.0);
     for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n) {
       const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * K;
       const int row = targets.row_of_atom[chunk.block.neighbour[n]];
       if (mine(row)) add(row, -1.0, dB);
-      if (mine(own_row)) add_scaled(own.data(), 1.0, dB, 3 * K);
     }
-    if (mine(own_row)) add(own_row, 1.0, own.data());
+    if (mine(own_row)) add(own_row, 1.0, chunk.sums.data() + (c * kPairSums + 6) * K);
   }
 }
 

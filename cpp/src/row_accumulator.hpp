@@ -34,6 +34,9 @@ struct RowQueue {
   }
 };
 
+/// Sums over the pairs of a centre: six of strain, three of the gradients.
+inline constexpr int kPairSums = 9;
+
 /// ∂B of one chunk of centres, gathered by row: neighbours that share a row (images of one atom) move together, so that
 /// products of quadratic features are formed once for them. Linear models take the pairs as they are. Reused from chunk
 /// to chunk.
@@ -45,7 +48,7 @@ struct RowChunk {
   std::vector<int> first;         ///< [n_centres + 1], range of gathered rows of each centre
   std::vector<int> row;           ///< [n_gathered]
   std::vector<double> dB;         ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
-  std::vector<double> strain;     ///< [n_centres][6][K], ∂B_k(centre)/∂strain
+  std::vector<double> sums;       ///< [n_centres][kPairSums][K], over pairs: ∂B_k(centre)/∂strain, then Σ ∂B_k/∂r
   std::vector<double> distances;  ///< [pair of a centre][3]
   std::vector<double> B;          ///< [n_centres][K]
   RowQueue queue;                 ///< of the thread that this chunk belongs to

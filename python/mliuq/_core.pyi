@@ -67,13 +67,16 @@ class PackedStructure:
         self,
         positions: ArrayLike,
         species: ArrayLike,
-        owners: ArrayLike,
-        offsets: ArrayLike,
-        indices: ArrayLike,
+        cell: ArrayLike,
+        pairs: ArrayLike,
+        shifts: ArrayLike,
+        basis: ArrayLike,
+        wraps: ArrayLike,
         n_elements: int,
         volume: float,
     ) -> None: ...
-    def set_positions(self, positions: ArrayLike) -> None: ...
+    def pairs(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]: ...
+    def move(self, positions: ArrayLike) -> None: ...
 
 class Potential:
     cutoff: float

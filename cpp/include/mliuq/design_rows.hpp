@@ -22,6 +22,7 @@ struct RowRequest {
 class RowBuilder {
  public:
   RowBuilder(const SnapParams& params, KernelChoice choice);
+  ~RowBuilder();
 
   int n_columns() const { return params_.n_elements() * model_.n_weights(); }
 
@@ -38,6 +39,8 @@ class RowBuilder {
   EnergyModel model_;
   std::unique_ptr<Kernel> kernel_;
   InstructionSet instruction_set_;
+  struct Idle;
+  std::unique_ptr<Idle> idle_;
 };
 
 /// Descriptors of all owned atoms, B [n_owned][K], and on request their derivatives: one entry per pair of a centre and

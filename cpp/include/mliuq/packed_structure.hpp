@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "mliuq/neighbourhood.hpp"
+#include "mliuq/periodic_pairs.hpp"
 
 namespace mliuq {
 
@@ -17,6 +18,7 @@ class PackedStructure {
   /// range.
   PackedStructure(std::vector<double> positions, std::vector<int> species, std::vector<int> owners,
                   std::vector<int> offsets, std::vector<int> indices, int n_elements, double volume);
+  PackedStructure(UnfoldedPairs pairs, int n_elements, double volume);
   PackedStructure(const PackedStructure&) = delete;
   PackedStructure& operator=(const PackedStructure&) = delete;
 
@@ -30,6 +32,9 @@ class PackedStructure {
   /// Moves all atoms, images included: positions [n_atoms][3], Å.
   void set_positions(std::span<const double> positions);
 
+  /// Moves owned atoms to positions [n_owned][3], Å, and the images of unfolded pairs with them.
+  void move_owned(std::span<const double> positions);
+
   /// Adds what belongs to images to their owners, values [n_atoms][width]; only the first n_owned rows are meaningful
   /// then.
   void fold(std::span<double> values, int width) const;
@@ -39,6 +44,7 @@ class PackedStructure {
   std::vector<int> species_, owners_, offsets_, indices_;
   std::vector<int> centres_, identity_, counts_;
   std::vector<const int*> rows_;
+  std::vector<double> image_shifts_;  ///< [n_atoms − n_owned][3] of unfolded pairs, Å
   double volume_;
   Neighbourhood view_;
 };

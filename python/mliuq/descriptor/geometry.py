@@ -37,12 +37,6 @@ class Listable:
     basis: Integers  # (3, 3): cell = basis @ given cell, as far as shifts are concerned
     wraps: Integers  # (N, 3): cells by which an atom was moved, counted in the given cell
 
-    def shifts(self, i: Integers, j: Integers, shifts: Integers) -> Integers:
-        """Shifts of the given cell between the given positions of atoms i and j."""
-        if not np.array_equal(self.basis, np.eye(3)):
-            shifts = shifts @ self.basis
-        return shifts + self.wraps[i] - self.wraps[j] if self.wraps.any() else shifts
-
 
 def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float) -> Listable:
     """Reduce a skewed cell and take away empty space wider than `reach`.

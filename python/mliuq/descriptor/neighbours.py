@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from vesin import NeighborList
 
 from mliuq.core import PackedStructure
-from mliuq.descriptor.geometry import CLOSEST, Floats, Integers, list_cutoff, listable
+from mliuq.descriptor.geometry import CLOSEST, Listable, list_cutoff, listable
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 
@@ -45,42 +45,19 @@ class Neighbours:
         self._pbc = atoms.pbc.copy()
         self._positions = np.array(atoms.positions, dtype=np.float64)  # whatever numbers the structure holds
         self._skin = skin
-        i, j, shifts, distances = _list(self._positions, self._cell, self._pbc, cutoff + skin)
-        if len(distances) and distances.min() < CLOSEST:
-            pair = int(distances.argmin())
-            raise MliuqError(
-                f"atoms {i[pair]} and {j[pair]} (counted from 0) are {distances[pair]:.2e} Å apart, "
-                f"expected more than {CLOSEST} Å"
-            )
-        self._pack(i, j, shifts, params.n_elements)
-
-    def _pack(self, i: NDArray[np.int64], j: NDArray[np.int64], shifts: NDArray[np.int64], n_elements: int) -> None:
-        n = len(self._positions)
-        targets = j.copy()
-        crossing = np.flatnonzero(shifts.any(axis=1))
-        # One number per image sorts faster than rows of four.
-        reach = int(np.abs(shifts).max(initial=0))
-        span = 2 * reach + 1
-        if n * span**3 > 2**62:
-            raise MliuqError(f"atoms lie {reach} cells outside the cell, wrap the positions into the cell first")
-        places = (span, span, span, n)
-        place = np.ravel_multi_index((*(shifts[crossing] + reach).T, j[crossing]), places)
-        images, inverse = np.unique(place, return_inverse=True)
-        targets[crossing] = n + inverse
-        *cells, atoms = np.unravel_index(images, places)
-        image_shifts = np.column_stack(cells) - reach
-        self._owners = np.concatenate([np.arange(n), atoms])
-        self._shifts = np.concatenate([np.zeros((n, 3)), image_shifts @ self._cell])
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(i, minlength=n))])
-        volume = abs(np.linalg.det(self._cell))
+        reach = cutoff + skin
+        listed = listable(self._positions, self._cell, self._pbc, reach)
+        pairs, shifts = _pairs(listed, self._pbc, reach)
         self.structure = PackedStructure(
-            self._positions[self._owners] + self._shifts,
-            self._species[self._owners],
-            self._owners,
-            offsets,
-            targets,
-            n_elements,
-            volume,
+            self._positions,
+            self._species,
+            self._cell,
+            pairs,
+            shifts,
+            listed.basis,
+            listed.wraps,
+            params.n_elements,
+            abs(np.linalg.det(self._cell)),
         )
 
     def follow(self, atoms: Atoms) -> bool:
@@ -95,7 +72,7 @@ class Neighbours:
         moved = atoms.positions - self._positions
         if not np.einsum("ij,ij->i", moved, moved).max() <= (0.5 * self._skin) ** 2:
             return False  # NaN ends here too and is named when the lists are made anew
-        self.structure.set_positions(atoms.positions[self._owners] + self._shifts)
+        self.structure.move(atoms.positions)
         return True
 
 
@@ -104,20 +81,22 @@ def pack(atoms: Atoms, params: SnapParams, cutoff: float | None = None) -> Packe
     return Neighbours(atoms, params, params.cutoff if cutoff is None else cutoff).structure
 
 
-def _list(
-    positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float
-) -> tuple[Integers, Integers, Integers, Floats]:
-    """Full list of pairs within reach, sorted by i: i, j, shifts (in cells), distances (Å)."""
-    listed = listable(positions, cell, pbc, reach)
+def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Full list of pairs within reach, in any order: atoms (n, 2), and shifts (n, 3) in cells of what is listed."""
     cutoff = list_cutoff(listed, pbc, reach)
-    i, j, shifts, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1).compute(
-        listed.positions, listed.cell, pbc, "ijSd"
+    pairs, shifts, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1).compute(
+        listed.positions, listed.cell, pbc, "PSd"
     )
     if cutoff > reach:
         inside = distances < reach
-        i, j, shifts, distances = i[inside], j[inside], shifts[inside], distances[inside]
-    i, j = i.astype(np.int64), j.astype(np.int64)
-    return i, j, listed.shifts(i, j, shifts.astype(np.int64)), distances
+        pairs, shifts, distances = pairs[inside], shifts[inside], distances[inside]
+    if len(distances) and distances.min() < CLOSEST:
+        nearest = int(distances.argmin())
+        i, j = sorted(pairs[nearest])
+        raise MliuqError(
+            f"atoms {i} and {j} (counted from 0) are {distances[nearest]:.2e} Å apart, expected more than {CLOSEST} Å"
+        )
+    return pairs, shifts
 
 
 def _check(atoms: Atoms) -> None:
