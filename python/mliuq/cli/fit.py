@@ -157,15 +157,16 @@ def parse_settings(items: list[str]) -> dict[str, Any]:
 def _fit(settings: FitSettings, output: Path, save_held_out: Path | None, *, json: bool) -> None:
     from mliuq.fitting.fit import run_fit
     from mliuq.model.model_file import check_model
-    from mliuq.readers import read_structures
+    from mliuq.readers.kept import KeptStructures
+    from mliuq.readers.structures import each_structure
     from mliuq.regression.distributed import world
 
     inputs = [*settings.data.train, *settings.data.test]
     check_model(output, inputs)
     if save_held_out is not None:
         check_structures(save_held_out, [*map(Path, inputs), output])
-    structures = read_structures(settings.data.train, settings.data.dialect)
-    held_out = read_structures(settings.data.test, settings.data.dialect) if settings.data.test else None
+    structures = KeptStructures(each_structure(settings.data.train, settings.data.dialect))
+    held_out = KeptStructures(each_structure(settings.data.test, settings.data.dialect)) if settings.data.test else None
     started = time.perf_counter()
     team = world()
     with progress_bar(quiet=json or team.rank > 0) as bar:

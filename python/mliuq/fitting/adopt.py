@@ -169,7 +169,7 @@ def _read(path: Path) -> Model:
 def _adopt(
     published: Model,
     name: str,
-    structures: list[Atoms],
+    structures: Sequence[Atoms],
     settings: FitSettings,
     zbl: tuple[float, float] | None,
     energy_zero: str,

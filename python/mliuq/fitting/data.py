@@ -12,6 +12,7 @@ from ase import Atoms
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.settings import FitSettings
+from mliuq.readers.kept import KeptStructures, chosen, joined
 from mliuq.readers.origin import describe, numbered
 from mliuq.regression.computed import ComputedRows
 from mliuq.regression.outliers import Outlier
@@ -43,8 +44,8 @@ class FitData:
     one_body: dict[str, float]
 
 
-def configurations(structures: Iterable[Atoms], what: str) -> list[Atoms]:
-    """Return configurations as a list.
+def configurations(structures: Iterable[Atoms], what: str) -> Sequence[Atoms]:
+    """Return configurations as a list, or as they are kept.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def configurations(structures: Iterable[Atoms], what: str) -> list[Atoms]:
     if isinstance(structures, Atoms) or not isinstance(structures, Iterable):
         found = "one Atoms" if isinstance(structures, Atoms) else f"{structures!r}"
         raise MliuqError(f"{what} is {found}, expected a list of Atoms (or another iterable)")
+    if isinstance(structures, KeptStructures):
+        return structures
     listed = list(structures)
     for index, atoms in enumerate(listed):
         if not isinstance(atoms, Atoms):
@@ -68,7 +71,7 @@ def choose_data(
 
     Nothing is held out where there is a test set.
     """
-    structures, held_out = numbered(structures), numbered(held_out)
+    structures, held_out = _numbered(structures), _numbered(held_out)
     if potential := settings.data.reference_potential(params.elements):
         keys, wanted = settings.data.keys, settings.weights.wanted()
         structures, held_out = (less_reference(part, potential, keys, wanted) for part in (structures, held_out))
@@ -76,11 +79,17 @@ def choose_data(
     if settings.solver.isolated_atoms:
         found, alone = isolated_atom_energies(structures, params, settings.data.keys)
         one_body = {**found, **one_body}
-        structures = [atoms for i, atoms in enumerate(structures) if i not in set(alone)]
+        structures = chosen(structures, (i for i in range(len(structures)) if i not in set(alone)))
     if held_out:
         return FitData(structures, held_out, one_body)
     train, held_out = split(structures, settings.data.test_fraction, settings.seed)
     return FitData(train, held_out, one_body)
+
+
+def _numbered(structures: Sequence[Atoms]) -> Sequence[Atoms]:
+    if isinstance(structures, KeptStructures) and structures.know_their_origin:
+        return structures
+    return numbered(structures)
 
 
 def training_constants(data: FitData, rows: RowTable, settings: FitSettings) -> Floats:
@@ -114,7 +123,7 @@ def warn_of_odd_values(
 ) -> None:
     """Warn of values that contradict each other, or a stress that contradicts energies and forces."""
     keys, wanted = settings.data.keys, settings.weights.wanted()
-    messages = doubts([*data.train, *data.held_out], keys, wanted)
+    messages = doubts(joined(data.train, data.held_out), keys, wanted)
     if wanted[2]:
         messages.append(odd_stress(data.train, params, zbl=zbl, keys=keys))
     for message in filter(None, messages):

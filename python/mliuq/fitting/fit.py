@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ase import Atoms
@@ -142,7 +143,7 @@ def run_fit(
         train, held_out = configurations(structures, "structures"), configurations(test or (), "test")
         if not train:
             raise MliuqError("the data set is empty: expected at least one configuration")
-        params = params or settings.snap.params([*train, *held_out])
+        params = params or settings.snap.params(chain(train, held_out))
         refuse_impossible(params, settings)
         # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
         one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < SMALL else nullcontext()
@@ -156,10 +157,10 @@ def run_fit(
 
 
 def _fit(
-    structures: list[Atoms],
+    structures: Sequence[Atoms],
     params: SnapParams,
     settings: FitSettings,
-    held_out: list[Atoms],
+    held_out: Sequence[Atoms],
     zbl: tuple[float, float] | None,
     progress: Progress | None,
     team: Team,

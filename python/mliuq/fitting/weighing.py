@@ -10,6 +10,7 @@ from ase import Atoms
 
 from mliuq.fitting.data import FitData, training_constants, warn_of_outliers
 from mliuq.fitting.settings import FitSettings
+from mliuq.readers.kept import chosen
 from mliuq.regression.balance import Balance, choose_balance
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.outliers import Outlier, find_outliers
@@ -31,7 +32,7 @@ class WeighedRows:
     rows: RowSource
     balance: Balance
     outliers: Sequence[Outlier]
-    fitted: list[Atoms]
+    fitted: Sequence[Atoms]
 
 
 def weigh(rows: RowSource, data: FitData, settings: FitSettings, team: Team, progress: Progress | None) -> WeighedRows:
@@ -46,5 +47,5 @@ def weigh(rows: RowSource, data: FitData, settings: FitSettings, team: Team, pro
         rows, constants = SubsetRows(rows, keep), constants[keep]
     balance = choose_balance(rows, constants, n_configurations=n, seed=settings.seed, team=team, progress=progress)
     weighed = ReweightedRows(rows, balance.applied(rows.table, np.isnan(constants)))
-    fitted = [atoms for config, atoms in enumerate(data.train) if config not in out]
+    fitted = chosen(data.train, (config for config in range(n) if config not in out))
     return WeighedRows(weighed, balance, outliers, fitted)

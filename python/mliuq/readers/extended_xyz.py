@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 import ase.io
@@ -17,11 +18,10 @@ _KEY = re.compile(r"(?<![\w.\-\"'])(lattice|properties|pbc)(?=\s*=)", re.IGNOREC
 _SIX = re.compile(r"""(?<![\w.\-"'])(stress|virial)(\s*=\s*)(["'{\[])([^"'}\]]*)(["'}\]])""")
 
 
-def read_extended_xyz(stream: TextIO) -> list[Atoms]:
-    """Read all configurations of an open extended XYZ file."""
+def read_extended_xyz(stream: TextIO) -> Iterator[Atoms]:
+    """Read the configurations of an open extended XYZ file, one at a time."""
     refuse_absurd_counts(stream)
-    found = ase.io.read(stream, ":", format="extxyz", properties_parser=_comment_line)
-    return [found] if isinstance(found, Atoms) else list(found)
+    yield from ase.io.iread(stream, ":", format="extxyz", properties_parser=_comment_line)
 
 
 def _comment_line(line: str) -> dict[str, Any]:

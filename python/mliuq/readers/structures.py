@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import ase.io
 from ase import Atoms
@@ -28,8 +28,6 @@ from mliuq.readers.n2p2 import read_n2p2
 from mliuq.readers.origin import Origin, origin_of, with_origin
 from mliuq.readers.pickles import refuse_pickle
 from mliuq.readers.pymatgen_json import holds_pymatgen, read_pymatgen
-
-T = TypeVar("T")
 
 _FIRST_LINES = 10  # among which JSON begins
 _HEAD = 4096  # characters in which a file says what it is
@@ -67,49 +65,54 @@ def read_structures(paths: str | Path | Iterable[str | Path], dialect: Dialect |
     MliuqError
         for a missing, empty or unreadable file, with its name, and for a file that does not say enough.
     """
+    return list(each_structure(paths, dialect))
+
+
+def each_structure(paths: str | Path | Iterable[str | Path], dialect: Dialect | None = None) -> Iterator[Atoms]:
+    """The same, one at a time: of extended XYZ no more than one is in memory, other files are read as a whole."""
     dialect = dialect or Dialect()
     dialect.validate()
-    structures: list[Atoms] = []
+    path = None
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise MliuqError(f"{path}: no such file or folder")
-        found = _read_folder(path, dialect) if path.is_dir() else _named(path, dialect)
-        if not found:
+        count = 0
+        for atoms in _read_folder(path, dialect) if path.is_dir() else _named(path, dialect):
+            count += 1
+            yield atoms
+        if not count:
             raise MliuqError(f"{path}: holds no configurations")
-        log.info("%s: %d configurations", path, len(found))
-        structures += found
-    if not structures:
+        log.info("%s: %d configurations", path, count)
+    if path is None:
         raise MliuqError("no data files were given")
-    return structures
 
 
-def _read_folder(folder: Path, dialect: Dialect) -> list[Atoms]:
+def _read_folder(folder: Path, dialect: Dialect) -> Iterator[Atoms]:
     systems = deepmd_systems(folder)
     files = [] if systems else fitsnap_files(folder)
     if not systems and not files:
         raise MliuqError(f"{folder}: a folder without .json files (FitSNAP) and without type.raw (DeePMD)")
-    structures: list[Atoms] = []
     for system in systems:
         group = None if system == folder else system.relative_to(folder).as_posix()
-        structures += _in_words(system, partial(read_deepmd, system, dialect, group))
+        with _in_words(system):
+            yield from read_deepmd(system, dialect, group)
     for path in files:
-        structures += _named(path, dialect, folder)
-    return structures
+        yield from _named(path, dialect, folder)
 
 
-def _named(path: Path, dialect: Dialect, root: Path | None = None) -> list[Atoms]:
+def _named(path: Path, dialect: Dialect, root: Path | None = None) -> Iterator[Atoms]:
     """Configurations of a file that know where they come from."""
-    found, units_known = _in_words(path, partial(_read_file, path, dialect, root))
-    return [
-        atoms if origin_of(atoms) else with_origin(atoms, Origin(str(path), index, units_known))
-        for index, atoms in enumerate(found)
-    ]
+    with _in_words(path):
+        found, units_known = _read_file(path, dialect, root)
+        for index, atoms in enumerate(found):
+            yield atoms if origin_of(atoms) else with_origin(atoms, Origin(str(path), index, units_known))
 
 
-def _in_words(path: Path, read: Callable[[], T]) -> T:
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
     """Turn whatever a reader stumbles over into an error that names the file."""
     try:
-        return read()
+        yield
     except MliuqError as error:
         text = str(error)
         raise MliuqError(text if text.startswith(str(path)) else f"{path}: {text}") from error
@@ -117,7 +120,7 @@ def _in_words(path: Path, read: Callable[[], T]) -> T:
         raise MliuqError(f"{path}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[Atoms], bool]:
+def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[Iterable[Atoms], bool]:
     """Configurations, and whether the format says in which units they are."""
     refuse_pickle(path)
     packed = path.suffix in OPENERS
@@ -125,8 +128,7 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[At
     if suffix == ".db":
         return read_database(path), False
     if suffix in (".xyz", ".extxyz", ".exyz"):
-        with open_text(path) as stream:
-            return read_extended_xyz(stream), False
+        return _frames(path), False
     text = _text(path)
     if text is not None:
         if suffix == ".json":
@@ -140,6 +142,11 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[list[At
         if filetype(str(path)) == "vasp":
             refuse_absurd_poscar(text)
     return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
+
+
+def _frames(path: Path) -> Iterator[Atoms]:
+    with open_text(path) as stream:
+        yield from read_extended_xyz(stream)
 
 
 def _text(path: Path) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import ArrayLike
 
 from mliuq.errors import MliuqError
 from mliuq.regression.rows import ENERGY, FORCE, STRESS, Floats, RowSource, RowTable, block_rows, block_starts
@@ -25,6 +26,13 @@ class _Layout:
     energy: bool
     forces: bool
     stress: bool
+
+    def rows(self, n_atoms: int) -> int:
+        """Their number."""
+        return self.energy + 3 * n_atoms * self.forces + 6 * self.stress
+
+
+_layout = cache(_Layout)  # eight of them, however many configurations
 
 
 class ComputedRows(RowSource):
@@ -54,25 +62,25 @@ class ComputedRows(RowSource):
         self._structures = structures
         self._design_rows = design_rows
         self._layouts = [
-            _Layout(
-                t.energy is not None and w[0] > 0.0,
+            _layout(
+                t.energy is not None and bool(w[0] > 0.0),
                 t.forces is not None and bool(np.any(w[1] > 0.0)),
-                t.stress is not None and w[2] > 0.0,
+                t.stress is not None and bool(w[2] > 0.0),
             )
             for t, w in zip(targets, weights, strict=True)
         ]
-        columns = [
-            _columns(index, len(atoms), target, weight, layout)
-            for index, (atoms, target, weight, layout) in enumerate(
-                zip(structures, targets, weights, self._layouts, strict=True)
-            )
-        ]
-        y, w, kind, config = (np.concatenate([part[k] for part in columns]) for k in range(4))
-        counts = np.array([len(part[0]) for part in columns], dtype=np.int64)
+        sizes = [len(weight[1]) for weight in weights]
+        counts = np.array([layout.rows(n) for layout, n in zip(self._layouts, sizes, strict=True)], dtype=np.int64)
+        y, w, kind = np.empty(counts.sum()), np.empty(counts.sum()), np.empty(counts.sum(), np.int8)
+        at = 0
+        for n, target, weight, layout in zip(sizes, targets, weights, self._layouts, strict=True):
+            rows = slice(at, at + layout.rows(n))
+            y[rows], w[rows], kind[rows] = _columns(n, target, weight, layout)
+            at = rows.stop
         starts = block_starts(counts, rows_per_block or block_rows(n_weights))
         self._cuts = np.searchsorted(np.cumsum(counts), starts, side="right")  # first configuration of each block
         self._cuts[-1:] = len(counts)
-        self.table = RowTable(y, w, kind.astype(np.int8), config.astype(np.int64), starts)
+        self.table = RowTable(y, w, kind, np.repeat(np.arange(len(counts)), counts), starts)
         self.table.validate()
 
     def design(self, index: int) -> Floats:
@@ -95,25 +103,16 @@ class ComputedRows(RowSource):
         return x
 
 
-def _columns(index: int, n: int, target: Targets, weight: tuple[float, Floats, float], layout: _Layout) -> Any:
-    """Return y, w, kind and config of one configuration's rows."""
-    y: list[Floats] = []
-    w: list[Floats] = []
-    kind: list[int] = []
+def _columns(n: int, target: Targets, weight: tuple[float, Floats, float], layout: _Layout) -> tuple[Floats, ...]:
+    """Return y, w and kind of one configuration's rows."""
+    parts: list[tuple[ArrayLike, ArrayLike, list[int]]] = []
     if layout.energy and target.energy is not None:
-        y.append(np.array([target.energy / n]))
-        w.append(np.array([weight[0]]))
-        kind.append(ENERGY)
+        parts.append(([target.energy / n], [weight[0]], [ENERGY]))
     if layout.forces and target.forces is not None:
-        y.append(target.forces.ravel())
-        w.append(np.repeat(weight[1], 3))
-        kind += [FORCE] * (3 * n)
+        parts.append((target.forces.ravel(), np.repeat(weight[1], 3), [FORCE] * (3 * n)))
     if layout.stress and target.stress is not None:
-        y.append(target.stress)
-        w.append(np.full(6, weight[2]))
-        kind += [STRESS] * 6
-    empty = [np.zeros(0)]
-    return np.concatenate(y or empty), np.concatenate(w or empty), np.array(kind, int), np.full(len(kind), index)
+        parts.append((target.stress, np.full(6, weight[2]), [STRESS] * 6))
+    return tuple(np.concatenate([np.zeros(0), *column]) for column in zip(*parts, strict=True)) or (np.zeros(0),) * 3
 
 
 def fingerprint(structures: Sequence[Atoms], *extra: object) -> str:

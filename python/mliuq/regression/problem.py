@@ -17,6 +17,7 @@ from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.outputs import scratch
+from mliuq.readers.kept import chosen
 from mliuq.readers.keys import Keys
 from mliuq.readers.origin import describe
 from mliuq.regression.computed import ComputedRows, fingerprint
@@ -81,7 +82,9 @@ def build_rows(
             targets.append(Targets(float(one_body[element]), None, None))
             own.append((heavy, np.zeros(1), 0.0))
     compute = partial(design_rows, params=params, threads=threads or None)
-    return ComputedRows([*structures, *extra], targets, own, compute, params.n_elements * params.n_weights)
+    return ComputedRows(
+        [*structures, *extra] if extra else structures, targets, own, compute, params.n_elements * params.n_weights
+    )
 
 
 def isolated_atom_energies(
@@ -106,7 +109,7 @@ def isolated_atom_energies(
     return energies, alone
 
 
-def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[list[Atoms], list[Atoms]]:
+def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[Sequence[Atoms], Sequence[Atoms]]:
     """Return training and held-out configurations, each in the order of the data; at least one is held out if any.
 
     Raises
@@ -121,10 +124,8 @@ def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[list
             "give more data, a test set, or data.test_fraction = 0"
         )
     out = set(np.random.default_rng(seed).permutation(len(structures))[:n_test].tolist())
-    return (
-        [atoms for i, atoms in enumerate(structures) if i not in out],
-        [atoms for i, atoms in enumerate(structures) if i in out],
-    )
+    every = range(len(structures))
+    return chosen(structures, (i for i in every if i not in out)), chosen(structures, (i for i in every if i in out))
 
 
 @contextmanager

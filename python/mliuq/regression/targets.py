@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -213,14 +212,14 @@ def _virials(keys: Keys) -> list[str]:
 
 def doubts(structures: Sequence[Atoms], keys: Keys, wanted: tuple[bool, bool, bool]) -> list[str]:
     """Say what a user should look at: values under other names only, of two methods, a virial beside another stress."""
-    targets = [target_of(atoms, index, keys, wanted) for index, atoms in enumerate(structures)]
-    messages = absence(structures, targets, keys, wanted)
     checks = [_other_value, *([_other_method] if keys.energy == Keys.energy else [])]
     checks += [_other_virial] if wanted[2] else []
-    for check in checks:
-        found = (check(atoms, keys, describe(atoms, i, keys.group)) for i, atoms in enumerate(structures))
-        messages += islice(filter(None, found), 1)
-    return messages
+    targets, found = [], [""] * len(checks)
+    for index, atoms in enumerate(structures):
+        targets.append(target_of(atoms, index, keys, wanted))
+        where = describe(atoms, index, keys.group)
+        found = [message or check(atoms, keys, where) for message, check in zip(found, checks, strict=True)]
+    return [*absence(structures, targets, keys, wanted), *filter(None, found)]
 
 
 def _other_value(atoms: Atoms, keys: Keys, where: str) -> str:
