@@ -1,19 +1,24 @@
 """Kill -9 at random moments of every command that writes.
 
-`python tests/outputs/kill_commands.py [COMMAND…] [--kills N] [--seed S]` runs each command whole, then kills it N
-times: every second time before a random one of its changes of files, otherwise at a random time. After every kill
+`python tests/outputs/kill_commands.py [COMMAND…] [--kills N] [--seed S] [--pictures]` runs each command whole, then
+kills it N times (runs that end before their moment do not count): every second time before a random one of its changes
+of files, otherwise at a random time. After every kill
 
 - the inputs are what they were;
 - whatever stands under its own name is what was there before, what a whole run writes, or reads as a whole file;
 - the next run ends well, writes all its files, and leaves no temporary ones, those of the killed run included.
 
 Commands run in a fork of this process, which has imported all they need: no time is lost, and few kills hit imports.
+Pictures are blank unless asked for: drawing, most of the time of some commands, goes on in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
+import importlib
+import io
 import json
 import os
 import re
@@ -27,7 +32,9 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -37,6 +44,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
+from matplotlib.figure import Figure
 from mliuq import Model
 from mliuq.cli import main as mliuq
 from mliuq.outputs import SCRATCH
@@ -144,7 +152,7 @@ def prepare(folder: Path) -> None:
     os.chdir(folder)
     try:
         for words in (["fit", "data.xyz", "-o", "M.mliuq", *FIT], ["export", "M.mliuq", "-o", "S"]):
-            if run(words, folder).status != 0:
+            if run_once(words, folder).status != 0:
                 raise SystemExit(f"mliuq {' '.join(words)} failed")
     finally:
         os.chdir(before)
@@ -160,12 +168,28 @@ class Ended:
     actions : what it did to files before
     seconds : its time
     output : what it said
+    modules : what it had imported, if it ended by itself
     """
 
     status: int
     actions: int
     seconds: float
     output: str = ""
+    modules: tuple[str, ...] = ()
+
+
+_BLANK = {
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'></svg>\n",
+    "png": base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    ),
+}
+
+
+def blank(figure: Figure, target: IO[Any], *, format: str, **options: object) -> None:
+    """What stands for `Figure.savefig`: a picture of nothing."""
+    content = _BLANK[format]
+    target.write(content.decode() if isinstance(target, io.TextIOBase) else content)
 
 
 _CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod")
@@ -180,7 +204,7 @@ def _watched(event: str, arguments: tuple[object, ...]) -> bool:
     return event in _CHANGES or event == "sqlite3.connect"
 
 
-def run(words: list[str], folder: Path, action: int = 0, after: float = 0.0) -> Ended:
+def run_once(words: list[str], folder: Path, action: int = 0, after: float = 0.0, pictures: bool = False) -> Ended:
     """Run a command in a fork; kill it before its `action`-th change of a file, or `after` so many seconds."""
     log, count = folder / "tmp" / "log", folder / "tmp" / "count"
     started = time.monotonic()
@@ -203,9 +227,12 @@ def run(words: list[str], folder: Path, action: int = 0, after: float = 0.0) -> 
                         os.killpg(0, signal.SIGKILL)
 
             sys.addaudithook(watch)
+            if not pictures:
+                Figure.savefig = blank
             status = mliuq(words)
             sys.stdout.flush()
-            os.write(os.open(count, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), str(done).encode())
+            facts = json.dumps({"actions": done, "modules": list(sys.modules)})
+            os.write(os.open(count, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), facts.encode())
         except BaseException as error:
             os.write(2, repr(error).encode())
             status = 77
@@ -224,9 +251,10 @@ def run(words: list[str], folder: Path, action: int = 0, after: float = 0.0) -> 
             time.sleep(0.001)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # what it has started goes with it
-    actions = int(count.read_text()) if count.exists() else 0
+    facts = json.loads(count.read_text()) if count.exists() else {"actions": 0, "modules": []}
     count.unlink(missing_ok=True)
-    return Ended(status, actions, time.monotonic() - started, log.read_text(errors="replace") if log.exists() else "")
+    output = log.read_text(errors="replace") if log.exists() else ""
+    return Ended(status, facts["actions"], time.monotonic() - started, output, tuple(facts["modules"]))
 
 
 Files = dict[str, str]
@@ -305,8 +333,11 @@ def _aged(folder: Path) -> None:
             os.utime(path, (0, 0))
 
 
-def try_command(name: str, kills: int, seed: int, base: Path, say: Callable[[str], None] = print) -> Tally:
+def try_command(
+    name: str, kills: int, seed: int, base: Path, say: Callable[[str], None] = print, pictures: bool = False
+) -> Tally:
     """Kill a command so many times and judge what is left."""
+    run = partial(run_once, pictures=pictures)
     command, rng, tally = commands()[name], np.random.default_rng(seed), Tally()
     inputs, former = base / "inputs", base / "former"
     if not inputs.exists():
@@ -327,10 +358,15 @@ def try_command(name: str, kills: int, seed: int, base: Path, say: Callable[[str
         if ended.status != 0:
             raise SystemExit(f"{name}: the whole run failed: {ended.output}")
         timed.append(ended)
+        for module in ended.modules:  # in this process, so that no fork spends its time on them
+            with suppress(Exception):
+                importlib.import_module(module)
         for path, value in files(whole).items():
             known.setdefault(path, set()).add(value)
     wanted = {path for path in files(whole) if path.startswith("out/")}
-    for k in range(kills):
+    for k in range(2 * kills):
+        if tally.kills == kills:
+            break
         _reset(folder, former)
         if k % 2:
             ended = run(list(command.words), folder, action=int(rng.integers(1, timed[0].actions + 1)))
@@ -373,11 +409,12 @@ def main() -> int:
     parser.add_argument("command", nargs="*", default=list(every), help=", ".join(every))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", action="store_true", help="draw them")
     options = parser.parse_args()
     faults = 0
     with tempfile.TemporaryDirectory() as base:
         for name in options.command:
-            faults += len(try_command(name, options.kills, options.seed, Path(base)).faults)
+            faults += len(try_command(name, options.kills, options.seed, Path(base), print, options.pictures).faults)
             sys.stdout.flush()
     return int(faults > 0)
 
