@@ -38,6 +38,8 @@ from working_copy import ONE_THREAD, ROOT, environment, link_compiled, refreshed
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 #: Rooms of tests of the single files at the bottom.
 OF_GROUND = ("tests/core/test_ground.py", "tests/core/test_package.py", "tests/outputs/")
+#: Tests of what runs when modules are imported.
+OF_EVERY_MODULE = "tests/core/test_every_module.py"
 #: Tests that start another program for each look at the package: too slow to be run for mutants.
 NOT_RUN = ("lammps", "docs")
 #: What a run of tests imports beside the package: imported once, then forked.
@@ -262,13 +264,14 @@ class Executions:
     def choose(self, mutant: Mutant, budget: float) -> tuple[list[str], float]:
         """Tests that execute the mutant, quickest first, for `budget` seconds; and what they will take.
 
-        Of what runs at import, or was not there when lines were measured: tests that execute anything of the file, and
-        those of its room.
+        Of what runs at import, or was not there when lines were measured: tests that execute anything of the file,
+        those of its room, and those of every module.
         """
         own = OF_GROUND if mutant.room == "ground" else (f"tests/{mutant.room}/",)
         reached = [test for test, lines in self.lines.items() if lines.get(mutant.file, set()) & mutant.lines]
         if not reached:
             reached = [test for test, lines in self.lines.items() if lines.get(mutant.file) or test.startswith(own)]
+            reached += [test for test in self.lines if test.startswith(OF_EVERY_MODULE) and test not in reached]
         chosen, spent, made = [], 0.0, set()
         for test in sorted(reached, key=lambda t: (self.cost(t, set()), not t.startswith(own))):
             cost = self.cost(test, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from ase.build import bulk
 from mliuq.errors import MliuqError
 from mliuq.learning.aim import CRITERIA, Aim
 from mliuq.learning.label_rows import LABELS, weights_of_labels
-from mliuq.learning.propagated import rows_of_values
+from mliuq.learning.propagated import _row, rows_of_values
 from mliuq.model import Model
 from systems import PARAMS, random_model
 
@@ -93,3 +94,15 @@ def test_values_of_members_that_are_none(model: Model) -> None:
     enough = [*np.arange(10.0) ** 2, np.nan, np.inf]
     (row,) = rows_of_values(enough, model)
     assert np.linalg.norm(row) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("members", [12, 13])
+def test_whether_a_property_is_linear_is_seen_by_twice_as_many_members_as_weights(
+    members: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    moves = np.linspace(-1.0, 1.0, members)[:, None] ** [1, 3, 5, 7, 9, 11]
+    with caplog.at_level(logging.WARNING, "mliuq.learning.propagated"):
+        row = _row(np.linspace(-1.0, 1.0, members) ** 2, moves, 4)
+    assert np.linalg.norm(row) == pytest.approx(1.0)
+    said = "property 4 (counted from 0) is not linear in the weights: 100 % of its spread is left"
+    assert caplog.messages == ([said] if members == 13 else [])

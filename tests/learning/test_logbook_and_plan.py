@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.image
@@ -12,7 +13,7 @@ import pytest
 from ase.build import bulk
 from matplotlib.axes import Axes
 from mliuq.errors import MliuqError
-from mliuq.learning import frames_files, logbook
+from mliuq.learning import frames_files, logbook, loop
 from mliuq.learning.folder import LearnFolder, Round, alone_in, emptied, json_bytes, read_json
 from mliuq.learning.loop import end_of
 from mliuq.learning.plan import Plan, plan
@@ -314,3 +315,22 @@ def test_frames_come_back_and_none_are_an_empty_file(tmp_path: Path) -> None:
         path.write_bytes(text)
         with pytest.raises(MliuqError, match=rf"^{path}: cannot be read: "):
             frames_files.read(path)
+
+
+def test_a_round_whose_frames_cannot_be_labelled_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(frames_files, "read", lambda path: [bulk("W")])
+    monkeypatch.setattr(loop.Model, "load", lambda path: path)
+    monkeypatch.setattr(loop, "read_json", lambda path: {"thresholds": {"save": 0.5}})
+    monkeypatch.setattr(
+        loop, "choose", lambda *given, **named: told.append((given[2:], named)) or ([], [{"left_out": "too large"}])
+    )
+    run = SimpleNamespace(
+        settings=SimpleNamespace(stop=SimpleNamespace(labels=30), select=SimpleNamespace(n=20)),
+        folder=SimpleNamespace(round=lambda index: SimpleNamespace(model=f"model {index}")),
+        _spent=lambda index: 13, _known=lambda index: [], _beginning=SimpleNamespace(region=[], target=[1]),
+    )  # fmt: skip
+    where = SimpleNamespace(index=3, frames="frames", runs="runs", folder="round-003")
+    with pytest.raises(MliuqError, match=r"^round-003: no frame can be labelled; the first: too large$"):
+        loop._Loop._select(run, where)  # type: ignore[arg-type]
+    assert told == [(("model 2", run.settings, 17, 3), {"region": None, "target": [1], "save": 0.5})]

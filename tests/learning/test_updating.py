@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import mliuq
 import numpy as np
 import pytest
+import safetensors.numpy
 from ase import Atoms
 from mliuq import MliuqError
 from mliuq.fitting.past import triangle_of
 from mliuq.learning import FitState, UpdatedFit, updated_fit
+from mliuq.model import container
 from mliuq.readers import read_structures
 from mliuq.regression.distributed import Team
 from mliuq.regression.rows import ArrayRows
@@ -194,6 +197,13 @@ def test_a_file_that_is_no_state_is_one_error(first: UpdatedFit, tmp_path: Path)
     with pytest.raises(MliuqError, match="format_version is None"):
         mliuq.Model.load(path)
     whole = path.read_bytes()
+    arrays, texts = container.unpack(path)
+    other = json.dumps(json.loads(texts["mliuq"]) | {"kind": "another"})
+    more = arrays | {"more": np.ones(1)}
+    for changed in (container.pack(arrays, other), container.pack(more, texts["mliuq"]), safetensors.numpy.save(more)):
+        path.write_bytes(changed)
+        with pytest.raises(MliuqError, match="of another kind, expected the state of a fit"):
+            FitState.load(path)
     path.write_bytes(whole[:-8])
     with pytest.raises(MliuqError, match="truncated"):
         FitState.load(path)

@@ -125,3 +125,9 @@ def test_numbers_of_groups_and_intervals_are_those_of_the_calculator(
     for kind in ("energy", "force"):
         for name, group in numbers[kind]["by_environment"].items():
             assert f"<td>{name}</td><td>{group['rows']}</td><td>{group['configurations']}</td>" in page
+
+
+def test_each_element_has_its_own_usual_surroundings() -> None:
+    """Be in hcp stands nearer together than W in bcc, with 12 near neighbours for 14: neither is odd."""
+    found = environments_of([*crystals(), bulk("Be", "hcp", a=2.29, c=3.6).repeat(3)])
+    assert not np.concatenate([*found.close, *found.undercoordinated]).any()

@@ -516,6 +516,19 @@ def test_parts_of_a_learning_curve(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- settings --------------------------------------------------------------------------------------------------------
 
 
+def test_errors_count_alike_whatever_constants_groups_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    errors = trial._errors
+    monkeypatch.setattr(trial, "_errors", lambda *given: seen.append(given) or errors(*given))
+    groups = {"a": {"energy": 50.0, "force": 3.0}, "b": {"force": 0.0}}
+    settings = ALL.updated({"weights.energy": 7.0, "weights.force": 2.0, "weights.groups": groups})
+    trial.judge(Candidate(2, 4.2), FitData(tungsten(12), (), {}), ("W",), settings)
+    ((table, _, measure, _),) = seen
+    counted = table.w > 0.0
+    assert counted.sum() == 12 * 1 + 8 * 6
+    np.testing.assert_allclose(measure, counted)
+
+
 def test_settings() -> None:
     assert asdict(TuneSettings()) == {
         "twojmax": (4, 6, 8), "quadratic": (4, 6), "rcut": (), "elements": True, "groups": False,
