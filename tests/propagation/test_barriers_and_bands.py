@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.geometry import find_mic
 from mliuq import propagation
 from mliuq.propagation import PropagationSettings, barriers
 from mliuq.propagation.barriers import Barrier, vacancy_hop
@@ -72,11 +73,12 @@ class TestBarriers:
         assert line.y[0] == 0.0
         assert line.y[-1] == pytest.approx(calculator.along(1.0) - calculator.along(-1.0), abs=2e-5)
         assert line.y.max() == pytest.approx(forward, abs=2e-5)
-        crystal, two, images, saddle = found.relaxed
+        crystal, two, images, *_ = found.relaxed
+        saddle = max(images, key=lambda atoms: atoms.info["energy"])
         assert crystal is None
         assert [end.atoms.positions[0, 0] for end in two] == pytest.approx([4.0, 6.0], abs=1e-4)
-        assert saddle.atoms.positions[0] == pytest.approx([5 - 0.125, 6 - 0.125**2, 5.0], abs=5e-3)
-        assert saddle.energy == pytest.approx(top, abs=2e-5)
+        assert saddle.positions[0] == pytest.approx([5 - 0.125, 6 - 0.125**2, 5.0], abs=5e-3)
+        assert saddle.info["energy"] == pytest.approx(top, abs=2e-5)
         for atoms, y in zip(images, line.y, strict=True):
             assert atoms.calc is None
             assert atoms.info["energy"] == pytest.approx(y + calculator.along(-1.0), abs=2e-5)
@@ -101,7 +103,7 @@ class TestBarriers:
         prop.one("path", calculator, PropagationSettings(fmax=1e-6, steps=77), found.relaxed)
         ((places, given),) = asked
         np.testing.assert_allclose(places, [atoms.positions[0] for atoms in found.relaxed[2]], atol=1e-4)
-        assert given == (calculator, 2e-2, 77)
+        assert given == (calculator, 2e-2, 77, None)
         np.testing.assert_array_equal(ends()[0].positions, prop.initial.positions)
 
     def test_paths_that_go_nowhere(self) -> None:
@@ -138,15 +140,27 @@ class TestBarriers:
         first, last = vacancy_hop(host, 1)
         prop = Barrier(first, last, host, 1, images=1, fmax=0.05)
         found = prop.one("path", potential, PropagationSettings(fmax=1e-4), None)
-        crystal, _, images, _ = found.relaxed
+        crystal, _, images, *_ = found.relaxed
         for atoms in images:
             np.testing.assert_allclose(atoms.cell.array, crystal.atoms.cell.array, atol=1e-8)
         assert np.abs(crystal.atoms.cell.array - host.cell.array).max() > 0.01
         assert found.values["barrier"].noise.energy == pytest.approx(np.sqrt(2) * 3)
 
+    def test_what_all_of_a_path_has_in_common(self) -> None:
+        """Hops along ⟨111⟩ of bcc keep three mirrors; one atom alone may not stand for its lattice's symmetry."""
+        first, last = vacancy_hop(bulk("W", "bcc", 3.0, cubic=True), 2)
+        found = barriers._of_path(first, last)
+        assert found is not None
+        ways = found.displacements
+        moves = find_mic(last.positions - first.positions, first.cell)[0].ravel()
+        np.testing.assert_allclose(ways @ (ways.T @ moves), moves, atol=1e-9)
+        assert 3 < ways.shape[1] < 15
+        first.positions[2, 0] += 0.1
+        last.positions[2, 0] += 0.1
+        assert barriers._of_path(first, last) is None
+        assert barriers._of_path(*ends()) is None
+
     def test_small_helpers(self) -> None:
-        images = [Atoms("W", info={"energy": e}) for e in (9.0, 1.0, 3.0, 2.0, 9.0)]
-        assert barriers._highest(images) == 1
         values = barriers._values([1.0, 5.0, 2.0], 4)
         assert {name: value.number for name, value in values.items()} == {"barrier": 4.0, "reverse barrier": 3.0}
         atoms = Atoms("W", positions=[[1, 1, 1]], cell=[2, 2, 2])

@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import BFGS, LBFGS
+from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
 from mliuq.propagation.calculator import WeightsCalculator
+from mliuq.propagation.continuation import Curvature
 from mliuq.propagation.coordinates import hessian
 from mliuq.propagation.implicit import DENSE_ATOMS, FLAT, respond
 from mliuq.propagation.property import Found, ObjectProperty, describe_atoms
 from mliuq.propagation.relax import RelaxationError, Relaxed, relax
 from mliuq.propagation.results import Line, Noise, Value
 from mliuq.propagation.settings import PropagationSettings
+from mliuq.propagation.symmetry import KeepsSymmetry, Symmetry, symmetry_of
 
 #: Coordinates of all images. BFGS is the steadier optimiser; beyond, it spends most of its time on their matrix.
 _MOST_FOR_BFGS = 300
@@ -82,28 +86,29 @@ class Barrier(ObjectProperty):
             ends = [relax(atoms, calculator, settings) for atoms in (initial, final)]
             images = [ends[0].atoms, *(ends[0].atoms.copy() for _ in range(self.images)), ends[1].atoms]
             NEB(images, method="improvedtangent").interpolate(mic=True)
+            symmetry = _of_path(images[0], images[-1])
         else:
-            _, ends_before, images_before, saddle_before = before
+            _, ends_before, images_before, saddle_before, symmetry = before
             fresh = [_on(atoms, initial.cell.array) for atoms in images_before]
             ends = [
                 relax(guess, calculator, settings, start=end, guess=guess)
                 for guess, end in zip((fresh[0], fresh[-1]), ends_before, strict=True)
             ]
-            if settings.engine == "implicit" and saddle_before.response is not None:
-                top = fresh[1 + _highest(images_before)]
-                saddle = relax(top, calculator, settings, start=saddle_before, guess=top)
-                return Found(_values([ends[0].energy, saddle.energy, ends[1].energy], len(initial)), None, {})
+            if saddle_before is not None:
+                energy = _of_member(saddle_before, initial.cell.array, calculator, settings)
+                if energy is not None:
+                    return Found(_values([ends[0].energy, energy, ends[1].energy], len(initial)), None, {})
             images = [ends[0].atoms, *fresh[1:-1], ends[1].atoms]
-        energies = _converge(images, calculator, self.fmax, settings.steps)
+        energies = _converge(images, calculator, self.fmax, settings.steps, symmetry)
         k = int(np.argmax(energies))
-        saddle = Relaxed(images[k], energies[k])
+        saddle = None
         if before is None and settings.engine == "implicit":
-            saddle = _saddle(images[k], calculator)
-            energies[k] = saddle.energy
+            saddle = _saddle(images[k], calculator, symmetry)
+            energies[k] = saddle.at.energy
         kept = [_bare(atoms, e) for atoms, e in zip(images, energies, strict=True)]
         x = np.linspace(0.0, 1.0, len(images))
         line = Line(x, energies - energies[0], "reaction coordinate", "energy (eV)")
-        return Found(_values(energies, len(initial)), (crystal, ends, kept, saddle), {"": line})
+        return Found(_values(energies, len(initial)), (crystal, ends, kept, saddle, symmetry), {"": line})
 
 
 def vacancy_hop(crystal: Atoms, size: int) -> tuple[Atoms, Atoms]:
@@ -132,9 +137,13 @@ def _bare(atoms: Atoms, energy: float) -> Atoms:
     return copy
 
 
-def _highest(images: list[Atoms]) -> int:
-    """Index among the inner images of the highest one."""
-    return int(np.argmax([atoms.info["energy"] for atoms in images[1:-1]]))
+def _of_path(first: Atoms, last: Atoms) -> Symmetry | None:
+    """The symmetry that all of a straight path has: that of a point of it, if it leaves the path's direction alone."""
+    moves, _ = find_mic(last.positions - first.positions, first.cell, first.pbc)
+    between = first.copy()
+    between.positions += 0.37 * moves
+    symmetry = symmetry_of(between)
+    return symmetry if symmetry is not None and symmetry.holds(first, between) else None
 
 
 def _values(energies: Any, n: int) -> dict[str, Value]:
@@ -145,11 +154,15 @@ def _values(energies: Any, n: int) -> dict[str, Value]:
     }
 
 
-def _converge(images: list[Atoms], calculator: Calculator, fmax: float, steps: int) -> Any:
+def _converge(
+    images: list[Atoms], calculator: Calculator, fmax: float, steps: int, symmetry: Symmetry | None = None
+) -> Any:
     """Relax the path; return the energies."""
     images[0], images[-1] = images[0].copy(), images[-1].copy()
     for atoms in images:
         atoms.calc = calculator
+        if symmetry is not None:
+            atoms.set_constraint(KeepsSymmetry(symmetry))
     neb = NEB(images, climb=True, method="improvedtangent", allow_shared_calculator=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -159,6 +172,8 @@ def _converge(images: list[Atoms], calculator: Calculator, fmax: float, steps: i
     energies = np.array([atoms.get_potential_energy() for atoms in images])
     for atoms in images:
         atoms.calc = None
+        if symmetry is not None:
+            atoms.set_constraint()
     if not converged:
         raise RelaxationError(f"not converged: the path after {steps} steps")
     if int(np.argmax(energies)) in (0, len(images) - 1):
@@ -166,22 +181,57 @@ def _converge(images: list[Atoms], calculator: Calculator, fmax: float, steps: i
     return energies
 
 
-def _saddle(atoms: Atoms, calculator: Calculator) -> Relaxed:
-    """The saddle point next to the climbing image, by Newton's method, and how it follows the weights."""
+@dataclass(frozen=True, eq=False)
+class Saddle:
+    """The best fit's saddle point, and the unit displacement (N, 3) downhill on both sides."""
+
+    at: Relaxed
+    way: NDArray[np.float64]
+
+
+def _saddle(atoms: Atoms, calculator: Calculator, symmetry: Symmetry | None) -> Saddle:
+    """The saddle point next to the climbing image, by Newton's method, and how it follows the weights.
+
+    Members keep its own symmetry, which may be more than the path's: then the way over it is odd and drops out.
+    """
     at = atoms.copy()
     at.calc = calculator
     if len(at) > DENSE_ATOMS:
         raise MliuqError(f"implicit: a saddle point of {len(at)} atoms, expected at most {DENSE_ATOMS}")
-    H = hessian(at, "fixed")
+    kept = np.eye(3 * len(at)) if symmetry is None else symmetry.displacements
+    H = hessian(at, "fixed", directions=kept)
     omega, axes = np.linalg.eigh(H)
-    inverse = np.where(np.abs(omega) > FLAT, 1.0, 0.0) / np.where(np.abs(omega) > FLAT, omega, 1.0)
+    stiff = np.abs(omega) > FLAT
+    basis = (kept @ axes)[:, stiff]
     for _ in range(20):
-        forces = at.get_forces()
-        if np.abs(forces).max() < 1e-6:
+        pull = basis.T @ at.get_forces().ravel()
+        if np.abs(pull).max() < 1e-6:
             break
-        at.positions += ((axes * inverse) @ (axes.T @ forces.ravel())).reshape(-1, 3)
+        at.positions += (basis @ (pull / omega[stiff])).reshape(-1, 3)
     assert isinstance(calculator, WeightsCalculator)
     assert calculator.members is not None
+    own = symmetry_of(at)
+    full = None if symmetry is not None else H
+    response = respond(at, calculator, calculator.members, hessian=None if own else full, symmetry=own)
+    curvature = Curvature(calculator.model.theta, response.basis, response.softness)
     energy = float(at.get_potential_energy())
     at.calc = None
-    return Relaxed(at, energy, None, respond(at, calculator, calculator.members))
+    return Saddle(Relaxed(at, energy, None, response, None, own, curvature), basis[:, 0].reshape(-1, 3))
+
+
+def _of_member(saddle: Saddle, cell: Any, calculator: Calculator, settings: PropagationSettings) -> float | None:
+    """Energy of the saddle point that the best fit's has become; None where it is none any more, or has ended."""
+    top = _on(saddle.at.atoms, cell)
+    try:
+        found = relax(top, calculator, settings, start=saddle.at, guess=top)
+    except RelaxationError:
+        return None
+    if not settings.corrections:
+        return found.energy
+    slopes = []
+    for step in (1e-3, -1e-3):
+        near = found.atoms.copy()
+        near.positions += step * saddle.way
+        near.calc = calculator
+        slopes.append(float(np.sum(near.get_forces() * saddle.way)))
+    return found.energy if slopes[0] > slopes[1] else None

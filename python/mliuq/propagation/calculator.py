@@ -55,6 +55,10 @@ class WeightsCalculator(Calculator):
         self._skin = skin
         self._neighbours: Neighbours | None = None
 
+    def of(self, theta: NDArray[np.float64]) -> WeightsCalculator:
+        """That of other weights."""
+        return WeightsCalculator(replace(self.model, theta=theta), threads=self._threads, skin=self._skin)
+
     @cached_property
     def _potential(self) -> Potential:
         # Made when first asked for: members of the implicit engine never are.

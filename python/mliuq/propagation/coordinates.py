@@ -25,6 +25,12 @@ def strain_matrix(voigt: Array) -> Array:
     return strain
 
 
+def voigt_strain(strain: Array) -> Array:
+    """Inverse of `strain_matrix`, of the symmetric part."""
+    both = strain + strain.T
+    return np.array([both[i, j] * (0.5 if i == j else 1.0) for i, j in _VOIGT])
+
+
 def deformed(atoms: Atoms, gradient: Array) -> Atoms:
     """A copy whose cell vectors and positions (rows) are multiplied by a deformation gradient."""
     copy: Atoms = atoms.copy()
@@ -95,21 +101,49 @@ def coordinates(atoms: Atoms, mode: CellMode) -> Atoms | CellCoordinates:
     return atoms if mode == "fixed" else CellCoordinates(atoms, mode)
 
 
-def hessian(atoms: Atoms, mode: CellMode, step: float = 1e-3) -> Array:
+class Invariant(Filter):
+    """Coordinates that move along given orthonormal directions (n, r) only; forces are projected on them."""
+
+    def __init__(self, target: Atoms | CellCoordinates, directions: Array) -> None:
+        super().__init__(target if isinstance(target, Atoms) else target.atoms, indices=range(len(target)))
+        self._target = target
+        self._directions = directions
+
+    def __len__(self) -> int:
+        return len(self._target)
+
+    def get_positions(self) -> Array:
+        """Those of the target."""
+        return np.asarray(self._target.get_positions())
+
+    def set_positions(self, positions: Array, **_: Any) -> None:
+        """Move the target as far as the directions allow."""
+        here = self.get_positions()
+        self._target.set_positions(here + self._along(positions - here))
+
+    def get_forces(self, *_: Any, **__: Any) -> Array:
+        """Of the target, projected."""
+        return self._along(self._target.get_forces())
+
+    def _along(self, vectors: Array) -> Array:
+        return np.reshape(self._directions @ (self._directions.T @ np.ravel(vectors)), (-1, 3))
+
+
+def hessian(atoms: Atoms, mode: CellMode, step: float = 1e-3, directions: Array | None = None) -> Array:
     """Second derivatives of the energy by central differences of forces, symmetrised, shape (n, n) of 3 N (+ 6).
 
-    Atoms bring a calculator; they end where they were. Costs 2 n evaluations.
+    With orthonormal directions (n, r) those along them, shape (r, r). Atoms bring a calculator; they end where they
+    were. Costs 2 n (2 r) evaluations.
     """
     target = coordinates(atoms, mode)
     x = np.array(target.get_positions())
-    columns = np.empty((x.size, x.size))
-    for k in range(x.size):
-        moved = x.copy()
-        moved.flat[k] += step
-        target.set_positions(moved)
+    V = np.eye(x.size) if directions is None else directions
+    columns = np.empty((V.shape[1], V.shape[1]))
+    for k, way in enumerate(V.T):
+        move = step * way.reshape(-1, 3)
+        target.set_positions(x + move)
         ahead = target.get_forces().copy()
-        moved.flat[k] -= 2 * step
-        target.set_positions(moved)
-        columns[k] = np.ravel(target.get_forces() - ahead) / (2 * step)
+        target.set_positions(x - move)
+        columns[k] = V.T @ np.ravel(target.get_forces() - ahead) / (2 * step)
     target.set_positions(x)
     return 0.5 * (columns + columns.T)

@@ -41,8 +41,10 @@ from mliuq.descriptor.bispectrum import design_rows
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.propagation.calculator import WeightsCalculator
+from mliuq.propagation.continuation import KEPT, ratio, secant
 from mliuq.propagation.coordinates import CellCoordinates, CellMode
-from mliuq.propagation.coordinates import hessian as full_hessian
+from mliuq.propagation.coordinates import hessian as differences
+from mliuq.propagation.symmetry import Symmetry
 
 Array = NDArray[np.float64]
 
@@ -51,7 +53,7 @@ DENSE_ATOMS = 60
 DISPLACEMENT = 1e-5  # Å, the largest, of differences of forces
 LEFT_OUT = 1e-3  # share of the members' relaxation energy
 BLOCK = 0.3  # directions of a residual that are followed at once: those of at least this share of the largest
-SETTLED, ASTRAY, LOST = 1e-3, 0.25, 3.0
+SETTLED, ASTRAY, LOST = 1e-5, 1e-2, 0.7
 """What corrections leave of the relaxation energy that was predicted: enough, too much at the end, too much at any."""
 MOST_DIRECTIONS = 300  # of the shared space; beyond it the structure is taken not to be a stationary one
 STRAIN = 1e-4  # of differences of forces and stress by strain
@@ -136,6 +138,7 @@ def respond(
     cell: CellMode = "fixed",
     tolerance: float = LEFT_OUT,
     hessian: Array | None = None,
+    symmetry: Symmetry | None = None,
 ) -> Response:
     """Derivatives of a stationary structure, a minimum or a saddle point.
 
@@ -152,6 +155,8 @@ def respond(
     tolerance : share of the members' relaxation energy that may be left out in large structures
     hessian : (n, n), optional
         In the coordinates of `CellCoordinates` (free) or of positions (fixed), where it is known.
+    symmetry : Symmetry, optional
+        That members keep.
     """
     at = atoms.copy()
     at.calc = calculator
@@ -166,9 +171,14 @@ def respond(
         B, slope, stiffness = _strain_terms(at)
         by_weights = at.get_volume() * rows_s.T
     if n <= DENSE_ATOMS or hessian is not None:
-        omega, axes = np.linalg.eigh(full_hessian(at, cell) if hessian is None else hessian)
+        kept = None if symmetry is None else symmetry.directions(cell)
+        if hessian is None:
+            H = differences(at, cell, directions=kept)
+        else:
+            H = hessian if kept is None else kept.T @ hessian @ kept
+        omega, axes = np.linalg.eigh(H)
         stiff = np.abs(omega) > FLAT
-        V, softness, error = axes[:, stiff], np.diag(1.0 / omega[stiff]), 0.0
+        V, softness, error = (axes if kept is None else kept @ axes)[:, stiff], np.diag(1.0 / omega[stiff]), 0.0
     elif cell == "fixed":
         # The members' deviations are Q L with L of min(P, M) rows: R Lᵀ stands for all their forces.
         factor: Array = np.asarray(np.linalg.qr(members.reshape(len(members), -1) - theta, mode="r"))
@@ -201,8 +211,9 @@ def correct(
 
     Returns
     -------
-    Energy at the minimum of the last parabola, eV, and the displacement there (n,). None when a quarter of the energy
-    that relaxation was predicted to give is still to come: such a member is too far away for this.
+    Energy at the minimum of the last parabola, eV, and the displacement there (n,). None when a hundredth of the energy
+    that relaxation was predicted to give is still to come (a tenth of the way, before the last step), or the curvature
+    along a step has all but vanished: such a member is too far away for this.
     """
     softness, energy, left = response.softness, np.nan, 1.0
     step = place = softness @ pull
@@ -210,7 +221,9 @@ def correct(
     for _ in range(steps):
         energy, forces = evaluate(response.basis @ place)
         remaining = response.basis.T @ forces
-        softness = _secant(softness, step, pull - remaining)
+        if ratio(softness, step, pull - remaining) < KEPT:
+            return None
+        softness = secant(softness, step, pull - remaining)
         pull, step = remaining, softness @ remaining
         place = place + step
         left = abs(float(pull @ step)) / first
@@ -219,20 +232,6 @@ def correct(
     if left > ASTRAY:
         return None
     return float(energy - 0.5 * pull @ step), np.asarray(response.basis @ place)
-
-
-def _secant(softness: Array, step: Array, change: Array) -> Array:
-    """Inverse Hessian that takes a change of forces to the step it came from (BFGS).
-
-    Left as it is where the curvature along the step has changed its sign or all but vanished: such a structure is not
-    of the kind, minimum or saddle, that the other one is.
-    """
-    curvature = float(step @ change)
-    expected = float(step @ np.linalg.solve(softness, step))
-    if not curvature / expected > 0.05:
-        return softness
-    turn = np.eye(len(step)) - np.outer(step, change) / curvature
-    return np.asarray(turn @ softness @ turn.T + np.outer(step, step) / curvature)
 
 
 def _rows(atoms: Atoms, params: SnapParams) -> tuple[Array, Array, Array]:

@@ -18,15 +18,27 @@ from vesin import NeighborList
 
 from mliuq.errors import MliuqError
 from mliuq.propagation.calculator import WeightsCalculator
-from mliuq.propagation.coordinates import CellMode, coordinates, deformed, hessian, strain_matrix
-from mliuq.propagation.implicit import Response, correct, respond
+from mliuq.propagation.continuation import Curvature, follow
+from mliuq.propagation.coordinates import (
+    CellMode,
+    Invariant,
+    coordinates,
+    deformed,
+    hessian,
+    strain_matrix,
+    voigt_strain,
+)
+from mliuq.propagation.implicit import FLAT, Response, correct, respond
 from mliuq.propagation.lammps_relaxer import minimise
 from mliuq.propagation.settings import PropagationSettings
+from mliuq.propagation.symmetry import Symmetry, symmetry_of
 
 Array = NDArray[np.float64]
 
 DENSE_ATOMS = 40
 """Largest structure whose Hessian is made and handed to the members; beyond it relaxations start without one."""
+MOST_DIRECTIONS = 60
+"""Largest number of invariant directions along which second derivatives are taken in structures of more atoms."""
 STIFFNESS = 70.0
 """eV/Å², of directions without curvature of their own (translations), as ASE's optimisers assume."""
 SOFT = 0.3
@@ -48,6 +60,8 @@ class Relaxed:
     hessian : of the best fit, where the structure is small
     response : of the best fit under the implicit engine
     stress : predicted by the implicit engine in a cell that is held (Voigt, eV/Å³); None where it was not predicted
+    symmetry : of the best fit's structure, which members keep
+    curvature : of the best fit, where it is affordable: members follow it
     """
 
     atoms: Atoms
@@ -55,6 +69,8 @@ class Relaxed:
     hessian: Array | None = None
     response: Response | None = None
     stress: Array | None = None
+    symmetry: Symmetry | None = None
+    curvature: Curvature | None = None
 
     @cached_property
     def shortest(self) -> float:
@@ -71,7 +87,7 @@ def relax(
     start: Relaxed | None = None,
     guess: Atoms | None = None,
 ) -> Relaxed:
-    """Relax a structure.
+    """Relax a structure; it keeps the symmetry that it starts with.
 
     Parameters
     ----------
@@ -100,13 +116,27 @@ def relax(
     begin = guess if guess is not None else start.atoms if start is not None else atoms
     moving = begin.copy()
     moving.calc = calculator
+    symmetry = None if start is None else start.symmetry
+    if symmetry is None or start is None or not symmetry.holds(start.atoms, begin):
+        # Whatever else evaluates may hold atoms to places of their own.
+        symmetry = symmetry_of(begin) if isinstance(calculator, WeightsCalculator) else None
+    by_steps = settings.relaxer == "lammps" and settings.engine == "resampling"
+    curvature = None if start is None else start.curvature
+    alike = curvature is not None and len(curvature.basis) == 3 * len(coordinates(moving, cell))
+    if start is not None and curvature is not None and alike and symmetry is start.symmetry and not by_steps:
+        followed = _followed(start, curvature, moving, settings, cell)
+        _check_basin(followed.atoms, start, settings)
+        return followed
     known = None if start is None else start.hessian
     if known is not None and cell == "fixed":
         known = known[: 3 * len(moving), : 3 * len(moving)]
     if settings.relaxer == "lammps" and cell != "isochoric" and not moving.constraints:
         assert isinstance(calculator, WeightsCalculator)
         minimise(moving, calculator.model, cell=cell, fmax=settings.fmax, steps=settings.steps)
-    _optimise(moving, settings, cell, known)
+        if symmetry is not None and not symmetry.holds(begin, moving):
+            moving = begin.copy()
+            moving.calc = calculator
+    _optimise(moving, settings, cell, known, symmetry)
     if start is not None:
         _check_basin(moving, start, settings)
     elif guess is None:
@@ -114,13 +144,72 @@ def relax(
     energy = float(moving.get_potential_energy())
     if known is None and start is None and len(moving) <= DENSE_ATOMS and not moving.constraints:
         known = hessian(moving, cell)
+    curvature = None
+    if (
+        isinstance(calculator, WeightsCalculator)
+        and start is None
+        and guess is None
+        and not moving.constraints
+        and cell != "isochoric"
+    ):
+        curvature = _curvature(moving, calculator.model.theta, cell, known, symmetry)
     response = None
     if settings.engine == "implicit" and start is None and not moving.constraints and cell != "isochoric":
         assert isinstance(calculator, WeightsCalculator)
         assert calculator.members is not None
-        response = respond(moving, calculator, calculator.members, cell=cell, hessian=known)
+        response = respond(moving, calculator, calculator.members, cell=cell, hessian=known, symmetry=symmetry)
     moving.calc = None
-    return Relaxed(moving, energy, known, response)
+    return Relaxed(moving, energy, known, response, None, symmetry, curvature)
+
+
+def _curvature(
+    atoms: Atoms, theta: Array, cell: CellMode, known: Array | None, symmetry: Symmetry | None
+) -> Curvature | None:
+    """Along invariant directions, translations left out; None in structures for which that takes too long."""
+    kept = None if symmetry is None else symmetry.directions(cell)
+    if known is not None:
+        H = known if kept is None else kept.T @ known @ kept
+    elif kept is not None and kept.shape[1] <= MOST_DIRECTIONS:
+        H = hessian(atoms, cell, directions=kept)
+    else:
+        return None
+    omega, axes = np.linalg.eigh(H)
+    stiff = np.abs(omega) > FLAT
+    basis = (axes if kept is None else kept @ axes)[:, stiff]
+    return Curvature(theta, basis, np.diag(1.0 / omega[stiff]))
+
+
+def _followed(
+    start: Relaxed, curvature: Curvature, moving: Atoms, settings: PropagationSettings, cell: CellMode
+) -> Relaxed:
+    """Follow the best fit's structure to the member's weights, and its lattice where the cell is held on another."""
+    calculator = moving.calc
+    assert isinstance(calculator, WeightsCalculator)
+    stretch = np.linalg.solve(start.atoms.cell.array, moving.cell.array) - np.eye(3)
+    delta = calculator.model.theta - curvature.theta
+
+    def at(t: float, u: Array) -> tuple[Atoms, Array]:
+        """The structure, and the forces on its coordinates before strain."""
+        gradient = np.eye(3) + t * stretch
+        there = deformed(start.atoms, gradient)
+        there.calc = calculator if t == 1.0 else calculator.of(curvature.theta + t * delta)
+        target = coordinates(there, cell)
+        target.set_positions((target.get_positions() @ np.linalg.inv(gradient) + u.reshape(-1, 3)) @ gradient)
+        return there, np.ravel(target.get_forces() @ gradient.T)
+
+    def forces(t: float, u: Array) -> Array:
+        try:
+            return at(t, u)[1]
+        except MliuqError as error:  # atoms on top of each other
+            raise FloatingPointError from error
+
+    place, t = follow(curvature, forces, settings.fmax)
+    if t < 1.0:
+        raise RelaxationError(f"left the basin: the best fit's structure ends {t:.0%} of the way to these weights")
+    atoms, _ = at(1.0, place)
+    energy = float(atoms.get_potential_energy())
+    atoms.calc = None
+    return Relaxed(atoms, energy)
 
 
 def _predicted(
@@ -143,8 +232,9 @@ def _predicted(
         stretch = np.linalg.solve(start.atoms.cell.array, guess.cell.array)
         if cell != "fixed" or response.imposed is None or np.abs(stretch - stretch.T).max() > 1e-8:
             return None
-        given = stretch - np.eye(3)
-        strain = np.array([*np.diag(given), 2 * given[1, 2], 2 * given[0, 2], 2 * given[0, 1]])
+        strain = voigt_strain(stretch - np.eye(3))
+        if start.symmetry is not None and not start.symmetry.keeps(strain):
+            return None
     energy, moves = response.predict(theta, strain)
     if settings.corrections:
         trial = deformed(start.atoms, stretch)
@@ -176,13 +266,17 @@ def _predicted(
     return Relaxed(atoms, energy, stress=stress)
 
 
-def _optimise(atoms: Atoms, settings: PropagationSettings, cell: CellMode, known: Array | None) -> None:
+def _optimise(
+    atoms: Atoms, settings: PropagationSettings, cell: CellMode, known: Array | None, symmetry: Symmetry | None
+) -> None:
     """Run ASE's optimiser; raise when it does not converge.
 
     With a Hessian of the neighbourhood BFGS is a quasi-Newton method that needs a handful of steps. Without one the
     same optimiser is used for small structures, and one that keeps no matrix for large ones.
     """
-    target = coordinates(atoms, cell)
+    target: Any = coordinates(atoms, cell)
+    if symmetry is not None:
+        target = Invariant(target, symmetry.directions(cell))
     small = len(atoms) <= DENSE_ATOMS
     method: Any = BFGS if small or known is not None else LBFGS
     optimiser = method(target, logfile=None)
