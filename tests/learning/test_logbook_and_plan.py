@@ -334,3 +334,68 @@ def test_a_round_whose_frames_cannot_be_labelled_is_the_end(monkeypatch: pytest.
     with pytest.raises(MliuqError, match=r"^round-003: no frame can be labelled; the first: too large$"):
         loop._Loop._select(run, where)  # type: ignore[arg-type]
     assert told == [(("model 2", run.settings, 17, 3), {"region": None, "target": [1], "save": 0.5})]
+    runs = [{"halted": None}, {"halted": "at step 3"}, {"halted": "at step 5"}]
+    monkeypatch.setattr(frames_files, "read", lambda path: [])
+    monkeypatch.setattr(loop, "read_json", lambda path: {"runs": runs})
+    for noise, floor in ((None, "0"), ({"force": 0.1, "energy": 7.0}, "0.173")):
+        monkeypatch.setattr(loop.Model, "load", lambda path, noise=noise: SimpleNamespace(noise=noise))
+        with pytest.raises(MliuqError) as caught:
+            loop._Loop._select(run, where)  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            "round-003: runs halt and leave no frame that is new; the first: at step 3 (the noise floor alone, which "
+            f"no label takes away, is {floor} eV/Å for the force of an atom)"
+        )
+
+
+@pytest.mark.parametrize("converged", [False, True])
+def test_log_of_a_round_whose_stages_are_done(converged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = LearnFolder(tmp_path)
+    crystal = bulk("W")
+
+    def frames(n: int) -> bytes:
+        made = [crystal.copy() for _ in range(n)]
+        for index, atoms in enumerate(made):
+            atoms.info["seconds"] = 0.5 + index
+        return frames_files.to_bytes(made)
+
+    first, second = folder.round(0), folder.round(1)
+    for where in (first, second):
+        where.folder.mkdir()
+    first.batch.write_bytes(frames(4))
+    first.labels.write_bytes(frames(3))
+    runs = [{"halted": None}, {"halted": None if converged else "at step 3"}]
+    explored = {"runs": runs, "thresholds": {"save": 0.5, "halt": 2.0}, "seconds": 1.5}
+    done: list[str] = []
+
+    def stage(name: str, **made: bytes) -> Any:
+        def run(self: Any, where: Round) -> None:
+            done.append(name)
+            for file, content in made.items():
+                getattr(where, file).write_bytes(content)
+
+        return run
+
+    stages = {
+        "_explore": {"runs": json_bytes(explored), "frames": frames(5)}, "_select": {"batch": frames(3)},
+        "_label": {"labels": frames(2), "quarantine": frames(1)}, "_refit": {"model": b"a model"},
+    }  # fmt: skip
+    for name, made in stages.items():
+        monkeypatch.setattr(loop._Loop, name, stage(name, **made))
+    monkeypatch.setattr(loop.Model, "load", lambda path: path)
+    monkeypatch.setattr(loop, "errors_on", lambda *given: list(map(str, given)))
+    rounds = loop._Loop.__new__(loop._Loop)
+    rounds.folder = folder
+    rounds._beginning = loop.Beginning([crystal] * 7, [crystal], [], [], [])
+    rounds._fit = "settings of the fit"  # type: ignore[assignment]
+    model = (first if converged else second).model
+    expected = {
+        "round": 1, "converged": converged, "runs": runs, "thresholds": explored["thresholds"], "frames": 5,
+        "labels": 0 if converged else 2, "quarantined": 0 if converged else 1, "labels_spent": 4 if converged else 7,
+        "configurations": 10 if converged else 12, "errors": [str(model), str([crystal]), "settings of the fit"],
+        "model": str(model.relative_to(tmp_path)),
+        "seconds": {"explore": 1.5, "label": [] if converged else [0.5, 1.5]},
+    }  # fmt: skip
+    for again in (False, True):
+        assert rounds.round(1) == expected
+        assert read_json(second.log) == expected
+        assert done == (["_explore"] if converged else list(stages)), "nothing is done twice" if again else ""
