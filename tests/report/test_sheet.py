@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import mliuq
@@ -15,8 +18,8 @@ from ase.io import write
 from ase.units import GPa
 from mliuq.cli import main
 from mliuq.propagation.reference import judged, read_reference, summary
-from mliuq.propagation.results import Estimate
-from mliuq.report.sheet import with_error
+from mliuq.propagation.results import Estimate, Failure, PropertyResult
+from mliuq.report.sheet import TITLES, matched, render_sheet, with_error
 
 
 def test_a_sheet_of_two_parts(small_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +40,92 @@ def test_a_sheet_of_two_parts(small_model: Path, tmp_path: Path, capsys: pytest.
     assert f">{z:+.2f}<" in page
     assert "reference values: " in page
     assert "index.html" in capsys.readouterr().out
+
+
+VOLUME = Estimate("bcc", "volume", "Å³/atom", 16.0, np.array([15.0, 17.0]), alpha=2.0)
+MODULUS = Estimate("bcc", "bulk <modulus>", "GPa", 300.0, np.array([310.0, 320.0]), floor=3.0)
+NONE = Estimate("A & B", "energy", "eV", 1.0, np.array([np.nan, 1.0]), reason="it <collapses>")
+PHASES = PropertyResult(
+    "phases", [VOLUME, MODULUS, NONE], [],
+    [Failure(3, "A & B", "too <near>"), Failure(5, "A & B", "other"), Failure(4, "hcp", "lost")],
+    {"order": {"best_fit": ["bcc", "A & B"], "orders": [{"order": ["A & B", "bcc"], "share": 0.625}]}}, {}, {},
+    list(range(8)),
+)  # fmt: skip
+OTHER = PropertyResult("own thing", [replace(VOLUME, object="fcc", unit="a < b")], [], [], {}, {}, {}, [0])
+
+
+def cells(page: str) -> list[list[str]]:
+    rows = re.findall(r"<tr>(.*?)</tr>", page)
+    return [[unescape(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_every_cell_of_a_sheet() -> None:
+    reference = {("bcc", "volume"): 18.5, ("bcc", "bulk <modulus>"): 315.0, ("hcp", "volume"): 1.0}
+    page = render_sheet(
+        [PHASES, OTHER], {"phases": "<svg>é</svg>"}, reference, title="W & co", facts="a <fact>",
+        left_out={"gsf": "no <crystal>", "melting": "unknown"},
+    )  # fmt: skip
+    assert page.startswith('<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" ')
+    assert "<title>W &amp; co</title>\n<style>" in page
+    assert page.endswith("\n</main>\n</body>\n</html>\n")
+    assert "--ink: #1c2126" in page.partition("@media")[0]
+    assert "--ink: #e8eaed" in page.partition("@media")[2]
+    assert "td.reason {" in page
+    assert '<h1>W &amp; co</h1>\n<p class="facts">a &lt;fact&gt;</p>\n<p>Each number: ' in page
+    assert '<nav><a href="#phases">Phases</a> <a href="#own thing">own thing</a></nav>' in page
+    z = [(18.5 - 16.0) / 2.0, (315.0 - 300.0) / MODULUS.err]
+    raw = [2.5 / 1.0, 15.0 / MODULUS.std]
+    assert (
+        '<p class="verdict">2 reference values: 50 % within the members\' bounds, mean |error|/std '
+        f"{np.mean(raw):.2f}, rms z {np.sqrt(np.mean(np.square(z))):.2f} (honest: 1).</p>"
+    ) in page
+    head = ["", "quantity", "value ± error", "unit", "std", "bounds", "reference", "z", "within bounds"]
+    assert cells(page) == [
+        head,
+        ["bcc", "volume", "16.0 ± 2.0", "Å³/atom", "1", "15 … 17", "18.5", "+1.25", "✗"],
+        ["bcc", "bulk <modulus>", "300 ± 16", "GPa", "15.8", "310 … 320", "315", f"{z[1]:+.2f}", "✓"],
+        ["A & B", "energy", "it <collapses>"],
+        head,
+        ["fcc", "volume", "16.0 ± 2.0", "a < b", "1", "15 … 17", "–", "–", "–"],
+    ]
+    assert '<td class="reason" colspan="7">' in page
+    assert '<td class="out">✗</td>' in page
+    assert '<td class="out">+' not in page
+    assert '<tr><td>bcc</td><td class="text">volume</td>' in page
+    assert '<h2 id="phases">Phases</h2>\n<div class="wide"><table><thead><tr><th></th>' in page
+    assert "</thead><tbody><tr><td>bcc</td>" in page
+    assert "</tr><tr>" in page
+    assert page.count("</tr></tbody></table></div>") == 2
+    assert (
+        "<p>Order by energy: bcc &lt; A &amp; B; the most frequent among members, A &amp; B &lt; bcc, in 62 % of "
+        "them.</p>"
+    ) in page
+    assert "<p>A &amp; B: 2 of 8 members failed (first: too &lt;near&gt;).</p>" in page
+    assert "<p>hcp: 1 of 8 members failed (first: lost).</p>" in page
+    data = base64.b64encode("<svg>é</svg>".encode()).decode()
+    picture = f'<figure><img alt="Phases, with error bars" width="420" src="data:image/svg+xml;base64,{data}"></figure>'
+    assert page.count("<figure>") == page.count(picture) == 1
+    assert '<h2>Stacking faults</h2><p class="verdict">Not computed: no &lt;crystal&gt;</p>' in page
+    assert '<h2>melting</h2><p class="verdict">Not computed: unknown</p>' in page
+    assert "XX" not in page
+    far = render_sheet([PHASES], {}, {("bcc", "volume"): 11.9}, title="t", facts="f")
+    assert '<td>11.9</td><td class="out">-2.05</td><td class="out">✗</td>' in far
+    edge = render_sheet([PHASES], {}, {("bcc", "volume"): 12.0}, title="t", facts="f")
+    assert '<td>12</td><td>-2.00</td><td class="out">✗</td>' in edge
+    assert "Not computed" not in far
+    alien = render_sheet([PHASES], {}, {("A & B", "energy"): 1.0}, title="t", facts="f")
+    assert '<p class="verdict">None of the reference values belongs to a number of this sheet.</p>' in alien
+    plain = render_sheet([PHASES, replace(OTHER, comparisons={"order": {}})], {}, title="t", facts="f")
+    assert cells(plain)[0] == head[:6]
+    assert cells(plain)[1] == ["bcc", "volume", "16.0 ± 2.0", "Å³/atom", "1", "15 … 17"]
+    assert '<td class="reason" colspan="4">' in plain
+    assert "reference" not in plain.partition("</style>")[2]
+    assert plain.count("Order by energy") == 1
+    assert matched([PHASES, OTHER], reference) == [(VOLUME, 18.5), (MODULUS, 315.0)]
+    assert list(TITLES.values()) == [
+        "Equations of state", "Phases", "Elastic constants", "Deformation paths", "Phonons", "Point defects",
+        "Surfaces", "Stacking faults", "Vacancy hop",
+    ]  # fmt: skip
 
 
 def test_parts_that_fail_say_why(small_model: Path, tmp_path: Path) -> None:
