@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 from mliuq.errors import MliuqError
 from mliuq.learning.aim import CRITERIA, Aim
-from mliuq.learning.label_rows import LABELS, weights_of_labels
+from mliuq.learning.label_rows import LABELS, factor_of, fitted_weights, weights_of_labels
 from mliuq.learning.propagated import _row, rows_of_values
 from mliuq.model import Model
 from systems import PARAMS, random_model
@@ -74,6 +74,44 @@ def test_weights_of_labels_that_are_none(model: Model) -> None:
          "the fit gives no weight to energy and stress: labels of that kind would teach it nothing"),
     ):  # fmt: skip
         assert said(weights_of_labels, model, rows, weights) == message
+
+
+NEAR = {"energy_scale": 2.0, "force_scale": 50.0}
+
+
+@pytest.mark.parametrize(
+    ("weights", "constants", "found"),
+    [
+        ({"energy": 3.0, "force": 2.0, "stress": 0.5}, {"energy": 9.0, "force": 9.0, "stress": 9.0}, (3.0, 2.0, 0.5)),
+        ({"energy": "auto", "force": "auto", "stress": 0.5}, {"energy": 9.0, "stress": 7.0}, (9.0, 1.0, 0.5)),
+        ({"energy": "auto", "force": 2.0, "stress": "auto"}, {"stress": 7.0}, (1.0, 2.0, 7.0)),
+        ({"near_equilibrium": NEAR, "stress": 0.0}, {}, (60.0, 1.0, 0.0)),
+        ({"near_equilibrium": NEAR, "energy": 0.0, "force": 3.0, "stress": 1.0}, {}, (0.0, 3.0, 1.0)),
+        ({"near_equilibrium": NEAR, "energy": 3.0, "force": 0.0, "stress": 1.0}, {}, (3.0, 0.0, 1.0)),
+    ],
+)
+def test_weights_that_a_fit_gave(
+    model: Model, weights: dict[str, Any], constants: dict[str, float], found: tuple[float, ...]
+) -> None:
+    fit = {
+        "settings": {"weights": weights},
+        "balance": {"constants": constants},
+        "rows": {"energy": 2, "force": 120, "stress": 6},
+    }
+    assert fitted_weights(replace(model, metadata={"fit": fit})) == found
+    assert weights_of_labels(replace(model, metadata={"fit": fit}), LABELS, None) == found
+    for lost in (None, {**fit, "settings": {}}, {**fit, "balance": None}):
+        assert said(fitted_weights, replace(model, metadata={"fit": lost})) == (
+            "the model does not say how its fit weighed energies and forces (metadata fit.settings.weights and "
+            "fit.balance), expected one that mliuq has fitted, or weights="
+        )
+
+
+def test_models_without_a_factor(model: Model) -> None:
+    assert said(factor_of, replace(model, arrays={})) == (
+        'the model does not carry the factor of its fit (array "extrapolation.factor"): expected one fitted with '
+        "posterior.extrapolation = true"
+    )
 
 
 def test_values_of_members_that_are_none(model: Model) -> None:
