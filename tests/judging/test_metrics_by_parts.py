@@ -57,6 +57,10 @@ def test_bins_and_points() -> None:
     exact = metrics.coverage_curve(np.zeros(4), S)[1]
     assert exact[0] == 1.0, "an error of zero is inside the empty interval"
     assert metrics.ROWS_PER_BIN == 40
+    rows = np.arange(1.0, 201.0)
+    _, actual, _ = metrics.reliability(rows, np.where(rows > 100, 1.0, 2.0))
+    in_order = np.split(np.concatenate([rows[100:], rows[:100]]), 5)
+    np.testing.assert_allclose(actual, [np.sqrt(np.mean(b**2)) for b in in_order], err_msg="rows of like bars in order")
 
 
 def test_edges_of_what_is_inside() -> None:
@@ -76,6 +80,7 @@ def test_large_errors() -> None:
     assert np.isnan(metrics.auc_large_errors(np.ones(5), np.arange(1.0, 6.0)))
     assert metrics.spearman(-error, error) == pytest.approx(1.0)
     assert np.isnan(metrics.spearman(np.ones(3), np.arange(1.0, 4.0)))
+    assert metrics.spearman(np.array([1.0, 3.0]), np.array([2.0, 1.0])) == pytest.approx(-1.0)
 
 
 def test_ranges_of_rms_z() -> None:
@@ -124,6 +129,7 @@ def test_a_hundredth_of_the_median_is_zero_by_symmetry() -> None:
     size = np.array([1.0, 1.0, 1.0, 0.01, 0.0100001])
     assert metrics.informative(kind, size).tolist() == [True, True, True, False, True]
     assert metrics.informative(kind, size, 0.5).tolist() == [True, True, True, False, False]
+    assert metrics.informative(kind, 1e-15 * size).tolist() == [True, True, True, False, True]
     assert metrics.informative(kind, np.array([1.0, 1e-10, 1e-11, 0.5, 2.0])).tolist() == [
         True,
         False,
@@ -160,6 +166,8 @@ def test_tables_of_all_sets() -> None:
     assert alone == lines[: len(alone)]
     named = error_table(p, statistics, None, structures, structures, noise, alpha, "other")
     assert {line.group for line in named} == {"all"}
+    two = error_lines("train", p, bars, groups=["a", "b", "a"])
+    assert [line.group for line in two if line.kind == "energy"] == ["all", "a", "b"]
 
 
 def test_lines_without_bars_and_with_some() -> None:

@@ -117,7 +117,7 @@ def reliability(error: Array, std: Array, bins: int | None = None) -> tuple[Arra
     groups = np.array_split(np.argsort(std, kind="stable"), min(bins, len(error)))
     predicted = np.array([rmse(std[g]) for g in groups])
     actual = np.array([rmse(error[g]) for g in groups])
-    return predicted, actual, np.array([g.size for g in groups], dtype=np.int64)
+    return predicted, actual, np.array([g.size for g in groups])
 
 
 def ence(error: Array, std: Array, bins: int | None = None) -> float:
@@ -131,12 +131,12 @@ def ence(error: Array, std: Array, bins: int | None = None) -> float:
 
 def pit(error: Array, std: Array) -> Array:
     """Probability integral transform Φ(z), uniform on [0, 1] for an honest Gaussian [GBR07]."""
-    return np.asarray(ndtr(_z(error, std)), dtype=np.float64)
+    return np.asarray(ndtr(_z(error, std)))
 
 
 def pit_members(y: Array, members: Array) -> Array:
     """Probability integral transform of an ensemble: (members below y + half of the ties) / M [GBR07]."""
-    return np.asarray(((members < y) + 0.5 * (members == y)).mean(axis=0), dtype=np.float64)
+    return np.asarray(((members < y) + 0.5 * (members == y)).mean(axis=0))
 
 
 def independent(covariance: Array) -> float:
@@ -227,7 +227,7 @@ def informative(kind: npt.NDArray[np.int8], size: Array, threshold: float = 0.01
     kind, size : (n,) kind and norm of each row
     threshold : of the median of the norms of a kind that are not zero to rounding
     """
-    found = np.asarray(kind == ENERGY, dtype=np.bool_)
+    found = np.asarray(kind == ENERGY)
     for code in (FORCE, STRESS):
         own = kind == code
         sizes = size[own]
@@ -317,4 +317,4 @@ def _z(error: Array, std: Array) -> Array:
 
 
 def _central_probability(error: Array, std: Array) -> Array:
-    return np.asarray(2 * ndtr(np.abs(_z(error, std))) - 1, dtype=np.float64)
+    return np.asarray(2 * ndtr(np.abs(_z(error, std))) - 1)
