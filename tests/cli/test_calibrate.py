@@ -78,6 +78,23 @@ def test_a_dozen_labels_tell_a_factor_of_three_and_do_not_pretend_more(
         assert widths[0] > 1.2 * widths[1]
 
 
+def test_an_energy_computed_otherwise_is_named_and_moves_no_bar(
+    halves: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model, other = halves
+    frames = read_structures(other)
+    path = spoilt(model, 1.0, tmp_path / "m.mliuq")
+    whole = run(capsys, path, other, "--update", "never")["credibility"][0]
+    assert not [text for text in caplog.messages if "far outside" in text]
+    frames[3].calc.results["energy"] += 60 * len(frames[3])
+    write(tmp_path / "one.xyz", frames)
+    found = run(capsys, path, tmp_path / "one.xyz", "--update", "never")["credibility"][0]
+    (named,) = [text for text in caplog.messages if "far outside" in text]
+    assert f"{tmp_path / 'one.xyz'}: configuration 3 (the 4th" in named
+    assert found["alpha"] == pytest.approx(whole["alpha"], rel=0.1)
+    assert found["interval"] == pytest.approx(whole["interval"], rel=0.2)
+
+
 def test_only_what_is_needed_is_updated(
     halves: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ from mliuq.errors import MliuqError
 from mliuq.fitting import adopt as adopting
 from mliuq.fitting import checks, classes_out, data, extrapolation, past, provenance, solving, zero_of_energy
 from mliuq.fitting.adopt import run_adopt
-from mliuq.fitting.calibrating import calibration_of, refit_errors, refit_settings
+from mliuq.fitting.calibrating import calibration_of, refit_errors, refit_settings, warn_of_doubtful
 from mliuq.fitting.fit import FitResult, run_fit
 from mliuq.fitting.settings import FitSettings
 from mliuq.posterior.build import Posterior
@@ -371,6 +371,44 @@ def test_outliers_are_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> 
          + "; ".join(named)),
         ("mliuq.fitting.data", "6 with values that cannot be right, left out: " + "; ".join(named) + "; and 1 more"),
     ]  # fmt: skip
+
+
+def test_values_that_do_not_calibrate_are_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    atoms = [with_origin(Atoms("W", info={"config_type": f"k{i}"}), Origin("a.xyz", i)) for i in range(400)]
+    rng = np.random.default_rng(8)
+    kind, config = np.repeat([0, 2], 400).astype(np.int8), np.tile(np.arange(400), 2)
+    error = rng.standard_normal(800)
+    held_out = HeldOut(error, np.ones(800), np.zeros(800), kind, "made up", config)
+    warn_of_doubtful(held_out, atoms, "config_type")
+    assert not caplog.messages
+    error[:6] = [50.0, -300.0, 100.0, 20.0, 200.0, 30.0]
+    error[400 + 2], error[400 + 5] = 1000.0, 25.0  # stress: worse than the energy of one, not than that of the other
+    times = held_out.doubtful()
+    warn_of_doubtful(replace(held_out, config=None), atoms, "config_type")
+    warn_of_doubtful(held_out, atoms, "config_type")
+    named = [
+        f"a.xyz: configuration {c} (the {c + 1}{('st', 'nd', 'rd', 'th', 'th', 'th')[c]}, k{c}): {what} off by {off}, "
+        f"{times[row]:.0f} error bars"
+        for c, row, what, off in (
+            (2, 402, "stress", "1e+03 eV/Å³"),
+            (1, 1, "energy", "300 eV/atom"),
+            (4, 4, "energy", "200 eV/atom"),
+            (0, 0, "energy", "50 eV/atom"),
+            (5, 5, "energy", "30 eV/atom"),
+        )
+    ]
+    assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [(
+        "mliuq.fitting.calibrating", "WARNING",
+        "6 far outside the error bars and not counted in their calibration (computed otherwise, or at the end of the"
+        " data): "
+        + "; ".join(named) + "; and 1 more",
+    )]  # fmt: skip
+    caplog.clear()
+    p, statistics = judged()
+    posterior = Posterior(np.ones((4, 2)), {}, facts={"kind": "gaussian"})
+    for few in (True, False):
+        calibration_of(held_out, p, statistics, posterior, FitSettings(), structures=atoms, few=few)
+        assert len(caplog.messages) == (not few), "of a few all count"
 
 
 def test_what_is_no_list_of_structures() -> None:

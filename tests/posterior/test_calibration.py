@@ -8,10 +8,12 @@ from mliuq.posterior.calibration import (
     HeldOut,
     alpha_by_likelihood,
     alpha_by_quantile,
+    alpha_of_credible,
     alpha_of_few,
     calibrate,
     cross_fitted,
 )
+from mliuq.posterior.credibility import alpha_intervals
 from mliuq.posterior.left_out import LeftOutRows
 from mliuq.regression.rows import ENERGY, FORCE, STRESS
 
@@ -55,9 +57,43 @@ def test_one_absurd_error_among_few_moves_their_scale_half_as_far():
     assert alpha_of_few(wild, one, zero) == pytest.approx((by_likelihood * core) ** 0.5, rel=1e-12)
     data = HeldOut(wild, one, zero, np.full(50, ENERGY, np.int8), "made up")
     assert calibrate(data, few=True).alpha_energy == alpha_of_few(wild, one, zero)
-    assert calibrate(data).alpha_energy == by_likelihood
+    assert calibrate(data).alpha_energy == alpha_of_credible(wild, one, zero) < 1.3
     many = held_out()
     assert calibrate(many, few=True).alpha_energy == pytest.approx(TRUE[ENERGY], rel=0.03), "unbiased where errors obey"
+
+
+@pytest.mark.parametrize("kind", [ENERGY, STRESS])
+@pytest.mark.parametrize("floor", [0.0, 0.4])
+def test_a_value_computed_otherwise_does_not_widen_all_bars(kind: int, floor: float) -> None:
+    """44 bars off, as a cell with other k-points among 174 energies was; conformal intervals count it all the same."""
+    rng = np.random.default_rng(5)
+    n, spread = 174, rng.lognormal(0, 0.5, 174)
+    error = np.hypot(2.0 * spread, floor) * rng.standard_normal(n)
+    rows = (spread, np.full(n, floor), np.full(n, kind, np.int8), "made up", np.arange(n))
+    without = HeldOut(error[1:], *(column[1:] if isinstance(column, np.ndarray) else column for column in rows))
+    expected = calibrate(without).alpha(rows[2][:1])[0]
+    assert expected == pytest.approx(alpha_by_likelihood(error[1:], spread[1:], rows[1][1:]))
+    error[0] = 44 * np.hypot(expected * spread[0], floor)
+    data = HeldOut(error, *rows)
+    assert calibrate(data).alpha(rows[2][:1])[0] == pytest.approx(expected, rel=1e-12)
+    assert alpha_by_likelihood(error, spread, rows[1]) > 2 * expected
+    times = data.doubtful()
+    assert np.flatnonzero(times).tolist() == [0]
+    assert times[0] == pytest.approx(44, rel=0.3), "bars by quantiles differ a little"
+    (interval,), (others,) = alpha_intervals(data).values(), alpha_intervals(without).values()
+    assert (interval.alpha, interval.low, interval.high) == pytest.approx(
+        (others.alpha, others.low, others.high), rel=0.05
+    )
+    error[:10] = 44 * np.hypot(expected * spread[:10], floor)
+    assert not HeldOut(error, *rows).doubtful().any(), "where one in twenty is, it is the bars that are wrong"
+    assert calibrate(HeldOut(error, *rows)).alpha(rows[2][:1])[0] > 2 * expected
+
+
+def test_forces_are_never_doubted() -> None:
+    data = held_out()
+    data.error[1] = 1e3 * data.spread[1]
+    assert data.kind[1] == FORCE
+    assert not data.doubtful().any()
 
 
 def test_quantile_is_two_afterwards():

@@ -675,4 +675,8 @@ def test_folds_of_refits_are_joined_in_order() -> None:
     for name, values in (("error", [0, 0, 1, 1]), ("spread", [10, 10, 11, 11]), ("floor", [20, 20, 21, 21])):
         assert getattr(joined, name).tolist() == values
     assert joined.kind.tolist() == [0, 0, 1, 1]
-    assert (joined.source, joined.config) == ("all", None)
+    assert joined.source == "all"
+    assert joined.config is not None
+    assert joined.config.tolist() == [0, 1, 0, 1]
+    unknown = HeldOut(*(np.zeros(2) for _ in range(3)), np.zeros(2, np.int8), "part")
+    assert HeldOut.joined([*parts, unknown], "all").config is None

@@ -14,7 +14,7 @@ from mliuq.regression.row_cache import DiskRows
 from mliuq.regression.rows import SubsetRows
 
 ALL = 10_000  # members: every correction
-NAMES = ("error", "spread", "floor", "kind")
+NAMES = ("error", "spread", "floor", "kind", "config")
 
 
 def by_hand(rows: ArrayRows, folds: int, seed: int, ridge: float) -> tuple[np.ndarray, np.ndarray]:

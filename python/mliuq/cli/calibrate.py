@@ -58,6 +58,7 @@ def run(
     witnesses, and whether the old one is credible.
     """
     from mliuq import Model
+    from mliuq.fitting.calibrating import warn_of_doubtful
     from mliuq.model.model_file import check_model
     from mliuq.posterior.calibration import calibrate
     from mliuq.posterior.credibility import CREDIBLE, alpha_intervals
@@ -78,6 +79,7 @@ def run(
     with progress_bar(quiet=json) as bar:
         held_out = errors_on(loaded, batch, structures.name, data=data, stress=stress, progress=bar)
     held_out = held_out.of_enough_rows()
+    warn_of_doubtful(held_out, batch, data.group_key)
     found, intervals = calibrate(held_out).to_mapping(), alpha_intervals(held_out)
     found["interval"] = {kind: [interval.low, interval.high] for kind, interval in intervals.items()}
     found["configurations"] = {kind: interval.configurations for kind, interval in intervals.items()}

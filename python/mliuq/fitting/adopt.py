@@ -205,8 +205,9 @@ def _adopt(
             even, metric, statistics.leverage, settings.posterior, seed=seed, protection=protection
         )
         trained = predict(rows, theta.ravel(), posterior.moves, progress=progress)
+    few = n < MANY_CONFIGURATIONS
     calibration = calibration_of(
-        posterior.held_out, trained, statistics, posterior, settings, few=n < MANY_CONFIGURATIONS
+        *(posterior.held_out, trained, statistics, posterior, settings), structures=data.train, few=few
     )
     groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
     errors = error_lines("data", trained, predicted_error(trained, posterior.noise, calibration), groups=groups)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
+from mliuq.fitting.data import NAMED, UNITS
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.metrics import informative
 from mliuq.posterior.build import Posterior
@@ -15,6 +18,7 @@ from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.posterior.thresholds import guard_thresholds, spread_thresholds
+from mliuq.readers.origin import describe
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
@@ -62,9 +66,13 @@ def calibration_of(
     posterior: Posterior,
     settings: FitSettings,
     *,
+    structures: Sequence[Atoms] | None = None,
     few: bool = False,
 ) -> dict[str, Any] | None:
-    """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them."""
+    """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them.
+
+    Given the structures, those whose errors do not count are named.
+    """
     if not settings.posterior.calibrate or not settings.posterior.members:
         return None
     if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
@@ -72,13 +80,37 @@ def calibration_of(
         rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(kind, predictions.size)
         floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
         source = "leave-one-configuration-out residuals"
-        held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source) if rows.any() else None
+        if rows.any():
+            config = predictions.config[rows]
+            held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source, config)
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
+    if structures is not None and not few:  # few count all
+        warn_of_doubtful(held_out, structures, settings.data.group_key)
     prior = PRIOR if posterior.facts["kind"] == "gaussian" and not few else 0.0
     found = calibrate(held_out, few=few, prior=prior).to_mapping()
     spreads = spread_thresholds(predictions)
     if spreads is not None:
         found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))
     return found
+
+
+def warn_of_doubtful(held_out: HeldOut, structures: Sequence[Atoms], group_key: str) -> None:
+    """Name the configurations whose energy or stress is too many bars off to count in α, in one warning."""
+    times, config = held_out.doubtful(), held_out.config
+    if config is None or not times.any():
+        return
+    worst = {int(config[row]): int(row) for row in np.argsort(times, kind="stable") if times[row]}
+    order = sorted(worst.values(), key=lambda row: -times[row])
+    named = []
+    for row in order[:NAMED]:
+        kind, index = KINDS[held_out.kind[row]], int(config[row])
+        off = f"{kind} off by {abs(held_out.error[row]):.3g} {UNITS[kind]}, {times[row]:.0f} error bars"
+        named.append(f"{describe(structures[index], index, group_key)}: {off}")
+    more = f"; and {len(order) - NAMED} more" if len(order) > NAMED else ""
+    log.warning(
+        "%d far outside the error bars and not counted in their calibration (computed otherwise, or at the end of the"
+        " data): %s%s",
+        len(order), "; ".join(named), more,
+    )  # fmt: skip

@@ -24,7 +24,7 @@ from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings, row_constants
 
 UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
-_NAMED = 5  # outliers named one by one
+NAMED = 5  # configurations named one by one
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +137,9 @@ def warn_of_outliers(outliers: Sequence[Outlier], structures: Sequence[Atoms], s
     named = [
         f"{describe(structures[o.config], o.config, settings.data.group_key)}: {o.kind} {o.value:.4g} {UNITS[o.kind]},"
         f" off by {o.error:.3g} ({o.times:.0f} times what is usual)"
-        for o in outliers[:_NAMED]
+        for o in outliers[:NAMED]
     ]
-    more = f"; and {len(outliers) - _NAMED} more" if len(outliers) > _NAMED else ""
+    more = f"; and {len(outliers) - NAMED} more" if len(outliers) > NAMED else ""
     what = "left out" if settings.solver.robust else "fitted all the same; --robust leaves them out"
     log.warning("%d with values that cannot be right, %s: %s%s", len(outliers), what, "; ".join(named), more)
 

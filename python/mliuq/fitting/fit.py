@@ -196,7 +196,8 @@ def _fit(
         trained = predict(rows, solution.theta, posterior.moves, team=team, progress=progress).of_first(n)
         left_out = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
         statistics = statistics.first(len(trained))
-        calibration = calibration_of(left_out, trained, statistics, posterior, settings)
+        named = data.train if team.rank == 0 else None
+        calibration = calibration_of(left_out, trained, statistics, posterior, settings, structures=named)
         groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
         classes = class_out_lines(rows, solution, groups, protection, calibration, settings, team, progress)
     tested = None

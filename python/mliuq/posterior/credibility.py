@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from mliuq.posterior.calibration import ALPHA_RANGE, HeldOut, alpha_by_likelihood, alpha_by_quantile
+from mliuq.posterior.calibration import ALPHA_RANGE, HeldOut, alpha_by_quantile, alpha_of_credible, credible
 from mliuq.regression.rows import FORCE, KINDS, Floats, Ints
 
 LEVEL = 0.95
@@ -78,11 +78,12 @@ def alpha_intervals(held_out: HeldOut, *, level: float = LEVEL, seed: int = 0) -
         if n < 2:
             continue
         group = np.random.default_rng(seed).permutation(n)[index] % GROUPS
-        estimate: Estimator = alpha_by_quantile if kind == FORCE else alpha_by_likelihood
+        estimate: Estimator = alpha_by_quantile if kind == FORCE else alpha_of_credible
         alpha = estimate(error, spread, floor)
         low, high = _jackknife(estimate, alpha, (error, spread, floor), group, level)
         if kind != FORCE:
-            ends = _by_likelihood((error, spread, floor), n, level)
+            most = credible(error, spread, floor)
+            ends = _by_likelihood((error[most], spread[most], floor[most]), len(np.unique(index[most])), level)
             low, high = min(low, ends[0]), max(high, ends[1])
         found[KINDS[kind]] = AlphaInterval(alpha, low, high, n)
     return found

@@ -182,7 +182,7 @@ def _predict(
     chosen = use > 0.0
     kind = rows.table.kind[chosen]
     floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
-    return chosen, HeldOut(error[chosen], spread[chosen], floor, kind, "a fold")
+    return chosen, HeldOut(error[chosen], spread[chosen], floor, kind, "a fold", rows.table.config[chosen])
 
 
 @dataclass(frozen=True)
