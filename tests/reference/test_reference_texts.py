@@ -85,7 +85,7 @@ def test_code_is_told_from_commands(text: str, code: bool) -> None:
 
 
 class Answers(Calculator):
-    """Energy 2, forces 0.5, stress 0.1; or a failure of what is asked for."""
+    """Energy 2, forces 0.5, stress 0.125, in single precision; or a failure of what is asked for."""
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 - ASE's
     energy, forces, fails = 2.0, 0.5, ""
@@ -96,7 +96,8 @@ class Answers(Calculator):
             raise RuntimeError("no such luck")
         self.seen = atoms.copy()
         self.results = {
-            "energy": self.energy, "forces": np.full((len(atoms), 3), self.forces), "stress": np.full(6, 0.1),
+            "energy": self.energy, "forces": np.full((len(atoms), 3), self.forces, np.float32),
+            "stress": np.full(6, 0.125, np.float32),
         }  # fmt: skip
         self.results.pop(self.fails, None)
 
@@ -127,7 +128,9 @@ def test_values_of_a_bare_structure(module: ModuleType) -> None:
     assert type(values.energy) is float
     assert values.energy == 2.0
     np.testing.assert_array_equal(values.forces, np.full((2, 3), 0.5))
-    np.testing.assert_array_equal(values.stress, np.full(6, 0.1))
+    np.testing.assert_array_equal(values.stress, np.full(6, 0.125))
+    assert values.stress is not None
+    assert values.forces.dtype == values.stress.dtype == np.float64
     assert atoms.calc is own
     assert module.ready.seen == Atoms("W2", atoms.positions, cell=[3, 4, 5], pbc=(True, True, False))
     assert not module.ready.seen.info
