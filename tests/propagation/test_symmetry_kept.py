@@ -1,13 +1,18 @@
-"""Relaxed structures keep their symmetry, and members follow the best fit's structure or say where it ends."""
+"""Relaxed structures keep their symmetry, and members follow the best fit's structure."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import mliuq
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, surface
 from mliuq.propagation import PropagationSettings
+from mliuq.propagation import relax as relaxation
 from mliuq.propagation.calculator import WeightsCalculator, weights_of
 from mliuq.propagation.continuation import Curvature, follow
 from mliuq.propagation.coordinates import Invariant, coordinates, deformed, hessian, strain_matrix, voigt_strain
@@ -152,11 +157,49 @@ class TestContinuation:
         assert 0.25 <= reached <= 0.3
 
 
-def test_a_member_without_the_best_fits_structure_is_named(tame: mliuq.Model) -> None:
-    """Weights turned round: what was a minimum is none on the way."""
-    assert tame.members is not None
+def test_where_the_best_fits_structure_ends_a_member_goes_downhill(
+    tame: mliuq.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same minimum, reached by the optimiser from half the way; a saddle point is not left for a minimum."""
     best = weights_of(tame)
-    at = relax(prototype("fcc", "W"), WeightsCalculator(best), TIGHT, cell="free")
-    other = WeightsCalculator(best).of(10 * (tame.members[0] - best.theta) - best.theta)
-    with pytest.raises(RelaxationError, match=r"left the basin: the best fit's structure ends \d+% of the way"):
-        relax(at.atoms, other, TIGHT, cell="free", start=at)
+    at = relax(prototype("hcp", "W"), WeightsCalculator(best), TIGHT, cell="free")
+    other = WeightsCalculator(weights_of(tame, 1))
+    expected = relax(at.atoms, other, TIGHT, cell="free", start=at)
+    followed = relaxation.follow
+
+    def half(curvature: Curvature, forces: Callable[[float, np.ndarray], np.ndarray], fmax: float) -> Any:
+        return followed(curvature, lambda t, u: forces(0.5 * t, u), fmax)[0], 0.5
+
+    monkeypatch.setattr(relaxation, "follow", half)
+    found = relax(at.atoms, other, TIGHT, cell="free", start=at)
+    assert found.energy == pytest.approx(expected.energy, abs=1e-9)
+    np.testing.assert_allclose(found.atoms.cell.lengths(), expected.atoms.cell.lengths(), atol=1e-6)
+    assert at.curvature is not None
+    saddle = replace(at, curvature=replace(at.curvature, softness=-at.curvature.softness))
+    with pytest.raises(RelaxationError, match="left the basin: the saddle point ends 50% of the way"):
+        relax(at.atoms, other, TIGHT, cell="free", start=saddle)
+
+
+def test_slabs_on_another_lattice_are_where_they_belong(tame: mliuq.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vacuum does not grow with a slab: atoms that stay in their places have moved against the whole cell's strain."""
+    slabs = [surface(bulk("W", "bcc", a, cubic=True), (1, 0, 0), 8, vacuum=6.0, periodic=True) for a in (3.1, 3.4)]
+    strict = replace(TIGHT, max_displacement=0.01)
+    relaxation._check_basin(slabs[1], relaxation.Relaxed(slabs[0], 0.0), strict, slabs[1])
+    with pytest.raises(RelaxationError, match="an atom moved"):
+        relaxation._check_basin(slabs[1], relaxation.Relaxed(slabs[0], 0.0), strict)
+    # Nor is a member's slab looked for there: it is followed to its own places.
+    calculator = WeightsCalculator(weights_of(tame))
+    start = relax(slabs[0], calculator, replace(TIGHT, fmax=1e-3))
+    seen: list[np.ndarray] = []
+
+    def look(curvature: Curvature, forces: Callable[[float, np.ndarray], np.ndarray], fmax: float) -> Any:
+        seen.append(forces(1.0, np.zeros(len(curvature.basis))))
+        return np.zeros(len(curvature.basis)), 1.0
+
+    monkeypatch.setattr(relaxation, "follow", look)
+    found = relax(slabs[0], calculator, TIGHT, start=start, guess=slabs[1])
+    np.testing.assert_allclose(found.atoms.positions, slabs[1].positions, atol=1e-9)
+    there = slabs[1].copy()
+    there.calc = calculator
+    gradient = np.linalg.solve(start.atoms.cell.array, there.cell.array)
+    np.testing.assert_allclose(seen[0].reshape(-1, 3), there.get_forces() @ gradient.T, atol=1e-9)

@@ -2,8 +2,7 @@
 
 The weights θ(t) = θ* + t δ go from the best fit's (t = 0) to a member's (t = 1), and the structure goes along: at each
 t quasi-Newton steps from where the last t left it. Where the first steps do not converge fast, t takes a shorter step.
-A minimum (or saddle point) that merges with another on the way and is gone beyond has no value for that member,
-whatever other structure a minimiser would find there.
+A minimum may merge with a saddle point on the way and be gone beyond: `follow` tells how far it went.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-SHORTEST = 1 / 64  # step of t
+SHORTEST = 1 / 256  # step of t
 MOST_STEPS = 15  # at one t
-SLOWEST = 0.7  # what a step leaves of the energy that is still to go, at most
+SLOWEST = 0.9  # what a step leaves of the energy that is still to go, at most
 FARTHEST = 0.25  # Å, of any coordinate in one step
 KEPT = 0.05  # a curvature that has fallen to this share of what was expected is of another kind of structure
 

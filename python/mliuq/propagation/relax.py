@@ -111,7 +111,7 @@ def relax(
     if settings.engine == "implicit" and start is not None and start.response is not None:
         predicted = _predicted(start, start.response, calculator, settings, cell, guess)
         if predicted is not None:
-            _check_basin(predicted.atoms, start, settings)
+            _check_basin(predicted.atoms, start, settings, guess)
             return predicted
     begin = guess if guess is not None else start.atoms if start is not None else atoms
     moving = begin.copy()
@@ -124,9 +124,7 @@ def relax(
     curvature = None if start is None else start.curvature
     alike = curvature is not None and len(curvature.basis) == 3 * len(coordinates(moving, cell))
     if start is not None and curvature is not None and alike and symmetry is start.symmetry and not by_steps:
-        followed = _followed(start, curvature, moving, settings, cell)
-        _check_basin(followed.atoms, start, settings)
-        return followed
+        return _followed(start, curvature, moving, settings, cell, symmetry)
     known = None if start is None else start.hessian
     if known is not None and cell == "fixed":
         known = known[: 3 * len(moving), : 3 * len(moving)]
@@ -138,7 +136,7 @@ def relax(
             moving.calc = calculator
     _optimise(moving, settings, cell, known, symmetry)
     if start is not None:
-        _check_basin(moving, start, settings)
+        _check_basin(moving, start, settings, begin)
     elif guess is None:
         _check_distances(moving, Relaxed(begin, np.nan), settings)
     energy = float(moving.get_potential_energy())
@@ -180,18 +178,29 @@ def _curvature(
 
 
 def _followed(
-    start: Relaxed, curvature: Curvature, moving: Atoms, settings: PropagationSettings, cell: CellMode
+    start: Relaxed,
+    curvature: Curvature,
+    moving: Atoms,
+    settings: PropagationSettings,
+    cell: CellMode,
+    symmetry: Symmetry | None,
 ) -> Relaxed:
-    """Follow the best fit's structure to the member's weights, and its lattice where the cell is held on another."""
+    """Follow the best fit's structure to the member's weights, and its lattice where the cell is held on another.
+
+    Where a minimum ends on the way, the member's is the one that lies downhill from there.
+    """
     calculator = moving.calc
     assert isinstance(calculator, WeightsCalculator)
     stretch = np.linalg.solve(start.atoms.cell.array, moving.cell.array) - np.eye(3)
     delta = calculator.model.theta - curvature.theta
+    # Where the start differs by more than strain, as of slabs, whose vacuum does not grow with them.
+    shift = moving.positions @ np.linalg.inv(np.eye(3) + stretch) - start.atoms.positions
 
     def at(t: float, u: Array) -> tuple[Atoms, Array]:
         """The structure, and the forces on its coordinates before strain."""
         gradient = np.eye(3) + t * stretch
         there = deformed(start.atoms, gradient)
+        there.positions += t * shift @ gradient
         there.calc = calculator if t == 1.0 else calculator.of(curvature.theta + t * delta)
         target = coordinates(there, cell)
         target.set_positions((target.get_positions() @ np.linalg.inv(gradient) + u.reshape(-1, 3)) @ gradient)
@@ -204,9 +213,17 @@ def _followed(
             raise FloatingPointError from error
 
     place, t = follow(curvature, forces, settings.fmax)
-    if t < 1.0:
-        raise RelaxationError(f"left the basin: the best fit's structure ends {t:.0%} of the way to these weights")
-    atoms, _ = at(1.0, place)
+    try:
+        atoms, _ = at(1.0, place)
+        if t < 1.0:
+            if (np.linalg.eigvalsh(curvature.softness) < 0).any():
+                raise RelaxationError(f"left the basin: the saddle point ends {t:.0%} of the way to these weights")
+            _optimise(atoms, settings, cell, None, symmetry)
+    except RelaxationError:
+        raise
+    except MliuqError as error:
+        raise RelaxationError(f"collapsed: {error}") from error
+    _check_basin(atoms, start, settings, moving)
     energy = float(atoms.get_potential_energy())
     atoms.calc = None
     return Relaxed(atoms, energy)
@@ -318,8 +335,8 @@ def _check_distances(atoms: Atoms, before: Relaxed, settings: PropagationSetting
         raise RelaxationError(f"collapsed: atoms {closest:.2f} Å apart, expected at least {allowed}")
 
 
-def _check_basin(after: Atoms, start: Relaxed, settings: PropagationSettings) -> None:
-    """Raise when a relaxed structure is no longer what it started from."""
+def _check_basin(after: Atoms, start: Relaxed, settings: PropagationSettings, begin: Atoms | None = None) -> None:
+    """Raise when a relaxed structure is no longer what it started from: the best fit's, or that on another lattice."""
     _check_distances(after, start, settings)
     before = start.atoms
     if after.pbc.any():
@@ -329,6 +346,9 @@ def _check_basin(after: Atoms, start: Relaxed, settings: PropagationSettings) ->
             raise RelaxationError(
                 f"left the basin: strained by {np.abs(strain).max():.2f}, expected at most {settings.max_strain:g}"
             )
+    if begin is not None:
+        before = begin
+        stretch = np.linalg.solve(before.cell.complete().array, after.cell.complete().array)
     moves = after.positions - before.positions @ (stretch if after.pbc.any() else np.eye(3))
     moves -= moves.mean(axis=0)
     most = settings.max_displacement * start.shortest
