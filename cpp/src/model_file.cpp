@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "checksum.hpp"
+#include "input_file.hpp"
 #include "json.hpp"
 #include "mliuq/error.hpp"
 
@@ -390,6 +391,7 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
 }  // namespace
 
 ModelFile read_model_file(const std::string& path) {
+  refuse_streams(path);
   std::ifstream stream(path, std::ios::binary);
   if (!stream) throw Error(path + ": cannot be opened for reading, expected a .mliuq model file");
   return read_model_file(stream, path);

@@ -6,6 +6,7 @@
 #include <map>
 #include <sstream>
 
+#include "input_file.hpp"
 #include "kernels/equal_components.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/error.hpp"
@@ -22,6 +23,7 @@ class WordFile {
   };
 
   explicit WordFile(const std::string& path) : path_(path) {
+    refuse_streams(path);
     std::ifstream stream(path);
     if (!stream) throw Error(path + ": cannot be opened for reading");
     std::string text;

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from mliuq.errors import MliuqError
+from mliuq.inputs import refuse_streams
 
 T = TypeVar("T")
 
+_LONGEST = 2**24  # bytes of a file
 _LARGEST = 2**53  # beyond, whole numbers are not kept by all readers of a model file
 
 
@@ -25,10 +27,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     MliuqError
         for a file that cannot be read, is not TOML, or nests too deep.
     """
+    refuse_streams(path)
     try:
+        if (size := path.stat().st_size) > _LONGEST:
+            raise MliuqError(f"{path}: has {size} bytes, expected settings (at most {_LONGEST})")
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise MliuqError(f"{path}: cannot be read: {error.strerror}") from error
+    except MliuqError:
+        raise
     except ValueError as error:
         raise MliuqError(f"{path}: not TOML: {error}") from error
     except RecursionError:

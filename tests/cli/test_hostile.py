@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from mliuq import Model, SnapParams
+from mliuq import MliuqError, Model, SnapParams
 from mliuq.cli import main
+from mliuq.core import read_model_file
 from systems import random_model
 
 CELL = 'Lattice="3.2 0 0 0 3.2 0 0 0 3.2" Properties=species:S:1:pos:R:3 energy=-1.0\n'
@@ -131,3 +133,79 @@ def test_a_file_name_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "udcff" in json.dumps(dict(Model.load(output).metadata))
     assert main(["info", str(output)]) == 0
     assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
+
+
+def _sparse(path: Path, head: bytes, size: int) -> Path:
+    with path.open("wb") as stream:
+        stream.write(head)
+        stream.truncate(size)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(
+    plain: Path, structure: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    def stream(name: str) -> Path:
+        path = tmp_path / name
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+        return path
+
+    data, model, settings, reference = map(stream, ("a.xyz", "a.mliuq", "a.toml", "a.json"))
+    coefficients, out = stream("a.snapcoeff"), tmp_path / "out"
+    says = f"{data}: is a {kind}, expected a file"
+    assert says in refused(capsys, "eval", plain, data, "-o", out.with_suffix(".xyz"))
+    assert says in refused(capsys, "fit", data, "-o", out.with_suffix(".mliuq"))
+    assert says in refused(capsys, "select", data, plain, "-n", "1", "-o", out.with_suffix(".xyz"))
+    assert says in refused(capsys, "md", plain, data, "-o", out, "--steps", "1", "--temperature", "1")
+    assert f"{model}: is a {kind}" in refused(capsys, "info", model)
+    assert f"{model}: is a {kind}" in refused(capsys, "eval", model, structure)
+    assert f"{settings}: is a {kind}" in refused(capsys, "fit", structure, "--config", settings, "-o", "x.mliuq")
+    assert f"{settings}: is a {kind}" in refused(capsys, "learn", settings, "-o", out)
+    assert f"{reference}: is a {kind}" in refused(capsys, "eval", plain, reference, "-o", out.with_suffix(".xyz"))
+    assert "is a pipe, a device or a socket" in refused(capsys, "verify", coefficients, "-o", out)
+    with pytest.raises(MliuqError, match="is a pipe, a device or a socket"):
+        read_model_file(str(model))
+
+
+def test_large_files_of_nothing(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Holes of 3 GB: nothing of that size is read."""
+    out = tmp_path / "o.xyz"
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), limits[1]))
+    try:
+        for name, head in (("a.xyz", b"1\n"), ("a.json", b"{")):
+            path = _sparse(tmp_path / name, head, 3 << 30)
+            assert "holds zero bytes" in refused(capsys, "eval", plain, path, "-o", out)
+            assert "holds zero bytes" in refused(capsys, "select", path, plain, "-n", "1", "-o", out)
+        settings = _sparse(tmp_path / "a.toml", b"", 3 << 30)
+        assert "bytes, expected settings" in refused(capsys, "learn", settings)
+        for length in (2, 10**7):
+            model = _sparse(tmp_path / "a.mliuq", length.to_bytes(8, "little") + b"{}", 3 << 30)
+            assert "truncated or damaged" in refused(capsys, "info", model) or length > 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def test_cells_beyond_measure(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text('1\nLattice="1e300 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3\nW 0 0 0\n')
+    assert "the cell is [[1e+300" in refused(capsys, "eval", plain, path, "-o", tmp_path / "o.xyz")
+
+
+def test_values_given_twice(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.xyz"
+    text = (
+        '1\nLattice="3 0 0 0 3 0 0 0 3" Properties=species:S:1:pos:R:3 energy=-1 note="energy=5" energy=-{}\nW 0 0 0\n'
+    )
+    path.write_text(text.format(2))
+    assert "gives 'energy' twice, -1 and -2" in refused(capsys, "eval", plain, path, "-o", tmp_path / "o.xyz")
+    path.write_text(text.format(1))
+    assert main(["eval", str(plain), str(path), "-o", str(tmp_path / "o.xyz")]) == 0
+    path = tmp_path / "a.json"
+    path.write_text('{"Dataset": {}, "Dataset": {"Data": []}}')
+    assert "JSON gives 'Dataset' twice" in refused(capsys, "eval", plain, path, "-o", tmp_path / "o.xyz")

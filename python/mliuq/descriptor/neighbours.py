@@ -116,6 +116,8 @@ def _check(atoms: Atoms) -> None:
     cell = atoms.cell.array
     if not np.all(np.isfinite(cell)):
         raise MliuqError(f"the cell is {cell.tolist()}, expected finite numbers")
+    if np.abs(cell).max() > _FARTHEST:
+        raise MliuqError(f"the cell is {cell.tolist()}, expected numbers of at most {_FARTHEST:.0e} Å")
     if not atoms.pbc.any():
         return
     for axis in np.flatnonzero(atoms.pbc):

@@ -70,7 +70,6 @@ def _unpack(source: Path, stream: BinaryIO) -> tuple[dict[str, Array], dict[str,
             f"{source}: not a .mliuq model file: its header claims {length} bytes, the file has {size} (truncated?)"
         )
     head = stream.read(length)
-    data = np.fromfile(stream, dtype=np.uint8)
     try:
         header = strict_json.loads(head.decode())
     except ValueError as error:
@@ -87,10 +86,14 @@ def _unpack(source: Path, stream: BinaryIO) -> tuple[dict[str, Array], dict[str,
                 "where the one before it ends"
             )
         end = stop
-    if end != len(data):
+    if end != size - 8 - length:
         raise MliuqError(
-            f"{source}: truncated or damaged: the header promises {end} bytes of arrays, the file has {len(data)}"
+            f"{source}: truncated or damaged: the header promises {end} bytes of arrays, the file has "
+            f"{size - 8 - length}"
         )
+    data = np.fromfile(stream, dtype=np.uint8, count=end)
+    if len(data) != end:
+        raise MliuqError(f"{source}: reading its arrays failed: another process is changing it")
     arrays = {name: data[begin:stop].view("<f8").reshape(shape) for name, (shape, begin, stop) in table.items()}
     for name, array in arrays.items():
         if not np.all(np.isfinite(array)):

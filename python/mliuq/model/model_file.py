@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
+from mliuq.inputs import refuse_streams
 from mliuq.model import container, strict_json
 from mliuq.outputs import STANDARD_OUTPUT, Kind, check_output, is_stream, write_files
 
@@ -83,6 +84,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
         finite.
     """
     source = Path(path)
+    refuse_streams(source)
     if not source.is_file():
         raise MliuqError(f"{source}: no such file, expected a .mliuq model file")
     try:

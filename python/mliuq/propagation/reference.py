@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.units import GPa
 
 from mliuq.errors import MliuqError
+from mliuq.inputs import refuse_streams
 from mliuq.propagation.equation_of_state import BirchMurnaghan
 from mliuq.propagation.results import Estimate
 
@@ -35,6 +36,7 @@ def read_reference(path: Path) -> Reference:
     MliuqError
         For a file that is neither, or gives no value at all.
     """
+    refuse_streams(path)
     if path.suffix == ".json":
         found = _from_json(path)
     else:

@@ -17,6 +17,9 @@ from mliuq.errors import MliuqError
 #: How a compressed file is opened, by its ending.
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
+#: Characters in which a file says what it is.
+HEAD = 4096
+
 _PROPERTIES = re.compile(r"Properties\s*=\s*(\S+)", re.IGNORECASE)
 _COLUMNS = re.compile(r":(\d+)")
 
@@ -58,6 +61,8 @@ def refuse_absurd_counts(stream: TextIO) -> None:
     ASE reads as many lines as the count of atoms says, also where the text has long ended, and makes a column for each
     that `Properties` counts.
     """
+    if "\0" in stream.read(HEAD):
+        raise MliuqError("holds zero bytes, expected text")
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     for frame in itertools.count():

@@ -10,12 +10,14 @@ import ase.io
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
+from mliuq.errors import MliuqError
 from mliuq.readers.bounds import refuse_absurd_counts
 
 #: The words that ASE knows in one spelling only; another would be taken for a column of no meaning.
 _SPELLED = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"(?<![\w.\-\"'])(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
 _SIX = re.compile(r"""(?<![\w.\-"'])(stress|virial)(\s*=\s*)(["'{\[])([^"'}\]]*)(["'}\]])""")
+_PAIR = re.compile(r"""([^\s="'{}\[\]]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
 
 def read_extended_xyz(stream: TextIO) -> Iterator[Atoms]:
@@ -26,6 +28,10 @@ def read_extended_xyz(stream: TextIO) -> Iterator[Atoms]:
 
 def _comment_line(line: str) -> dict[str, Any]:
     line = _KEY.sub(lambda match: _SPELLED[match[1].lower()], line)
+    given: dict[str, str] = {}
+    for key, value in _PAIR.findall(line):
+        if given.setdefault(key, value) != value:
+            raise MliuqError(f"the comment line gives {key[:200]!r} twice, {given[key][:200]} and {value[:200]}")
     return dict(key_val_str_to_dict(_SIX.sub(_nine, line)))
 
 

@@ -11,6 +11,8 @@ from typing import overload
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.inputs import refuse_streams
+from mliuq.readers.bounds import HEAD
 from mliuq.readers.dialect import Dialect
 from mliuq.readers.extended_xyz import read_extended_xyz
 from mliuq.readers.origin import Origin, with_origin
@@ -31,8 +33,12 @@ class IndexedXyz(Sequence[Atoms]):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._starts = array("q")
+        refuse_streams(path)
         try:
             with path.open("rb") as stream:
+                if b"\0" in stream.read(HEAD):
+                    raise MliuqError(f"{path}: holds zero bytes, expected text")
+                stream.seek(0)
                 while (line := stream.readline()).strip():
                     start = stream.tell() - len(line)
                     count = line.strip()

@@ -16,7 +16,8 @@ from ase import Atoms
 from ase.io.formats import filetype
 
 from mliuq.errors import MliuqError
-from mliuq.readers.bounds import OPENERS, open_text, refuse_absurd_poscar
+from mliuq.inputs import refuse_streams
+from mliuq.readers.bounds import HEAD, OPENERS, open_text, refuse_absurd_poscar
 from mliuq.readers.database import read_database
 from mliuq.readers.deepmd import deepmd_systems, read_deepmd
 from mliuq.readers.dialect import Dialect
@@ -30,7 +31,6 @@ from mliuq.readers.pickles import refuse_pickle
 from mliuq.readers.pymatgen_json import holds_pymatgen, read_pymatgen
 
 _FIRST_LINES = 10  # among which JSON begins
-_HEAD = 4096  # characters in which a file says what it is
 
 #: Text formats that their first lines tell, before the name has a say.
 _BY_CONTENT: tuple[tuple[re.Pattern[str], Callable[[str, Dialect], list[Atoms]]], ...] = (
@@ -76,6 +76,7 @@ def each_structure(paths: str | Path | Iterable[str | Path], dialect: Dialect | 
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise MliuqError(f"{path}: no such file or folder")
+        refuse_streams(path)
         count = 0
         for atoms in _read_folder(path, dialect) if path.is_dir() else _named(path, dialect):
             count += 1
@@ -130,10 +131,12 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[Iterabl
     if suffix in (".xyz", ".extxyz", ".exyz"):
         return _frames(path), False
     text = _text(path)
+    if text is None and suffix == ".json":
+        raise MliuqError("holds zero bytes or is not UTF-8, expected JSON")
     if text is not None:
         if suffix == ".json":
             return _read_json(text, path, root)
-        head = text[:_HEAD]
+        head = text[:HEAD]
         for pattern, reader in _BY_CONTENT:
             if pattern.search(head):
                 return reader(text, dialect), True
@@ -153,7 +156,7 @@ def _text(path: Path) -> str | None:
     """The whole text of a file; None for one that is not text."""
     try:
         with open_text(path) as stream:
-            head = stream.read(_HEAD)
+            head = stream.read(HEAD)
             return None if "\0" in head else head + stream.read()
     except UnicodeDecodeError:
         return None
@@ -180,10 +183,18 @@ def _parsed(text: str) -> Any:
     failure: json.JSONDecodeError | None = None
     for start in starts:
         try:
-            return json.loads("\n".join(lines[start:]))
+            return json.loads("\n".join(lines[start:]), object_pairs_hook=_without_repeats)
         except json.JSONDecodeError as error:
             failure = failure or error
     raise MliuqError(f"not JSON: {failure}") from failure
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise MliuqError(f"JSON gives {next(n for n in names if names.count(n) > 1)[:200]!r} twice")
+    return found
 
 
 class _Stream(StringIO):
