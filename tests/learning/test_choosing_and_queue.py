@@ -53,7 +53,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_what_a_round_asks_for(model: Model, chosen: dict[str, Any]) -> None:
     settings, pool, known = LearnSettings().updated(CHANGES), cells(1, 2), cells(1)
-    batch, facts = choosing.choose(pool, known, model, settings, 5, 3)
+    batch, facts = choosing.choose(pool, known, model, settings, 5, 3, save=0.5)
     state = int(np.random.SeedSequence([7, 3]).generate_state(1)[0])
     assert chosen == {
         "pool": pool, "model": model, "n": 5, "criterion": "information", "rows": ("forces",), "region": None,
@@ -70,7 +70,7 @@ def test_what_a_round_asks_for(model: Model, chosen: dict[str, Any]) -> None:
         {"index": 0, "score": 0.25, "atom": None, "reason": "drawn", "atoms": 2, "left_out": None},
     ]
     region, target = cells(1), cells(2)
-    choosing.choose(pool, known, model, settings, 5, 4, region=region, target=target)
+    choosing.choose(pool, known, model, settings, 5, 4, region=region, target=target, save=0.5)
     assert (chosen["region"], chosen["target"]) == (region, target)
     assert chosen["seed"] != state
 
@@ -104,9 +104,11 @@ def test_large_frames_are_carved_about_their_atom(
     assert cell.info == {"carve_rest_err": 0.5, "step": "its own", "select_score": 0.25, "select_reason": "drawn"}
     assert caplog.messages == ["frame 1 is not labelled: no cell"]
     monkeypatch.setattr(choosing, "carve", lambda atoms, *given, **named: atoms.copy())
-    _, facts = choosing.choose(pool, [], model, settings, 2, 3)
+    _, facts = choosing.choose(pool, [], model, settings, 2, 3, save=0.5)
     assert facts[0]["left_out"] == "the cell about atom 3 has 4 atoms, expected at most 3"
-    batch, _ = choosing.choose(cells(1, 1), [], model, LearnSettings().updated(CHANGES | {"select.max_atoms": 2}), 2, 3)
+    batch, _ = choosing.choose(
+        cells(1, 1), [], model, LearnSettings().updated(CHANGES | {"select.max_atoms": 2}), 2, 3, save=0.5
+    )
     assert len(batch) == 2, "as many atoms as may be"
 
 

@@ -28,9 +28,9 @@ def choose(
     n: int,
     round_index: int,
     *,
+    save: float,
     region: Sequence[Atoms] | None = None,
     target: Sequence[Atoms] | None = None,
-    save: float = 0.0,
 ) -> tuple[list[Atoms], list[dict[str, Any]]]:
     """Return the batch, and for each frame chosen why, as plain values.
 
