@@ -14,6 +14,7 @@ from mliuq import Model
 from mliuq.errors import MliuqError
 from mliuq.learning import choosing, queue
 from mliuq.learning.duplicates import Seen, signature
+from mliuq.learning.information import Information, MeanInformation, PropertyVariance
 from mliuq.learning.selection import Choice, Selection
 from mliuq.learning.settings import LearnSettings
 from systems import PARAMS, random_model
@@ -244,3 +245,17 @@ def test_how_near_is_the_same() -> None:
     never = Seen([first], params, 0.0)
     assert not never.holds(first)
     assert not never.holds(first)
+
+
+def test_what_single_rows_say_by_their_formulas() -> None:
+    """Of which the largest names the atom: |z|²; Σ_t (z·t)² / (1 + |z|²), over |t|² for a region."""
+    rng = np.random.default_rng(0)
+    z, target = rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
+    size = np.array([row @ row for row in z])
+    np.testing.assert_allclose(Information._of_rows(Information.__new__(Information), z), size)
+    for kind in (MeanInformation, PropertyVariance):
+        criterion = kind.__new__(kind)
+        criterion._seen, criterion._before = target, np.array([t @ t for t in target])
+        share = criterion._before if kind is MeanInformation else np.ones(4)
+        expected = [sum((row @ t) ** 2 / s for t, s in zip(target, share, strict=True)) / (1 + row @ row) for row in z]
+        np.testing.assert_allclose(criterion._of_rows(z), expected)
