@@ -298,6 +298,15 @@ def test_rows_zero_by_symmetry_count_in_the_errors_of_all(model: Model) -> None:
     assert set(force.config) == {0, 1}
 
 
+def test_floor_and_factor_of_each_kind() -> None:
+    model = random_model(PARAMS["linear"], members=3)
+    for noise, calibration, found in (
+        (None, None, (0.0, None)), ({"energy": 0.5}, None, (0.0, None)), ({"force": 0.25}, {}, (0.25, None)),
+        ({"force": 0.25}, {"alpha_energy": 3.0}, (0.25, 1.0)), (None, {"alpha_force": 3.0}, (0.0, 3.0)),
+    ):  # fmt: skip
+        assert predictions_of._scale(replace(model, noise=noise, calibration=calibration), "force") == found
+
+
 # --- page ------------------------------------------------------------------------------------------------------------
 
 
