@@ -13,7 +13,9 @@ from mliuq.errors import MliuqError
 from mliuq.learning.aim import CRITERIA, Aim
 from mliuq.learning.label_rows import LABELS, factor_of, fitted_weights, weights_of_labels
 from mliuq.learning.propagated import _row, rows_of_values
+from mliuq.learning.settings import SelectSettings
 from mliuq.model import Model
+from mliuq.toml import from_mapping
 from systems import PARAMS, random_model
 
 AIM = Aim("information", ("energy",), None, None, None, None, None)
@@ -144,3 +146,8 @@ def test_whether_a_property_is_linear_is_seen_by_twice_as_many_members_as_weight
     assert np.linalg.norm(row) == pytest.approx(1.0)
     said = "property 4 (counted from 0) is not linear in the weights: 100 % of its spread is left"
     assert caplog.messages == ([said] if members == 13 else [])
+
+
+def test_every_criterion_may_be_set() -> None:
+    for name in CRITERIA:
+        assert from_mapping(SelectSettings, {"criterion": name}, "select").criterion == name
