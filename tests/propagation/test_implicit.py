@@ -317,6 +317,15 @@ def test_corrections_end_when_nothing_is_left(hole: tuple[Relaxed, implicit.Resp
     assert found[0] == pytest.approx(-0.5 * pull @ exact, rel=1e-9)
 
 
+def test_there_is_nothing_to_correct_where_nothing_moves(hole: tuple[Relaxed, implicit.Response]) -> None:
+    _, response = hole
+    still = np.zeros(response.basis.shape[1])
+    found = implicit.correct(response, lambda u: (3.0 + u @ u, np.zeros_like(u)), still, 4)
+    assert found is not None
+    assert found[0] == 3.0
+    assert not found[1].any()
+
+
 @pytest.mark.parametrize("corrections", [0, 2])
 def test_both_engines_are_compared(corrections: int, tame: mliuq.Model) -> None:
     near = replace(tame, members=tame.theta + 0.1 * (tame.members - tame.theta))

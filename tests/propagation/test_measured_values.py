@@ -516,6 +516,18 @@ class TestDefects:
             "fcc": list(DEFECTS[5:]),
         }
 
+    def test_every_member_lacks_the_same_neighbour(self) -> None:
+        crystal = bulk("W", "bcc", 3.0, cubic=True)
+        prop = Defects(crystal, "bcc", size=3)
+        rng = np.random.default_rng(0)
+        left = [prop.build("divacancy", crystal).get_scaled_positions()]
+        for _ in range(8):
+            there = crystal.copy()
+            there.set_cell(there.cell.array * (1 + 1e-3 * rng.standard_normal()), scale_atoms=True)
+            there.positions += 1e-13 * rng.standard_normal((2, 3))
+            left.append(prop.build("divacancy", there).get_scaled_positions())
+            np.testing.assert_allclose((left[-1] - left[0] + 0.5) % 1.0, 0.5, atol=1e-9)
+
     def test_values(self, potential: WeightsCalculator) -> None:
         host = prototype("bcc", "W", cubic=True)
         prop = Defects(host, "bcc", ("divacancy",), size=2)

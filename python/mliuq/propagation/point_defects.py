@@ -121,7 +121,8 @@ class Defects(ObjectProperty):
             return cell
         if name == "divacancy":
             distances = cell.get_distances(0, range(1, len(cell)), mic=True)
-            del cell[[0, 1 + int(np.argmin(distances))]]
+            # Neighbours at one distance but for rounding: every member has the same one taken away.
+            del cell[[0, 1 + int(np.argmax(distances < distances.min() + 1e-6))]]
             return cell
         symbol = cell.symbols[0]
         if name in DUMBBELLS:
