@@ -51,7 +51,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]
 GROUP: Any = typer.main.get_command(application.app)
 COMMANDS = dict(commands(GROUP))
 RUN = {"output": Path("properties"), "seed": 0, "engine": "resampling", "relaxer": "ase", "fmax": 1e-4,
-       "corrections": 0, "max_failed": 0.1, "workers": 1}  # fmt: skip
+       "corrections": 6, "max_failed": 0.1, "workers": 1}  # fmt: skip
 EOS = {"relax": "all", "span": 0.06, "points": 7}
 
 #: What an option is when it is not given, where that is not nothing; flags are off unless they are here.

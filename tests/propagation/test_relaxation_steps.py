@@ -156,7 +156,7 @@ class TestRelaxations:
         asked: list[Any] = []
         monkeypatch.setattr(relaxation, "respond", lambda *given, **named: asked.append((given, named)))
         calculator = WeightsCalculator(weights_of(tame), members=tame.members)
-        settings = PropagationSettings(engine="implicit")
+        settings = PropagationSettings(engine="implicit", corrections=0)
         atoms = prototype("bcc", "W")
         best = relax(atoms, calculator, settings, cell="free")
         ((_, given, members), named), *more = asked
@@ -184,7 +184,7 @@ class TestRelaxations:
         row = np.linspace(0, 1, p)
         free = Response(theta, 2.0, row, 2 * moves, pull, np.array([[0.5]]), 0.0)
         calculator = WeightsCalculator(member)
-        settings = PropagationSettings(engine="implicit")
+        settings = PropagationSettings(engine="implicit", corrections=0)
         found = relax(three(0.3), calculator, settings, cell="free", start=Relaxed(start, 2.0, None, free))
         energy = 2.0 + row @ (member.theta.ravel() - theta) - 0.25 * delta**2
         assert found.energy == pytest.approx(energy)

@@ -275,7 +275,7 @@ def test_vacancies_need_no_sites() -> None:
 
 def test_defaults_are_those_documented() -> None:
     assert PropagationSettings().to_mapping() == {
-        "members": None, "seed": 0, "engine": "resampling", "corrections": 0, "relaxer": "ase", "fmax": 1e-4,
+        "members": None, "seed": 0, "engine": "resampling", "corrections": 6, "relaxer": "ase", "fmax": 1e-4,
         "steps": 300, "max_failed": 0.1, "max_strain": 0.2, "max_displacement": 0.5, "min_distance": 0.6,
     }  # fmt: skip
     # What properties take by default is what their functions take: the tables above compare those.

@@ -28,7 +28,9 @@ Name = Annotated[str | None, typer.Option(help="Files are called NAME-PROPERTY; 
 Members = Annotated[int | None, typer.Option(help="How many members; all by default.")]
 Seed = Annotated[int, typer.Option(help="Seed of the choice of --members.")]
 EngineName = Annotated[str, typer.Option("--engine", help="resampling, implicit or both.")]
-Corrections = Annotated[int, typer.Option(help="Steps of each member that correct --engine implicit.")]
+Corrections = Annotated[
+    int, typer.Option(help="Steps of each member that correct --engine implicit; 0 is fastest, by second order alone.")
+]
 RelaxerName = Annotated[str, typer.Option("--relaxer", help="ase or lammps.")]
 Fmax = Annotated[float, typer.Option(help="Largest force of a relaxed structure, eV/Å.")]
 MaxFailed = Annotated[float, typer.Option(help="Share of failed members beyond which there is no number.")]
@@ -48,7 +50,7 @@ def _shared(
     members: Members = None,
     seed: Seed = 0,
     engine: EngineName = "resampling",
-    corrections: Corrections = 0,
+    corrections: Corrections = 6,
     relaxer: RelaxerName = "ase",
     fmax: Fmax = 1e-4,
     max_failed: MaxFailed = 0.1,

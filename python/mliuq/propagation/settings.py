@@ -24,8 +24,8 @@ class PropagationSettings:
     engine : resampling (every member relaxes again, from the best fit's structure), implicit (derivatives of the best
         fit's relaxed structures, no relaxation) or both (resampling, and how well implicit agrees)
     corrections : steps of each member, at most, from the structure that the implicit engine predicts, one evaluation
-        each: for members so far from the best fit that second order is not enough. A member that they do not bring near
-        its minimum relaxes as by resampling
+        each: for members so far from the best fit that second order is not enough (0: second order alone, the fastest
+        by far in large cells). A member that they do not bring near its minimum relaxes as by resampling
     relaxer : ase (optimisers of ASE) or lammps (its minimiser and ``fix box/relax``; what it leaves above ``fmax``,
         cells at constant volume and constrained atoms are ASE's)
     fmax : largest force on an atom of a relaxed structure, eV/Å; of the cell, strain derivative of the energy per atom
@@ -41,7 +41,7 @@ class PropagationSettings:
     members: int | None = None
     seed: int = 0
     engine: Engine = "resampling"
-    corrections: int = 0
+    corrections: int = 6
     relaxer: Relaxer = "ase"
     fmax: float = 1e-4
     steps: int = 300
