@@ -383,16 +383,21 @@ def test_a_worker_leaves_without_a_word(leaving: list[Any], monkeypatch: pytest.
 
 
 def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    kept = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    handlers = {
+        signal.SIGHUP: signal.SIG_IGN,
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+    }
+    kept = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         with signals.stopped_in_order() as stop:
             assert signal.getsignal(signal.SIGTERM) is stop
             assert signal.getsignal(signal.SIGINT) is stop
             assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) == before
+        assert {number: signal.getsignal(number) for number in handlers} == handlers
     finally:
-        signal.signal(signal.SIGHUP, kept)
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 # pieces -------------------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def _check(atoms: Atoms) -> None:
         raise MliuqError(
             f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers"
         )
-    farthest = np.abs(atoms.positions).max(axis=1)
+    farthest = np.abs(atoms.positions).max(axis=1).astype(np.float64)  # half precision does not reach the bound
     if farthest.max() > _FARTHEST:
         raise MliuqError(
             f"atom {int(farthest.argmax())} (counted from 0) is {farthest.max():.3g} Å from the origin, "
