@@ -548,7 +548,7 @@ def test_values_beside_the_columns_of_a_database(tmp_path: Path, structures: lis
     assert found[0].info["config_type"] == "a"
 
 
-@pytest.mark.parametrize("name", ["data.pckl.gzip", "data.pkl", "frame.data", "frame.gz"])
+@pytest.mark.parametrize("name", ["data.pckl.gzip", "data.pkl", "frame.data", "frame.gz", "frame.gzip"])
 def test_pickles_are_refused_with_the_way_out(tmp_path: Path, name: str) -> None:
     content = pickle.dumps({"energy": 1.0})
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(("gzip", "gz")) else content)

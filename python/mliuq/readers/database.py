@@ -17,7 +17,7 @@ def read_database(path: Path) -> list[Atoms]:
             atoms = row.toatoms()
             atoms.info.update(row.key_value_pairs)
             for key, value in row.data.items():
-                if isinstance(value, np.ndarray | list) and np.shape(value)[:1] == (len(atoms),) and np.ndim(value) > 0:
+                if isinstance(value, np.ndarray | list) and np.shape(value)[:1] == (len(atoms),):
                     if key not in atoms.arrays and not (np.ndim(value) == 1 and key in _OF_THE_CELL):
                         atoms.arrays[key] = np.asarray(value)
                 elif value is not None:
