@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import mliuq
@@ -145,6 +146,45 @@ class TestBarriers:
             np.testing.assert_allclose(atoms.cell.array, crystal.atoms.cell.array, atol=1e-8)
         assert np.abs(crystal.atoms.cell.array - host.cell.array).max() > 0.01
         assert found.values["barrier"].noise.energy == pytest.approx(np.sqrt(2) * 3)
+
+    def test_paths_that_do_not_converge_are_tried_between_ends_relaxed_anew(
+        self, tame: mliuq.Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        host = prototype("fcc", "W", cubic=True)
+        prop = Barrier(*vacancy_hop(host, 1), host, 1, images=1, fmax=0.05)
+        settings = PropagationSettings(fmax=1e-4)
+        best = prop.one("path", WeightsCalculator(weights_of(tame)), settings, None).relaxed
+        near = weights_of(tame)
+        near = replace(near, theta=near.theta + 0.1 * (tame.members[0] - near.theta))
+        expected = prop.one("path", WeightsCalculator(near), settings, best).values["barrier"].number
+        starts: list[Any] = []
+        tries: list[int] = []
+        converge, relaxed = barriers._converge, barriers.relax
+
+        def fails(images: list[Atoms], *rest: Any) -> Any:
+            tries.append(len(images))
+            if len(tries) <= failures:
+                raise RelaxationError("not converged")
+            return converge(images, *rest)
+
+        def noted(*given: Any, **named: Any) -> Any:
+            starts.append(named.get("start"))
+            return relaxed(*given, **named)
+
+        monkeypatch.setattr(barriers, "_converge", fails)
+        monkeypatch.setattr(barriers, "relax", noted)
+        failures = 1
+        again = prop.one("path", WeightsCalculator(near), settings, best).values["barrier"].number
+        assert again == pytest.approx(expected, abs=1e-3)
+        assert [start.curvature is None for start in starts] == [False] * 3 + [True] * 3
+        assert tries == [3, 3]
+        failures = 9
+        with pytest.raises(RelaxationError, match="not converged"):
+            prop.one("path", WeightsCalculator(near), settings, best)
+        assert len(tries) == 4, "twice and no more"
+        with pytest.raises(RelaxationError, match="not converged"):
+            prop.one("path", WeightsCalculator(near), settings, None)
+        assert len(tries) == 5, "the best fit has nothing to begin with"
 
     def test_what_all_of_a_path_has_in_common(self) -> None:
         """Hops along ⟨111⟩ of bcc keep three mirrors; one atom alone may not stand for its lattice's symmetry."""

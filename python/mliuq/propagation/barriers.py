@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,22 @@ class Barrier(ObjectProperty):
         }
 
     def one(self, name: str, calculator: Calculator, settings: PropagationSettings, before: Any) -> Found:
-        """The path by one weight vector."""
+        """The path by one weight vector.
+
+        A member whose path does not converge between the structures that the best fit's become is tried once more
+        between those that it relaxes to from the best fit's.
+        """
+        try:
+            return self._path(calculator, settings, before)
+        except RelaxationError:
+            if before is None:
+                raise
+        crystal, ends, images, _, symmetry = before
+        plain = [replace(end, curvature=None) for end in ends]
+        lattice = None if crystal is None else replace(crystal, curvature=None)
+        return self._path(calculator, settings, (lattice, plain, images, None, symmetry))
+
+    def _path(self, calculator: Calculator, settings: PropagationSettings, before: Any) -> Found:
         crystal = None
         initial, final = self.initial, self.final
         if self.host is not None:
