@@ -20,6 +20,7 @@
 #include "kernels/simd/pack.hpp"
 #include "kernels/simd/projection.hpp"
 #include "kernels/simd/simd_kernel.hpp"
+#include "made_up_tungsten.hpp"
 
 using namespace mliuq;
 using namespace mliuq::simd;
@@ -201,15 +202,8 @@ struct Timing {
 
 template <class Real>
 void report(int twojmax, InstructionSet set, KernelPlan kind) {
-  SnapParams params;
-  params.twojmax = twojmax;
-  params.rcutfac = 4.73442;
-  params.elements = {"W"};
-  params.radii = {0.5};
-  params.weights = {1.0};
-  std::vector<double> theta(params.n_weights());
-  for (std::size_t p = 0; p < theta.size(); ++p) theta[p] = std::sin(1.0 + p);
-  const EnergyModel model(1, params.n_components(), false, theta);
+  const SnapParams params = tungsten(twojmax);
+  const EnergyModel model = made_up_model(params);
   const PlanStorage<Real> storage(params, model);
   const Plan<Real>& plan = storage.view();
   const StageTable<Real>& stages = stage_table<Real>(set);

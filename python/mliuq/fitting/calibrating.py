@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from mliuq.fitting.data import NAMED, UNITS
+from mliuq.fitting.data import UNITS, the_first
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.metrics import informative
 from mliuq.posterior.build import Posterior
@@ -18,7 +18,6 @@ from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
 from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.posterior.thresholds import guard_thresholds, spread_thresholds
-from mliuq.readers.origin import describe
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
@@ -103,14 +102,13 @@ def warn_of_doubtful(held_out: HeldOut, structures: Sequence[Atoms], group_key: 
         return
     worst = {int(config[row]): int(row) for row in np.argsort(times, kind="stable") if times[row]}
     order = sorted(worst.values(), key=lambda row: -times[row])
-    named = []
-    for row in order[:NAMED]:
-        kind, index = KINDS[held_out.kind[row]], int(config[row])
+    said = []
+    for row in order:
+        kind = KINDS[held_out.kind[row]]
         off = f"{kind} off by {abs(held_out.error[row]):.3g} {UNITS[kind]}, {times[row]:.0f} error bars"
-        named.append(f"{describe(structures[index], index, group_key)}: {off}")
-    more = f"; and {len(order) - NAMED} more" if len(order) > NAMED else ""
+        said.append((int(config[row]), off))
     log.warning(
         "%d far outside the error bars and not counted in their calibration (computed otherwise, or at the end of the"
-        " data): %s%s",
-        len(order), "; ".join(named), more,
+        " data): %s",
+        len(said), the_first(said, structures, group_key),
     )  # fmt: skip

@@ -24,7 +24,7 @@ from mliuq.regression.targets import doubts
 from mliuq.regression.weights import WeightSettings, row_constants
 
 UNITS = {"energy": "eV/atom", "force": "eV/Å", "stress": "eV/Å³"}
-NAMED = 5  # configurations named one by one
+_NAMED = 5  # configurations named one by one
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def choose_data(
     if settings.solver.isolated_atoms:
         found, alone = isolated_atom_energies(structures, params, settings.data.keys)
         one_body = {**found, **one_body}
-        structures = chosen(structures, (i for i in range(len(structures)) if i not in set(alone)))
+        structures = chosen(structures, sorted(set(range(len(structures))).difference(alone)))
     if held_out:
         return FitData(structures, held_out, one_body)
     train, held_out = split(structures, settings.data.test_fraction, settings.seed)
@@ -135,13 +135,21 @@ def warn_of_outliers(outliers: Sequence[Outlier], structures: Sequence[Atoms], s
     if not outliers:
         return
     named = [
-        f"{describe(structures[o.config], o.config, settings.data.group_key)}: {o.kind} {o.value:.4g} {UNITS[o.kind]},"
-        f" off by {o.error:.3g} ({o.times:.0f} times what is usual)"
-        for o in outliers[:NAMED]
+        (o.config, f"{o.kind} {o.value:.4g} {UNITS[o.kind]}, off by {o.error:.3g} ({o.times:.0f} times what is usual)")
+        for o in outliers
     ]
-    more = f"; and {len(outliers) - NAMED} more" if len(outliers) > NAMED else ""
     what = "left out" if settings.solver.robust else "fitted all the same; --robust leaves them out"
-    log.warning("%d with values that cannot be right, %s: %s%s", len(outliers), what, "; ".join(named), more)
+    log.warning(
+        "%d with values that cannot be right, %s: %s",
+        len(named), what, the_first(named, structures, settings.data.group_key),
+    )  # fmt: skip
+
+
+def the_first(said: Sequence[tuple[int, str]], structures: Sequence[Atoms], group_key: str) -> str:
+    """What is said of configurations, the first few by name."""
+    named = [f"{describe(structures[config], config, group_key)}: {what}" for config, what in said[:_NAMED]]
+    more = f"; and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    return "; ".join(named) + more
 
 
 def _rows(
