@@ -516,6 +516,14 @@ class TestDefects:
             "fcc": list(DEFECTS[5:]),
         }
 
+    def test_the_nearest_need_not_come_next(self) -> None:
+        crystal = bulk("W", "bcc", 3.0, cubic=True).repeat((2, 1, 1))[[0, 2, 1, 3]]
+        whole = crystal.repeat(2)
+        assert whole.get_distance(0, 1, mic=True) == pytest.approx(3.0)
+        left = Defects(crystal, "bcc", size=2).build("divacancy", crystal)
+        gone = [k for k, atom in enumerate(whole) if not np.isclose(left.positions, atom.position).all(axis=1).any()]
+        assert whole.get_distance(*gone, mic=True) == pytest.approx(3.0 * np.sqrt(3) / 2)
+
     def test_every_member_lacks_the_same_neighbour(self) -> None:
         crystal = bulk("W", "bcc", 3.0, cubic=True)
         prop = Defects(crystal, "bcc", size=3)
