@@ -292,17 +292,17 @@ def test_arguments_default_to_those_of_the_process(
 
 def test_status_of_a_command_is_the_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for given, expected in ((5, 5), (None, 0), ("text", 0)):
-        monkeypatch.setattr(application, "app", lambda *a, given=given, **k: given)
+        monkeypatch.setattr(application, "_command", lambda given=given: lambda **named: given)
         assert application.run(["x"]) == expected
     calls: list[Any] = []
-    monkeypatch.setattr(application, "app", lambda **named: calls.append(named))
+    monkeypatch.setattr(application, "_command", lambda: lambda **named: calls.append(named))
     application.run(["-v", "fit", "--verbose", "a"])
     assert calls == [{"args": ["fit", "a"], "prog_name": "mliuq", "standalone_mode": False}]
 
     def leaves(**named: Any) -> None:
         raise SystemExit(4)
 
-    monkeypatch.setattr(application, "app", leaves)
+    monkeypatch.setattr(application, "_command", lambda: leaves)
     with pytest.raises(SystemExit):
         application.run(["x"])
 

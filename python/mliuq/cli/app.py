@@ -10,7 +10,8 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 
@@ -85,6 +86,12 @@ def _options(
     del version, verbose  # `run` has taken them out, wherever they stood
 
 
+@cache
+def _command() -> Any:
+    """All commands with their options: put together once, of which `app` itself would make a new one for every call."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit status; `arguments` defaults to those of the process."""
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -92,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     verbose = len(words) < len(given)
     with spelled_out(sys.stdout, sys.stderr), logged(sys.stderr, verbose):
         try:
-            status = app(args=words, prog_name="mliuq", standalone_mode=False)
+            status = _command()(args=words, prog_name="mliuq", standalone_mode=False)
             sys.stdout.flush()
             return status if isinstance(status, int) else DONE
         except BaseException as error:

@@ -80,5 +80,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _whole(text: str) -> None:
     """Refuse half a surrogate pair: no UTF-8 text holds one."""
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise ValueError("a string holds half a surrogate pair")
