@@ -1,14 +1,20 @@
 """Files a little unlike a model file: a mutator that knows its structure.
 
-`python tests/model/mutants.py N [SEED]` compares both readers on N of them.
+`python tests/model/mutants.py N [SEED]` compares both readers on N of them, within 1 GiB of memory.
 """
 
 from __future__ import annotations
 
+import argparse
 import copy
+import itertools
 import json
+import os
+import random
+import resource
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +33,9 @@ NAMES = ("theta", "members", "x", "posterior.axes", "posterior.lo", "posterior.h
 NAMES += ("sharing.coefficients", "extrapolation.factor", "extrapolation.active_set")
 NAMES += ("density.environments", "density.element", "data.fingerprints")
 
+MEMORY = 1 << 30  # bytes that reading may take
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where files are written a million times
+
 _RAW = "\0raw\0"  # marks text that goes into JSON unquoted
 
 #: What stands where something else is expected; text behind the mark is written as it is.
@@ -41,32 +50,40 @@ NASTY: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+_QUOTED = json.dumps(_RAW).strip('"')
+_UNQUOTED = [(json.dumps(n), n.removeprefix(_RAW)) for n in NASTY if isinstance(n, str) and n.startswith(_RAW)]
+
+
 def text_of(value: Any) -> str:
     """JSON text in which marked strings stand unquoted."""
     text = json.dumps(value)
-    for nasty in NASTY:
-        if isinstance(nasty, str) and nasty.startswith(_RAW):
-            text = text.replace(json.dumps(nasty), nasty.removeprefix(_RAW))
+    if _QUOTED in text:
+        for quoted, raw in _UNQUOTED:
+            text = text.replace(quoted, raw)
     return text
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places(value: Any) -> list[tuple[Any, Any]]:
     """Every container with every key or index in it."""
-    for key in list(value) if isinstance(value, dict) else range(len(value)):
-        yield value, key
-        if isinstance(value[key], dict | list):
-            yield from places(value[key])
+    found, waiting = [], [value]
+    while waiting:
+        inside = waiting.pop()
+        for key, item in inside.items() if type(inside) is dict else enumerate(inside):
+            found.append((inside, key))
+            if type(item) is dict or type(item) is list:
+                waiting.append(item)
+    return found
 
 
-def changed(tree: Any, rng: np.random.Generator) -> None:
+def changed(tree: Any, rng: random.Random) -> None:
     """One change somewhere in a tree."""
-    all_places = list(places(tree))
+    all_places = places(tree)
     if not all_places:
         return
-    where, key = all_places[rng.integers(len(all_places))]
-    match rng.integers(6):
+    where, key = rng.choice(all_places)
+    match rng.randrange(6):
         case 0 | 1 | 2:
-            where[key] = copy.deepcopy(NASTY[rng.integers(len(NASTY))])
+            where[key] = copy.deepcopy(rng.choice(NASTY))
         case 3:
             del where[key]
         case 4 if isinstance(where, dict):
@@ -74,7 +91,7 @@ def changed(tree: Any, rng: np.random.Generator) -> None:
         case 4:
             where.append(copy.deepcopy(where[key]))
         case 5:
-            other, name = all_places[rng.integers(len(all_places))]
+            other, name = rng.choice(all_places)
             if name in other if isinstance(other, dict) else name < len(other):
                 where[key] = copy.deepcopy(other[name])
 
@@ -112,34 +129,34 @@ def seeds() -> list[Model]:
     ]
 
 
-def reshaped(header: dict[str, Any], data: bytes, rng: np.random.Generator) -> bytes:
+def reshaped(header: dict[str, Any], data: bytes, rng: random.Random) -> bytes:
     """Change arrays and lay them end to end again, so that their shapes are what a reader has to judge."""
     arrays = {
         name: np.frombuffer(data[slice(*entry["data_offsets"])]).reshape(entry["shape"])
         for name, entry in header.items()
         if name != "__metadata__"
     }
-    for _ in range(rng.integers(1, 5)):
-        name = str(rng.choice(sorted(arrays)))
-        other = str(rng.choice(sorted({*NAMES, *arrays})))
-        match rng.integers(7):
+    for _ in range(rng.randrange(1, 5)):
+        name = rng.choice(sorted(arrays))
+        other = rng.choice(sorted({*NAMES, *arrays}))
+        match rng.randrange(7):
             case 0 if len(arrays) > 1:
                 del arrays[name]
             case 1:
                 arrays[other] = arrays[name]
             case 2:
-                arrays[name] = arrays[name].reshape(rng.permutation(arrays[name].shape))
+                arrays[name] = arrays[name].reshape(rng.sample(arrays[name].shape, arrays[name].ndim))
             case 3:
-                arrays[name] = arrays[name][: rng.integers(3)] if arrays[name].ndim else arrays[name]
+                arrays[name] = arrays[name][: rng.randrange(3)] if arrays[name].ndim else arrays[name]
             case 4:
                 arrays[name] = (
                     arrays[name][..., 0] if 0 not in arrays[name].shape and arrays[name].ndim else arrays[name]
                 )
             case 5:
-                arrays[name] = arrays[name][..., None] if rng.integers(2) else arrays[name].ravel()
+                arrays[name] = arrays[name][..., None] if rng.randrange(2) else arrays[name].ravel()
             case 6 if arrays[name].size:
                 arrays[name] = arrays[name].copy()
-                arrays[name].flat[rng.integers(arrays[name].size)] = rng.choice((-1.0, -0.0, 0.5, 2.0, 1e308, np.nan))
+                arrays[name].flat[rng.randrange(arrays[name].size)] = rng.choice((-1.0, -0.0, 0.5, 2.0, 1e308, np.nan))
     end, parts = 0, []
     for name in [name for name in header if name != "__metadata__"]:
         del header[name]
@@ -150,13 +167,13 @@ def reshaped(header: dict[str, Any], data: bytes, rng: np.random.Generator) -> b
     return b"".join(parts)
 
 
-def mutants(content: bytes, rng: np.random.Generator) -> Iterator[bytes]:
+def mutants(content: bytes, rng: random.Random) -> Iterator[bytes]:
     """Endless mutants of a model file: of its arrays, its header, its metadata, their text, and its bytes."""
     while True:
         header, data = split(content)
         header["__metadata__"].pop("checksum", None)
         metadata = json.loads(header["__metadata__"]["mliuq"])
-        kind = rng.integers(13)
+        kind = rng.randrange(13)
         if kind > 9:
             changed_data = reshaped(header, bytes(data), rng)
             if kind == 12:
@@ -164,7 +181,7 @@ def mutants(content: bytes, rng: np.random.Generator) -> Iterator[bytes]:
                 header["__metadata__"]["mliuq"] = text_of(metadata)
             yield join(header if kind < 12 else text_of(header).encode("utf-8", "surrogatepass"), changed_data)
             continue
-        for _ in range(rng.integers(1, 4)):
+        for _ in range(rng.randrange(1, 4)):
             changed(header if kind < 3 else metadata, rng)
         if isinstance(header.get("__metadata__"), dict) and "mliuq" in header["__metadata__"] and kind >= 3:
             header["__metadata__"]["mliuq"] = text_of(metadata)
@@ -173,13 +190,18 @@ def mutants(content: bytes, rng: np.random.Generator) -> Iterator[bytes]:
         except (ValueError, RecursionError):  # a tree that holds itself
             continue
         if kind == 9:
-            for _ in range(rng.integers(1, 4)):
-                at = int(rng.integers(len(head)))
-                if rng.integers(2):
-                    head[at] = int(rng.integers(256))
+            for _ in range(rng.randrange(1, 4)):
+                at = rng.randrange(len(head))
+                if rng.randrange(2):
+                    head[at] = rng.randrange(256)
                 else:
-                    del head[at : at + int(rng.integers(1, 6))]
+                    del head[at : at + rng.randrange(1, 6)]
         yield join(bytes(head), bytes(data))
+
+
+def whole(fuzzed: bytes) -> bytes:
+    """The model file that an input of the C++ fuzz target stands for: two bytes of header length, header, arrays."""
+    return int.from_bytes(fuzzed[:2], "little").to_bytes(8, "little") + fuzzed[2:]
 
 
 def verdicts(path: Path) -> tuple[bool, bool]:
@@ -194,27 +216,46 @@ def verdicts(path: Path) -> tuple[bool, bool]:
     return taken[0], taken[1]
 
 
+def small_files(rng: random.Random, folder: Path) -> Iterator[bytes]:
+    """Endless mutants of all seeds in turn."""
+    streams = []
+    for model in seeds():
+        model.save(folder / "seed.mliuq")
+        streams.append(mutants((folder / "seed.mliuq").read_bytes(), rng))
+    return itertools.chain.from_iterable(zip(*streams, strict=True))
+
+
 def main() -> int:
-    """Compare both readers on many mutants of small model files; write those they disagree about where this runs."""
-    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    taken = disagreed = 0
-    with tempfile.TemporaryDirectory() as folder:
+    """Compare both readers; what they disagree about, or what is no error of the package, is kept where this runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("number", type=int, nargs="?", default=0, help="of mutants of small model files")
+    parser.add_argument("seed", type=int, nargs="?", default=0)
+    parser.add_argument("--corpus", type=Path, nargs="*", default=(), help="folders of inputs of the C++ fuzz target")
+    arguments = parser.parse_args()
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY,) * 2)
+    count = taken = disagreed = 0
+    slowest = 0.0
+    with tempfile.TemporaryDirectory(dir=SCRATCH) as folder:
         path = Path(folder) / "m.mliuq"
-        rng = np.random.default_rng(seed)
-        streams = []
-        for model in seeds():
-            model.save(path)
-            streams.append(mutants(path.read_bytes(), rng))
-        for k in range(count):
-            mutant = next(streams[k % len(streams)])
-            path.write_bytes(mutant)
-            python, core = verdicts(path)
+        kept = (whole(file.read_bytes()) for place in arguments.corpus for file in sorted(place.iterdir()))
+        made = itertools.islice(small_files(random.Random(arguments.seed), Path(folder)), arguments.number)
+        for content in itertools.chain(kept, made):
+            path.write_bytes(content)
+            started = time.process_time()
+            try:
+                python, core = verdicts(path)
+            except BaseException:
+                Path("fault.mliuq").write_bytes(content)
+                raise
+            slowest = max(slowest, time.process_time() - started)
+            count += 1
             taken += python and core
             if python != core:
                 disagreed += 1
                 if disagreed <= 20:
-                    Path(f"disagreement-{disagreed}.mliuq").write_bytes(mutant)
-    print(f"{count} mutants: both readers took {taken}, disagreed about {disagreed}")
+                    Path(f"disagreement-{disagreed}.mliuq").write_bytes(content)
+    print(f"{count} files: both readers took {taken}, disagreed about {disagreed}; {slowest:.2f} s at most for one")
     return int(disagreed > 0)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from mliuq import MliuqError, Model
 from mliuq.model import model_file
-from mutants import mutants, seeds, verdicts
+from mutants import mutants, seeds, verdicts, whole
 
 CORPUS = Path(__file__).parents[2] / "cpp" / "fuzz" / "corpus" / "model_file"
 
@@ -21,7 +21,7 @@ def test_mutants(tmp_path: Path) -> None:
     found = []
     for model in seeds():
         model.save(path)
-        for mutant in islice(mutants(path.read_bytes(), np.random.default_rng(1)), 120):
+        for mutant in islice(mutants(path.read_bytes(), random.Random(1)), 120):
             path.write_bytes(mutant)
             found.append(verdicts(path))
     assert all(python == core for python, core in found)
@@ -33,9 +33,7 @@ def test_corpus(tmp_path: Path) -> None:
     path, seeds = tmp_path / "m.mliuq", sorted(CORPUS.iterdir())
     assert len(seeds) > 10
     for seed in seeds:
-        content = seed.read_bytes()
-        size = int.from_bytes(content[:2], "little")
-        path.write_bytes(size.to_bytes(8, "little") + content[2:])
+        path.write_bytes(whole(seed.read_bytes()))
         python, core = verdicts(path)
         assert python == core, seed.name
 

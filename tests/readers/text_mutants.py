@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
+import random
 import re
 import resource
 import signal
+import string
 import sys
 import tempfile
 import time
@@ -31,7 +32,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 sys.path += [str(Path(__file__).resolve().parents[1] / room) for room in ("", "model", "readers")]
-import mutants as model_mutants
 from mliuq import MliuqError, Model
 from mliuq.cli import main as command
 from mliuq.fitting.settings import FitSettings
@@ -41,10 +41,10 @@ from mliuq.readers.dialect import Dialect
 from mliuq.readers.indexed_xyz import IndexedXyz
 from mliuq.readers.keys import Keys
 from mliuq.regression.targets import read_targets
+from mutants import MEMORY, SCRATCH, small_files
 from test_dialects import MASSES, dump, fitsnap, lammps_data, mlearn, mtp, n2p2, outcar, sorted_by_element, vasprun
 
 SECONDS = 2.0
-MEMORY = 1 << 30
 _LONGEST = 2000  # characters of a message
 
 #: Words that readers stumble over.
@@ -58,40 +58,49 @@ WORDS = (
 )  # fmt: skip
 
 _TOKEN = re.compile(rb"[A-Za-z_]+|[-+]?[\d.]+(?:[eE][-+]?\d+)?|[^\sA-Za-z_\d]")
+_INSIDE = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"_.+-")
 
 
-def mutant(content: bytes, rng: np.random.Generator) -> bytes:
+def mutant(content: bytes, rng: random.Random) -> bytes:
     """A text with one to four changes: words, lines, stretches and bytes."""
-    for _ in range(rng.integers(1, 5)):
+    for _ in range(rng.randrange(1, 5)):
         content = _changed(content, rng)
     return content
 
 
-def _changed(content: bytes, rng: np.random.Generator) -> bytes:
-    kind = rng.integers(10)
+def _changed(content: bytes, rng: random.Random) -> bytes:
+    kind = rng.randrange(10)
     if kind < 5:
-        tokens = list(_TOKEN.finditer(content))
-        if not tokens:
-            return WORDS[rng.integers(len(WORDS))]
-        start, end = tokens[rng.integers(len(tokens))].span()
-        word = WORDS[rng.integers(len(WORDS))]
+        token = _token(content, rng)
+        if token is None:
+            return rng.choice(WORDS)
+        start, end = token.span()
+        word = rng.choice(WORDS)
         if kind == 3:
-            word = tokens[rng.integers(len(tokens))].group()
+            word = (_token(content, rng) or token).group()
         return content[:start] + word + content[start if kind == 4 else end :]
     if kind < 8:
         lines = content.splitlines(keepends=True) or [b""]
-        at, other = rng.integers(len(lines)), rng.integers(len(lines))
+        at, other = rng.randrange(len(lines)), rng.randrange(len(lines))
         if kind == 5:
-            del lines[at : at + int(rng.integers(1, 4))]
+            del lines[at : at + rng.randrange(1, 4)]
         elif kind == 6:
             lines.insert(other, lines[at])
         else:
             lines[at], lines[other] = lines[other], lines[at]
         return b"".join(lines)
-    at = int(rng.integers(len(content) + 1))
+    at = rng.randrange(len(content) + 1)
     if kind == 8:
-        return content[:at] if rng.integers(4) == 0 else content[:at] + content[at + int(rng.integers(1, 9)) :]
-    return content[:at] + bytes([rng.integers(256)]) + content[at + 1 :]
+        return content[:at] if rng.randrange(4) == 0 else content[:at] + content[at + rng.randrange(1, 9) :]
+    return content[:at] + bytes([rng.randrange(256)]) + content[at + 1 :]
+
+
+def _token(content: bytes, rng: random.Random) -> re.Match[bytes] | None:
+    """One of the words, numbers and signs: the one at a random place or next to it, so that no other is looked for."""
+    place = rng.randrange(len(content) + 1)
+    while place > 0 and content[place - 1] in _INSIDE:
+        place -= 1
+    return _TOKEN.search(content, place) or _TOKEN.search(content)
 
 
 @dataclass(frozen=True)
@@ -234,19 +243,15 @@ def _verdict(reader: Reader, folder: Path) -> str:
     return "taken"
 
 
-def contents(reader: Reader, rng: np.random.Generator, folder: Path) -> Iterator[dict[str, bytes]]:
+def contents(reader: Reader, rng: random.Random, folder: Path) -> Iterator[dict[str, bytes]]:
     """Endless sets of files, one of them changed."""
     if reader.files:
         names = sorted(reader.files)
         while True:
-            name = names[rng.integers(len(names))]
+            name = rng.choice(names)
             yield {**reader.files, name: mutant(reader.files[name], rng)}
-    streams = []
-    for model in model_mutants.seeds():
-        model.save(folder / "seed.mliuq")
-        streams.append(model_mutants.mutants((folder / "seed.mliuq").read_bytes(), rng))
-    while True:
-        yield {"m.mliuq": next(streams[rng.integers(len(streams))])}
+    for content in small_files(rng, folder):
+        yield {"m.mliuq": content}
 
 
 def try_reader(
@@ -254,15 +259,18 @@ def try_reader(
 ) -> dict[str, int]:
     """Count verdicts on `number` mutants; `fault` is told of every one that is neither taken nor refused."""
     counts = {"taken": 0, "refused": 0, "faults": 0}
-    rng = np.random.default_rng(seed)
+    rng = random.Random(seed)
     with tempfile.TemporaryDirectory(dir=base) as name, warnings.catch_warnings(), bounded():
         warnings.simplefilter("ignore")
         folder = Path(name)
         stream = contents(reader, rng, folder)
+        there: dict[str, bytes] = {}
         for _ in range(number):
             files = next(stream)
             for file, content in files.items():
-                (folder / file).write_bytes(content)
+                if there.get(file) is not content:
+                    (folder / file).write_bytes(content)
+            there = files
             found = verdict(reader, folder)
             if found not in counts:
                 fault(found, files)
@@ -278,7 +286,6 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     kinds: dict[str, int] = {}
     for name in arguments.reader:
 
@@ -293,9 +300,9 @@ def main() -> int:
                 print(f"{place}: {what}", flush=True)
 
         start = time.process_time()
-        counts = try_reader(every[name], arguments.number, arguments.seed, keep, memory)
+        counts = try_reader(every[name], arguments.number, arguments.seed, keep, SCRATCH)
         spent = time.process_time() - start
-        print(f"{name:15} {arguments.number:9} mutants: {counts} in {spent:.0f} s of processor time", flush=True)
+        print(f"{name:15} {arguments.number:9} mutants: {counts} in {spent:.1f} s of processor time", flush=True)
     return int(bool(kinds))
 
 
