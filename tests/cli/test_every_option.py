@@ -401,7 +401,7 @@ def test_an_option_of_the_sheet_arrives(option: str, small_model: Path, computed
 def test_workers_are_processes() -> None:
     from contextlib import ExitStack
 
-    from mliuq.cli.propagation_run import processes
+    from mliuq.cli.workers import processes
 
     with ExitStack() as stack:
         assert isinstance(processes(2, stack), ProcessPoolExecutor)

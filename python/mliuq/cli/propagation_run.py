@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
-from mliuq.errors import MliuqError
+from mliuq.cli.workers import processes
 
 if TYPE_CHECKING:
     from mliuq.propagation import PropertyResult
@@ -129,15 +128,6 @@ def run(
         return
     show(result)
     say("wrote " + " ".join(str(path) for path in written))
-
-
-def processes(workers: int, stack: ExitStack) -> Executor | None:
-    """Processes that live as long as the stack; None for one worker."""
-    if workers < 1:
-        raise MliuqError(f"workers is {workers}, expected at least 1")
-    if workers == 1:
-        return None
-    return stack.enter_context(ProcessPoolExecutor(workers))
 
 
 def show(result: PropertyResult) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mliuq.cli.console import progress_bar, say
-from mliuq.cli.propagation_run import Element, Fmax, MaxFailed, ModelFile, Seed, Workers, processes, show
+from mliuq.cli.propagation_run import Element, Fmax, MaxFailed, ModelFile, Seed, Workers, show
+from mliuq.cli.workers import processes
 from mliuq.errors import MliuqError
 
 if TYPE_CHECKING:

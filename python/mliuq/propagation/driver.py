@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
@@ -56,8 +57,8 @@ def propagate(
     settings : PropagationSettings, optional
         Members, relaxation, failures.
     executor : concurrent.futures.Executor, optional
-        Runs members side by side (``ProcessPoolExecutor``, ``mpi4py.futures.MPIPoolExecutor``, dask's
-        ``client.get_executor()``); without one they run here, one after another.
+        Runs the best fit, then members side by side (``ProcessPoolExecutor``, ``mpi4py.futures.MPIPoolExecutor``,
+        dask's ``client.get_executor()``); without one they run here, one after another.
     threads : int, optional
         OpenMP threads of each evaluation; default: what OpenMP would take, one under an executor.
     checkpoint : path, optional
@@ -86,7 +87,9 @@ def propagate(
     if progress:
         progress(f"{prop.name}: best fit", 0, None)
     followed = model.members[chosen] if settings.engine == "implicit" and model.members is not None else None
-    best = prop.measure(WeightsCalculator(weights_of(model), threads=threads, members=followed), settings, None)
+    best_fit = prop, weights_of(model), followed, settings, threads
+    # Where members run, not here: workers forked after phonopy started its threads would wait for ever.
+    best = executor.submit(_measure_best, *best_fit).result() if executor else _measure_best(*best_fit)
     if not best.values:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in best.failures.items())
         raise MliuqError(f"{prop.name}: the best fit itself failed ({reasons})")
@@ -109,6 +112,17 @@ def propagate(
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return result
+
+
+def _measure_best(
+    prop: Property,
+    weights: Model,
+    members: NDArray[np.float64] | None,
+    settings: PropagationSettings,
+    threads: int | None,
+) -> Measurement:
+    """The property by the best fit, which the given members follow."""
+    return prop.measure(WeightsCalculator(weights, threads=threads, members=members), settings, None)
 
 
 def measure_member(
