@@ -75,7 +75,7 @@ def test_metadata_tells_which_data_was_fitted_and_which_held_out(structures):
 def test_metadata_tells_the_errors_of_the_table(structures):
     result = run_fit(structures, settings=SMALL)
     stored = {(e["of"], e["kind"]): e for e in result.model.metadata["fit"]["errors"]}
-    for of, p in (("train", result.train), ("test", result.test)):
+    for of, p in (("train", result.train), ("left out", result.left_out), ("test", result.test)):
         at = p.kind == ENERGY
         bars = predicted_error(p, result.model.noise, result.model.calibration)[at]
         error = (p.y - p.mean)[at]
@@ -83,6 +83,7 @@ def test_metadata_tells_the_errors_of_the_table(structures):
         assert stored[of, "energy"]["rms_z"] == pytest.approx(np.sqrt(np.mean((error / bars) ** 2)), rel=1e-9)
     left_out = result.statistics.loco[result.train.kind == ENERGY]
     assert stored["left out", "energy"]["rmse"] == pytest.approx(np.sqrt(np.nanmean(left_out**2)), rel=1e-12)
+    assert np.mean(result.left_out.std**2) > np.mean(result.train.std**2)
     assert stored["left out", "energy"]["rmse"] > stored["train", "energy"]["rmse"]
 
 

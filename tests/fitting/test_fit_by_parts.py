@@ -35,7 +35,6 @@ from mliuq.readers.origin import Origin, with_origin
 from mliuq.regression import FORCE, STRESS, ArrayRows, solve
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.distributed import Team
-from mliuq.regression.loco import RowStatistics
 from mliuq.regression.outliers import Outlier
 from mliuq.regression.problem import build_rows
 from mliuq.regression.protection import Protection
@@ -122,7 +121,7 @@ def test_a_fit_says_what_it_does(fitted: tuple[FitResult, list[logging.LogRecord
 def test_progress_of_a_fit(fitted: tuple[FitResult, list[logging.LogRecord]], steps: Steps) -> None:
     stages = list(dict.fromkeys(stage for stage, _, _ in steps))
     folds = [f"fold {k}/5: {part}" for k in range(1, 6) for part in ("solve", "examine")]
-    assert stages == ["solve", "examine", "balance", "predict", *folds, "classes", "test", "active set"]
+    assert stages == ["solve", "examine", "balance", "predict", "left out", *folds, "classes", "test", "active set"]
     assert all(0 < done <= total for _, done, total in steps)
     n = len(fitted[0].train_structures)
     assert ("active set", n, n) in steps
@@ -209,51 +208,50 @@ def test_model_of_a_fit_by_parts(fitted: tuple[FitResult, list[logging.LogRecord
 # --- calibrating -----------------------------------------------------------------------------------------------------
 
 
-def judged(kinds: int = 3, n: int = 60) -> tuple[Predictions, RowStatistics]:
+def judged(kinds: int = 3, n: int = 60) -> tuple[Predictions, Predictions]:
     rng = np.random.default_rng(0)
     kind = (np.arange(n) % kinds).astype(np.int8)
     std, size = rng.lognormal(-1, 0.5, n), rng.uniform(0.5, 1.5, n)
     std[3], size[4] = 0.0, 1e-9
-    loco = rng.normal(size=n)
-    loco[7] = np.nan
-    y = rng.normal(size=n)
-    p = Predictions(y, y, std, y, y, kind, np.arange(n) // 9, size)
-    return p, RowStatistics(rng.normal(size=n), rng.uniform(size=n), loco)
+    mean, y = rng.normal(size=n), rng.normal(size=n)
+    mean[7] = np.nan
+    p = Predictions(y, y, 0.5 * std, y, y, kind, np.arange(n) // 9, size)
+    return p, replace(p, mean=mean, std=std)
 
 
 def test_calibration_to_left_out_residuals_of_a_box(caplog: pytest.LogCaptureFixture) -> None:
-    p, statistics = judged()
+    p, unseen = judged()
     noise = {"energy": 0.1, "force": 0.2, "stress": 0.3}
     settings = FitSettings()
     posterior = Posterior(np.ones((4, 2)), noise, facts={"kind": "hypercube"})
-    found = calibration_of(None, p, statistics, posterior, settings)
+    found = calibration_of(None, p, unseen, posterior, settings)
     rows = np.setdiff1d(np.arange(60), [3, 4, 7])
     floor = np.array([0.1, 0.2, 0.3])[p.kind]
     source = "leave-one-configuration-out residuals"
-    held_out = HeldOut(statistics.loco[rows], p.std[rows], floor[rows], p.kind[rows], source)
+    held_out = HeldOut((unseen.y - unseen.mean)[rows], unseen.std[rows], floor[rows], p.kind[rows], source)
     expected = calibrate(held_out).to_mapping()
     assert found is not None
     assert {key: found[key] for key in expected} == expected
     assert found["source"] == source
     spreads = spread_thresholds(p)
     assert ("thresholds" in found) == (spreads is not None)
-    few = calibration_of(None, p, statistics, posterior, settings, few=True)
+    few = calibration_of(None, p, unseen, posterior, settings, few=True)
     assert few is not None
     assert few["alpha_energy"] == calibrate(held_out, few=True).alpha_energy
     assert not caplog.messages
     for facts, moves in (({"kind": "gaussian"}, np.ones((4, 2))), ({"kind": "hypercube"}, np.ones((0, 2)))):
-        assert calibration_of(None, p, statistics, Posterior(moves, noise, facts=facts), settings) is None
-    nothing = RowStatistics(statistics.residual, statistics.leverage, np.full(60, np.nan))
+        assert calibration_of(None, p, unseen, Posterior(moves, noise, facts=facts), settings) is None
+    nothing = replace(unseen, mean=np.full(60, np.nan))
     assert calibration_of(None, p, nothing, posterior, settings) is None
     assert [(r.name, r.getMessage()) for r in caplog.records] == [(
         "mliuq.fitting.calibrating",
         "error bars are not calibrated: too few configurations whose rows the others determine",
     )] * 3  # fmt: skip
     for change in ({"posterior.calibrate": False}, {"posterior.members": 0}):
-        assert calibration_of(held_out, p, statistics, posterior, settings.updated(change)) is None
+        assert calibration_of(held_out, p, unseen, posterior, settings.updated(change)) is None
     assert len(caplog.records) == 3
     told = {
-        kind: calibration_of(held_out, p, statistics, Posterior(np.ones((4, 2)), noise, facts={"kind": kind}), settings)
+        kind: calibration_of(held_out, p, unseen, Posterior(np.ones((4, 2)), noise, facts={"kind": kind}), settings)
         for kind in ("gaussian", "ensemble")
     }
     assert told["gaussian"] is not None
@@ -261,7 +259,7 @@ def test_calibration_to_left_out_residuals_of_a_box(caplog: pytest.LogCaptureFix
     assert told["gaussian"]["alpha_energy"] == calibrate(held_out, prior=PRIOR).alpha_energy
     assert told["ensemble"]["alpha_energy"] == calibrate(held_out).alpha_energy
     both = calibration_of(
-        held_out, p, statistics, Posterior(np.ones((4, 2)), noise, facts={"kind": "gaussian"}), settings, few=True
+        held_out, p, unseen, Posterior(np.ones((4, 2)), noise, facts={"kind": "gaussian"}), settings, few=True
     )
     assert both is not None
     assert both["alpha_energy"] == calibrate(held_out, few=True).alpha_energy
@@ -404,10 +402,10 @@ def test_values_that_do_not_calibrate_are_named_in_one_warning(caplog: pytest.Lo
         + "; ".join(named) + "; and 1 more",
     )]  # fmt: skip
     caplog.clear()
-    p, statistics = judged()
+    p, unseen = judged()
     posterior = Posterior(np.ones((4, 2)), {}, facts={"kind": "gaussian"})
     for few in (True, False):
-        calibration_of(held_out, p, statistics, posterior, FitSettings(), structures=atoms, few=few)
+        calibration_of(held_out, p, unseen, posterior, FitSettings(), structures=atoms, few=few)
         assert len(caplog.messages) == (not few), "of a few all count"
 
 

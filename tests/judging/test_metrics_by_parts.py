@@ -12,7 +12,6 @@ from mliuq.errors import MliuqError
 from mliuq.judging import errortable, metrics
 from mliuq.judging.errortable import ErrorLine, error_lines, error_table
 from mliuq.posterior.predict import Predictions
-from mliuq.regression.loco import RowStatistics
 from scipy.stats import chi2
 
 E = np.array([1.0, -2.0, 0.5, 3.0])
@@ -150,21 +149,21 @@ def predictions(n: int = 12) -> Predictions:
 
 def test_tables_of_all_sets() -> None:
     p, noise, alpha = predictions(), {"energy": 0.1}, {"alpha_force": 2.0}
-    statistics = RowStatistics(p.y, p.y, 2.0 * (p.y - p.mean))
+    left_out = Predictions(p.y, p.y + 2.0 * (p.mean - p.y), 3.0 * p.std, p.low, p.high, p.kind, p.config, p.size)
     structures = [Atoms("W", info={"kind": k} if k else {}) for k in ("a", "b", "")]
-    lines = error_table(p, statistics, p, structures, structures, noise, alpha, "kind")
+    lines = error_table(p, left_out, p, structures, structures, noise, alpha, "kind")
     bars = errortable.predicted_error(p, noise, alpha)
     groups = ["a", "b", None]
     assert lines == [
         *error_lines("train", p, bars, groups=groups),
-        *error_lines("left out", p, bars, error=statistics.loco, groups=groups),
+        *error_lines("left out", left_out, errortable.predicted_error(left_out, noise, alpha), groups=groups),
         *error_lines("test", p, bars, groups=groups),
     ]  # fmt: skip
     assert {line.group for line in lines} == {"all", "a", "b", "none"}
-    alone = error_table(p, statistics, None, structures, structures, noise, alpha, "kind")
+    alone = error_table(p, left_out, None, structures, structures, noise, alpha, "kind")
     assert {line.of for line in alone} == {"train", "left out"}
     assert alone == lines[: len(alone)]
-    named = error_table(p, statistics, None, structures, structures, noise, alpha, "other")
+    named = error_table(p, left_out, None, structures, structures, noise, alpha, "other")
     assert {line.group for line in named} == {"all"}
     two = error_lines("train", p, bars, groups=["a", "b", "a"])
     assert [line.group for line in two if line.kind == "energy"] == ["all", "a", "b"]

@@ -207,7 +207,7 @@ def _adopt(
         trained = predict(rows, theta.ravel(), posterior.moves, progress=progress)
     few = n < MANY_CONFIGURATIONS
     calibration = calibration_of(
-        *(posterior.held_out, trained, statistics, posterior, settings), structures=data.train, few=few
+        *(posterior.held_out, trained, None, posterior, settings), structures=data.train, few=few
     )
     groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
     errors = error_lines("data", trained, predicted_error(trained, posterior.noise, calibration), groups=groups)

@@ -19,7 +19,6 @@ from mliuq.posterior.predict import Predictions
 from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.posterior.thresholds import guard_thresholds, spread_thresholds
 from mliuq.regression.distributed import Progress, Team
-from mliuq.regression.loco import RowStatistics
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, RowSource
 
@@ -61,27 +60,27 @@ def refit_settings(settings: FitSettings, protection: Protection) -> RefitSettin
 def calibration_of(
     held_out: HeldOut | None,
     predictions: Predictions,
-    statistics: RowStatistics,
+    unseen: Predictions | None,
     posterior: Posterior,
     settings: FitSettings,
     *,
     structures: Sequence[Atoms] | None = None,
     few: bool = False,
 ) -> dict[str, Any] | None:
-    """Calibrate to rows held out; without any, to left-out residuals unless the posterior has learned from them.
+    """Calibrate to rows held out; without any, to those left out unless the posterior has learned from them.
 
     Given the structures, those whose errors do not count are named.
     """
     if not settings.posterior.calibrate or not settings.posterior.members:
         return None
-    if held_out is None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
-        std, kind = predictions.std, predictions.kind
-        rows = np.isfinite(statistics.loco) & (std > 0.0) & informative(kind, predictions.size)
+    if held_out is None and unseen is not None and posterior.facts["kind"] != "gaussian" and len(posterior.moves):
+        error, std, kind = unseen.y - unseen.mean, unseen.std, unseen.kind
+        rows = np.isfinite(error) & (std > 0.0) & informative(kind, unseen.size)
         floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
         source = "leave-one-configuration-out residuals"
         if rows.any():
-            config = predictions.config[rows]
-            held_out = HeldOut(statistics.loco[rows], std[rows], floor[rows], kind[rows], source, config)
+            config = unseen.config[rows]
+            held_out = HeldOut(error[rows], std[rows], floor[rows], kind[rows], source, config)
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None

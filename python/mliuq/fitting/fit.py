@@ -33,6 +33,7 @@ from mliuq.fitting.weighing import weigh
 from mliuq.judging.errortable import ErrorLine, error_table
 from mliuq.model import Model
 from mliuq.posterior.build import build_posterior
+from mliuq.posterior.left_out import predict_left_out
 from mliuq.posterior.predict import Predictions, predict
 from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import Balance
@@ -61,6 +62,7 @@ class FitResult:
     protection : the prior on what the data leave open
     solution, statistics : best fit and per-row residuals, leverages, left-out residuals of the training rows
     train, test : predictions; test is None when nothing was held out
+    left_out : predictions of the training rows, each without its configuration
     train_structures, test_structures : the configurations that the rows' `config` counts
     errors : the error table
     past : what a fit of these configurations and more may begin with
@@ -73,6 +75,7 @@ class FitResult:
     solution: Solution
     statistics: RowStatistics
     train: Predictions
+    left_out: Predictions
     test: Predictions | None
     train_structures: Sequence[Atoms]
     test_structures: Sequence[Atoms]
@@ -194,18 +197,20 @@ def _fit(
             progress=progress,
         )
         trained = predict(rows, solution.theta, posterior.moves, team=team, progress=progress).of_first(n)
-        left_out = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
+        left_out = predict_left_out(rows, solution, statistics.loco, posterior.moves, team=team, progress=progress)
+        left_out = left_out.of_first(n)
+        unseen = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
         statistics = statistics.first(len(trained))
         named = data.train if team.rank == 0 else None
-        calibration = calibration_of(left_out, trained, statistics, posterior, settings, structures=named)
+        calibration = calibration_of(unseen, trained, left_out, posterior, settings, structures=named)
         groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
         classes = class_out_lines(rows, solution, groups, protection, calibration, settings, team, progress)
     tested = None
     if data.held_out:
-        unseen = held_out_rows(data, params, zbl, settings)
-        tested = predict(unseen, solution.theta, posterior.moves, team=team, progress=progress, stage="test")
+        others = held_out_rows(data, params, zbl, settings)
+        tested = predict(others, solution.theta, posterior.moves, team=team, progress=progress, stage="test")
     table = error_table(
-        *(trained, statistics, tested, data.train, data.held_out, posterior.noise, calibration, settings.data.group_key)
+        *(trained, left_out, tested, data.train, data.held_out, posterior.noise, calibration, settings.data.group_key)
     )
     model = Model(
         params=params,
@@ -231,6 +236,7 @@ def _fit(
         solution,
         statistics,
         trained,
+        left_out,
         tested,
         data.train,
         data.held_out,

@@ -11,7 +11,6 @@ from ase import Atoms
 
 from mliuq.judging import metrics
 from mliuq.posterior.predict import Predictions
-from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import KINDS, Floats
 
 
@@ -52,7 +51,6 @@ def error_lines(
     predictions: Predictions,
     predicted_error: Floats,
     *,
-    error: Floats | None = None,
     groups: Sequence[str | None] | None = None,
 ) -> list[ErrorLine]:
     """Return one line for each kind of row, and one for each kind and group if groups are given.
@@ -60,22 +58,20 @@ def error_lines(
     Parameters
     ----------
     of : name of the set
-    predictions : of its rows
+    predictions : of its rows; those predicted to be NaN are left out
     predicted_error : (n,) calibrated error bars
-    error : (n,) errors if other than reference minus best fit (left-out residuals); NaN marks rows to leave out
     groups : group of each configuration
     """
-    envelope = error is None
-    error = predictions.y - predictions.mean if error is None else error
+    error = predictions.y - predictions.mean
     names = np.array(["" if g is None else str(g) for g in groups or []], dtype=object)
     live = metrics.informative(predictions.kind, predictions.size)
     lines = []
     for kind, kind_name in enumerate(KINDS):
         of_kind = (predictions.kind == kind) & np.isfinite(error)
-        lines += _line(of, kind_name, "all", of_kind, live, predictions, error, predicted_error, envelope)
+        lines += _line(of, kind_name, "all", of_kind, live, predictions, error, predicted_error)
         for name in sorted(set(names)) if len(set(names)) > 1 else ():
             own = of_kind & (names[predictions.config] == name)
-            lines += _line(of, kind_name, name or "none", own, live, predictions, error, predicted_error, envelope)
+            lines += _line(of, kind_name, name or "none", own, live, predictions, error, predicted_error)
     return lines
 
 
@@ -90,7 +86,7 @@ def predicted_error(
 
 def error_table(
     train: Predictions,
-    statistics: RowStatistics,
+    left_out: Predictions,
     test: Predictions | None,
     train_structures: Sequence[Atoms],
     test_structures: Sequence[Atoms],
@@ -100,12 +96,12 @@ def error_table(
 ) -> list[ErrorLine]:
     """Return errors on the data fitted, on configurations left out of it, and on the test set if there is one."""
     groups = [atoms.info.get(group_key) for atoms in train_structures]
-    bars = predicted_error(train, noise, calibration)
-    lines = error_lines("train", train, bars, groups=groups)
-    lines += error_lines("left out", train, bars, error=statistics.loco, groups=groups)
+    sets = [("train", train, groups), ("left out", left_out, groups)]
     if test is not None:
-        bars = predicted_error(test, noise, calibration)
-        lines += error_lines("test", test, bars, groups=[atoms.info.get(group_key) for atoms in test_structures])
+        sets.append(("test", test, [atoms.info.get(group_key) for atoms in test_structures]))
+    lines: list[ErrorLine] = []
+    for of, p, names in sets:
+        lines += error_lines(of, p, predicted_error(p, noise, calibration), groups=names)
     return lines
 
 
@@ -118,7 +114,6 @@ def _line(
     p: Predictions,
     error: Floats,
     predicted: Floats,
-    envelope: bool,
 ) -> list[ErrorLine]:
     if not at.any():
         return []
@@ -133,7 +128,7 @@ def _line(
         ErrorLine(
             *(line.of, line.kind, line.group, line.rows, line.mae, line.rmse),
             outside=metrics.envelope_violation(p.y[at][judged], p.low[at][judged], p.high[at][judged])
-            if envelope and judged.any()
+            if judged.any()
             else None,
             mean_z=metrics.mean_abs_z(e[spread], std[spread]) if spread.any() else None,
             rms_z=metrics.rms_z(e[honest], predicted[at][honest]) if honest.any() else None,

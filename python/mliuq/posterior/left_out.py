@@ -12,6 +12,7 @@ tungsten, 496 weights from 3000 rows: 0.83 and 0.88; without its own configurati
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -19,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
+from mliuq.posterior.predict import Predictions, spread_of
 from mliuq.posterior.selection import Selection
+from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import KINDS, Floats, Ints, RowSource
 from mliuq.regression.solver import Solution
@@ -109,6 +112,50 @@ def left_out_rows(
             z[filled : filled + len(part)] = part
             filled += len(part)
     return LeftOutRows(z, statistics.loco[chosen], table.kind[chosen], table.config[chosen])
+
+
+def predict_left_out(
+    rows: RowSource,
+    solution: Solution,
+    left_out: Floats,
+    moves: Floats,
+    *,
+    team: Team | None = None,
+    progress: Progress | None = None,
+) -> Predictions:
+    """Predict each row as the fit without its configuration does, spread included, in one pass.
+
+    A posterior is moves u in coordinates where A⁻¹ = WWᵀ is the unit matrix, δ = Wu.  Without configuration c the same
+    u move a row by z·u, with z as above: what a refit states whose S is the same.  In the metric of all data a row is
+    held by itself, and where its leverage is near one, x·δ is far smaller than the error to be expected of it.
+
+    Parameters
+    ----------
+    left_out : (n,) residual of each row without its configuration
+    moves : (M, P) members minus best fit
+
+    Returns
+    -------
+    Predictions
+        NaN where the other configurations do not determine the row.
+    """
+    team, table = team or Team(), rows.table
+    share = team.share(rows.n_blocks)
+    u = (solution.factor @ solution.whitener).T @ (solution.factor @ moves.T)
+
+    def parts() -> Iterator[Floats]:
+        for done, index in enumerate(share, start=1):
+            x, at = rows.block(index).x, rows.span(index)
+            z = x @ solution.whitener
+            further = _left_out(z, table.w[at], table.config[at], np.ones(len(z), np.bool_)) - z
+            yield np.column_stack([*spread_of(x @ moves.T + further @ u), np.linalg.norm(x, axis=1)])
+            if progress:
+                progress("left out", done, len(share))
+
+    std, least, most, size = team.gather(np.concatenate([np.zeros((0, 4)), *parts()])).T.copy()
+    mean = table.y - left_out
+    std[np.isnan(mean)] = np.nan
+    return Predictions(table.y, mean, std, mean + least, mean + most, table.kind, table.config, size)
 
 
 def _left_out(z: Floats, w: Floats, config: Ints, chosen: NDArray[np.bool_]) -> Floats:

@@ -79,13 +79,9 @@ def predict(
             out[:, 4] = np.sqrt(np.einsum("rp,rp->r", x, x))
             out[:, 0] = out[:, 2] = out[:, 3] = mean
             if spreads is not None:
-                std, least, most = spreads(x)
-                out[:, 1:4] += np.stack([std, least, most], axis=1)
-            elif moves is not None and len(moves):
-                shifts = x @ moves.T
-                out[:, 1] = np.sqrt(np.mean(shifts**2, axis=1))
-                out[:, 2] += shifts.min(axis=1)
-                out[:, 3] += shifts.max(axis=1)
+                out[:, 1:4] += np.stack(spreads(x), axis=1)
+            elif moves is not None:
+                out[:, 1:4] += np.stack(spread_of(x @ moves.T), axis=1)
             yield out
             if progress:
                 progress(stage, done, len(share))
@@ -93,3 +89,10 @@ def predict(
     mean, std, low, high, size = team.gather(np.concatenate([np.zeros((0, 5)), *parts()])).T.copy()
     table = rows.table
     return Predictions(table.y, mean, std, low, high, table.kind, table.config, size)
+
+
+def spread_of(shifts: Floats) -> tuple[Floats, Floats, Floats]:
+    """Root second moment, least and largest of the moves of rows (n, M) by members; zero without members."""
+    if not shifts.shape[1]:
+        return (np.zeros(len(shifts)),) * 3
+    return np.sqrt(np.mean(shifts**2, axis=1)), shifts.min(axis=1), shifts.max(axis=1)
