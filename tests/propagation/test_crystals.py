@@ -127,8 +127,11 @@ def test_structures_as_a_command_names_them(tmp_path: Path) -> None:
     with pytest.raises(mliuq.MliuqError, match=r"^structure 'hexa' is neither a file nor one of bcc fcc hcp dhcp A15"):
         structure("hexa", "W")
     (tmp_path / "bad.cif").write_text("nothing")
-    with pytest.raises(mliuq.MliuqError, match=r"bad.cif: no structure that ASE reads \(\w+: "):
+    with pytest.raises(mliuq.MliuqError, match=r"bad.cif: cannot be read: \w+: "):
         structure(str(tmp_path / "bad.cif"), "W")
+    (tmp_path / "POSCAR").write_text("W\n1.0\n3 0 0\n0 3 0\n0 0 3\nW\n2147483648\nDirect\n0 0 0\n")
+    with pytest.raises(mliuq.MliuqError, match=r"POSCAR: claims 2147483648 atoms, the file has 10 lines"):
+        structure(str(tmp_path / "POSCAR"), "W")
     atoms = Atoms("W2", [[0, 0, 0], [0, 0, 2.5]], cell=[3, 4, 5], pbc=(True, False, True), constraint=FixAtoms([0]))
     atoms.info["config_type"] = "x"
     atoms.write(tmp_path / "my.name.extxyz")

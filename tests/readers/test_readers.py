@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 
 import ase.db
 import ase.io
@@ -199,33 +200,84 @@ def test_a_model_keeps_the_names_its_fit_was_told():
 
 
 @pytest.mark.parametrize(
-    "counts", ["W\n2147483648", "W Be\n1 10000000", "2147483648 W\n1", "99999999999999999999", "30 ! two"]
+    "counts",
+    [
+        "W\n2147483648",
+        "W Be\n1 10000000",
+        "2147483648 W\n1",
+        "99999999999999999999",
+        "30 ! two",
+        "W\n1_000_000_000",
+        "W Be\n-1000000000 +1000000000",
+        "W\n" + "9" * 4000,
+    ],
 )
 @pytest.mark.parametrize("name", ["POSCAR", "a.vasp", "CONTCAR.gz"])
 def test_a_poscar_that_claims_too_many_atoms(tmp_path, counts, name):
-    text = f"W\n1.0\n3 0 0\n0 3 0\n0 0 3\n{counts}\nDirect\n0 0 0\n"
+    text = f"W \x0c of two pages\n1.0\n3 0 0\n0 3 0\n0 0 3\n{counts}\nDirect\n0 0 0\n"
     (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
     with pytest.raises(MliuqError, match=r"claims .* atoms, the file has \d+ lines"):
         read_structures(tmp_path / name)
 
 
-def test_lammps_data_that_claims_too_many_atoms(tmp_path):
-    (tmp_path / "a.data").write_text("words\n\n2147483648 atoms\n1 atom types\n\nMasses\n\n1 183.84\n\nAtoms\n\n")
-    with pytest.raises(MliuqError, match="claims 2147483648 atoms, the file has 12 lines"):
-        read_structures(tmp_path / "a.data")
+@pytest.mark.parametrize("damage", [b"\0", b"\xff"])
+def test_what_is_not_text_goes_to_no_reader_of_text(tmp_path, damage):
+    """Its bounds cannot be checked: a POSCAR with a zero byte took any memory."""
+    text = b"W\n1.0\n3 0 0\n0 3 0\n0 0 3\nW\n2147483648\nDirect\n0 0 0 " + damage
+    for name in ("POSCAR", "OUTCAR", "a.gen"):
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises(MliuqError, match=f"{name}: holds zero bytes or is not UTF-8, expected text"):
+            read_structures(tmp_path / name)
 
 
-@pytest.mark.parametrize("columns", ["100000003", "99999999999999999999"])
+def test_what_is_no_text_by_its_format_is_read(tmp_path):
+    ase.io.write(tmp_path / "a.traj", bulk("W"))
+    assert read_structures(tmp_path / "a.traj")[0] == bulk("W")
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("a.data", "2147483648"), ("a.lammps-data", "2147483648"), ("a.lammps-data", "2_147_483_648")]
+)
+def test_lammps_data_that_claims_too_many_atoms(tmp_path, name, count):
+    (tmp_path / name).write_text(f"words\n\n{count} atoms\n1 atom types\n\nMasses\n\n1 183.84\n\nAtoms\n\n")
+    with pytest.raises(MliuqError, match=f"claims {count} atoms, the file has 12 lines"):
+        read_structures(tmp_path / name)
+
+
+@pytest.mark.parametrize("first", [" vasp.6.3.0\n", " some words\n"])
+@pytest.mark.parametrize(
+    "claim",
+    ["   ions per type =   2147483648 1", "   ions per type =   2_147_483_648",
+     " k-points NKPTS = 1000000000 k-points in BZ NKDIM = 1 number of bands NBANDS= 8",
+     " k-points NKPTS = 1 k-points in BZ NKDIM = 1 number of bands NBANDS= 1_000_000_000"],
+)  # fmt: skip
+def test_an_outcar_that_claims_too_much(tmp_path, first, claim):
+    (tmp_path / "OUTCAR").write_text(f"{first}{claim}\n   ions per type =   1\n")
+    with pytest.raises(MliuqError, match=r"OUTCAR: claims [\d_]+ .*, the file has"):
+        read_structures(tmp_path / "OUTCAR")
+
+
+@pytest.mark.parametrize("cell", ["", "VEC1 9 0 0\nVEC2 0 9 0\nVEC3 0 0 9\n"])
+@pytest.mark.parametrize("count", ["1000000000000", "1_000_000_000_000", "+1000000000000"])
+def test_an_extended_xyz_that_claims_too_many_atoms(tmp_path, cell, count):
+    (tmp_path / "a.xyz").write_text(f"1\n\nW 0 0 0\n{cell}{count}\n\nW 0 0 0\n")
+    with pytest.raises(MliuqError, match=f"configuration 1 claims {re.escape(count)} atoms, the file has"):
+        read_structures(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("columns", ["100000003", "99999999999999999999", "1_000_000_000", "+1000000000"])
 @pytest.mark.parametrize("quote", ["", '"'])
 def test_properties_that_claim_too_many_columns(tmp_path, columns, quote):
     properties = f"Properties={quote}species:S:1:pos:R:3:forces:R:{columns}{quote}"
     (tmp_path / "a.xyz").write_text(f"1\nenergy=1\nW 0 0 0\n1\n{properties} energy=-1\nW 0 0 0 1 1 1\n")
-    with pytest.raises(MliuqError, match=f"configuration 1: Properties claims {columns} columns, .* has 7"):
+    with pytest.raises(MliuqError, match=f"Properties claims {re.escape(columns)} columns, expected at most 10000"):
         read_structures(tmp_path / "a.xyz")
 
 
-def test_a_dump_that_claims_too_many_atoms(tmp_path):
-    text = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n21474836483\nITEM: BOX BOUNDS pp pp pp\n0 3\n0 3\n0 3\n"
+@pytest.mark.parametrize("count", ["21474836483", "21_474_836_483"])
+@pytest.mark.parametrize("words", ["", " (all)"])
+def test_a_dump_that_claims_too_many_atoms(tmp_path, count, words):
+    text = f"ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS{words}\n{count}\nITEM: BOX BOUNDS pp pp pp\n0 3\n0 3\n0 3\n"
     (tmp_path / "a.dump").write_text(text + "ITEM: ATOMS id element x y z\n1 W 0 0 0\n")
-    with pytest.raises(MliuqError, match="claims 21474836483 atoms, the file has 11 lines"):
+    with pytest.raises(MliuqError, match=f"claims {count} atoms, the file has 11 lines"):
         read_structures(tmp_path / "a.dump")

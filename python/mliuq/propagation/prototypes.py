@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
@@ -15,6 +14,7 @@ from ase.formula import Formula
 from ase.spacegroup import crystal
 
 from mliuq.errors import MliuqError
+from mliuq.readers import read_structures
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def structure(name: str, element: str, *, cubic: bool = False) -> tuple[str, Ato
     Returns
     -------
     tuple of (str, Atoms)
-        A short name and the structure.
+        A short name and the structure, the last one of a file.
     """
     head, _, symbols = name.partition(":")
     if head in PROTOTYPES:
@@ -138,11 +138,7 @@ def structure(name: str, element: str, *, cubic: bool = False) -> tuple[str, Ato
     path = Path(name)
     if not path.is_file():
         raise MliuqError(f"structure {name!r} is neither a file nor one of {' '.join(PROTOTYPES)}")
-    try:
-        atoms = ase.io.read(path)
-    except Exception as error:  # ASE's readers raise what they like
-        raise MliuqError(f"{path}: no structure that ASE reads ({type(error).__name__}: {error})") from error
-    assert isinstance(atoms, Atoms)
+    atoms = read_structures(path)[-1]
     return path.stem, Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
@@ -16,6 +15,7 @@ from mliuq.errors import MliuqError
 from mliuq.inputs import refuse_streams
 from mliuq.propagation.equation_of_state import BirchMurnaghan
 from mliuq.propagation.results import Estimate
+from mliuq.readers import read_structures
 
 Reference = Mapping[tuple[str, str], float]
 
@@ -27,7 +27,7 @@ def read_reference(path: Path) -> Reference:
     ----------
     path : Path
         JSON: ``{"bcc": {"volume": 16.1, "bulk modulus": 304}, …}``, objects, quantities and units as in the sheet. Or
-        structures with energies (and stress), extended XYZ or anything else that ASE reads: equations of state of
+        structures with energies (and stress), extended XYZ or anything else that can be read: equations of state of
         ``config_type`` eos_NAME; elastic strains of a cubic NAME along one axis, ``config_type`` elastic_c11 and
         ``strain`` in their info, which give C11, C12 and C' of NAME = bcc by the stress of the smallest pair.
 
@@ -40,13 +40,13 @@ def read_reference(path: Path) -> Reference:
     if path.suffix == ".json":
         found = _from_json(path)
     else:
+        structures = read_structures(path)
         try:
-            structures: Any = ase.io.read(path, ":")
             found = _from_structures(structures)
         except MliuqError:
             raise
-        except Exception as error:  # ASE's readers raise what they like
-            raise MliuqError(f"{path}: no structures that ASE reads ({type(error).__name__}: {error})") from error
+        except Exception as error:  # a structure without an energy, a volume, a strain that is a number
+            raise MliuqError(f"{path}: no reference values follow ({type(error).__name__}: {error})") from error
     if not found:
         raise MliuqError(f"{path}: no reference values, expected config_type eos_NAME or elastic_c11")
     return found

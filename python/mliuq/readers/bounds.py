@@ -8,7 +8,7 @@ import io
 import itertools
 import lzma
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,8 +20,7 @@ OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".
 #: Characters in which a file says what it is.
 HEAD = 4096
 
-_PROPERTIES = re.compile(r"Properties\s*=\s*(\S+)", re.IGNORECASE)
-_COLUMNS = re.compile(r":(\d+)")
+_MOST_COLUMNS = 10_000
 
 _MOST_GROWTH = 50
 _LEAST_LIMIT = 1 << 24  # bytes that any file may grow to
@@ -55,34 +54,51 @@ def open_text(path: Path) -> TextIO:
     return io.TextIOWrapper(text, encoding="utf-8")
 
 
+def whole_number(text: str) -> int | None:
+    """What `int` makes of a text, as ASE's readers do (1_000 and +5 are numbers); None where it refuses."""
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
 def refuse_absurd_counts(stream: TextIO) -> None:
     """Walk over the frames of an extended XYZ text, refuse counts that it cannot hold, and go back.
 
-    ASE reads as many lines as the count of atoms says, also where the text has long ended, and makes a column for each
-    that `Properties` counts.
+    ASE reads as many lines as the count of atoms says, also where the text has long ended.
     """
     if "\0" in stream.read(HEAD):
         raise MliuqError("holds zero bytes, expected text")
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
-    for frame in itertools.count():
-        count = stream.readline().strip()
-        if not count.isdecimal():
-            break  # the end, or what ASE will name
-        if len(count) > 20 or int(count) > size:
-            raise MliuqError(f"configuration {frame} claims {count[:40]} atoms, the file has {size} bytes")
-        comment, lines = stream.readline(), int(count)
-        if lines and (stated := _PROPERTIES.search(comment)):
-            row, lines = stream.readline(), lines - 1
-            for columns in _COLUMNS.findall(stated[1]):
-                if len(columns) > 9 or int(columns) > len(row):
-                    raise MliuqError(
-                        f"configuration {frame}: Properties claims {columns[:40]} columns, its first atom has "
-                        f"{len(row.split())}"
-                    )
-        if not all(stream.readline() for _ in range(lines)):
+    frame = 0
+    while (line := stream.readline()).strip():
+        if line.lstrip().startswith("VEC"):
+            continue  # a cell vector after the atoms
+        count = whole_number(line)
+        if count is None:
+            break  # what ASE will name
+        if count > size:
+            raise MliuqError(f"configuration {frame} claims {line.strip()[:40]} atoms, the file has {size} bytes")
+        if not all(stream.readline() for _ in range(count + 1)):
             break
+        frame += 1
     stream.seek(0)
+
+
+def refuse_absurd_columns(properties: str) -> None:
+    """Refuse `Properties` of an extended XYZ that count more columns than any row has: ASE makes a name for each.
+
+    Raises
+    ------
+    MliuqError
+        naming the count.
+    """
+    columns = 0
+    for word in properties.split(":")[2::3]:
+        columns += max(whole_number(word) or 0, 0)
+        if columns > _MOST_COLUMNS:
+            raise MliuqError(f"Properties claims {word[:40]} columns, expected at most {_MOST_COLUMNS} in all")
 
 
 def refuse_absurd_poscar(text: str) -> None:
@@ -93,19 +109,36 @@ def refuse_absurd_poscar(text: str) -> None:
     MliuqError
         naming the count and the number of lines.
     """
-    for line in text.splitlines()[5:7]:  # with or without a line of elements before the counts
-        counts = list(itertools.takewhile(str.isdecimal, line.split()))  # ASE takes them up to the first other word
-        refuse_more_than_lines(counts, text)
+    for line in text.split("\n", 7)[5:7]:  # with or without a line of elements before the counts
+        refuse_more_than_lines(line.split(), text)
 
 
-def refuse_more_than_lines(counts: Sequence[str], text: str) -> None:
-    """Refuse counts of atoms, decimal digits each, that are more together than a text has lines.
+def refuse_absurd_outcar(text: str) -> None:
+    """Refuse counts of atoms, k-points and bands that an OUTCAR does not hold.
+
+    Raises
+    ------
+    MliuqError
+        naming the count and what the file has.
+    """
+    for line in re.findall("ions per type.*", text):
+        refuse_more_than_lines(line.split()[4:], text)
+    for line in re.findall("^.*NKPTS.*NBANDS.*$", text, re.MULTILINE):
+        words = line.split()
+        for word in (*words[3:4], words[-1]):
+            if (whole_number(word) or 0) > len(text):
+                raise MliuqError(f"claims {word[:40]} k-points or bands, the file has {len(text)} characters")
+
+
+def refuse_more_than_lines(words: Iterable[str], text: str) -> None:
+    """Refuse counts of atoms, the first words that are whole numbers, that are more than a text has lines.
 
     Raises
     ------
     MliuqError
         naming counts and number of lines.
     """
+    counts = list(itertools.takewhile(lambda pair: pair[1] is not None, ((word, whole_number(word)) for word in words)))
     lines = text.count("\n") + 1
-    if any(len(count) > 15 for count in counts) or sum(map(int, counts)) > lines:
-        raise MliuqError(f"claims {' '.join(counts)[:40]} atoms, the file has {lines} lines")
+    if sum(max(number or 0, 0) for _, number in counts) > lines:
+        raise MliuqError(f"claims {' '.join(word for word, _ in counts)[:40]} atoms, the file has {lines} lines")

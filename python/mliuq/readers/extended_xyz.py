@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
 from mliuq.errors import MliuqError
-from mliuq.readers.bounds import refuse_absurd_counts
+from mliuq.readers.bounds import refuse_absurd_columns, refuse_absurd_counts
 
 #: The words that ASE knows in one spelling only; another would be taken for a column of no meaning.
 _SPELLED = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
@@ -32,7 +32,9 @@ def _comment_line(line: str) -> dict[str, Any]:
     for key, value in _PAIR.findall(line):
         if given.setdefault(key, value) != value:
             raise MliuqError(f"the comment line gives {key[:200]!r} twice, {given[key][:200]} and {value[:200]}")
-    return dict(key_val_str_to_dict(_SIX.sub(_nine, line)))
+    found = dict(key_val_str_to_dict(_SIX.sub(_nine, line)))
+    refuse_absurd_columns(str(found.get("Properties", "")))
+    return found
 
 
 def _nine(match: re.Match[str]) -> str:

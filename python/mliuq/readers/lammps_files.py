@@ -28,7 +28,7 @@ def read_data(text: str, dialect: Dialect) -> list[Atoms]:
     MliuqError
         where none of these tells the elements.
     """
-    for count in re.findall(r"^\s*(\d+)\s+atoms\b", text, re.MULTILINE):
+    for count in re.findall(r"^[^\S\n]*(\S+)[^\S\n]+atoms", text, re.MULTILINE):
         refuse_more_than_lines([count], text)
     numbers: dict[int, int] | None = None
     if dialect.types:
@@ -55,7 +55,7 @@ def read_dump(text: str, dialect: Dialect) -> list[Atoms]:
     units = re.search(r"^ITEM: UNITS\s*\n\s*(\S+)", text, re.MULTILINE)
     if units and units[1] != "metal":
         raise MliuqError(f"the dump is in units {units[1]!r}, expected metal")
-    for count in re.findall(r"^ITEM: NUMBER OF ATOMS\s*\n\s*(\d+)", text, re.MULTILINE):
+    for count in re.findall(r"ITEM: NUMBER OF ATOMS.*\n\s*(\S+)", text):
         refuse_more_than_lines([count], text)
     columns = re.search(r"^ITEM: ATOMS (.*)$", text, re.MULTILINE)
     names = columns[1].split() if columns else []

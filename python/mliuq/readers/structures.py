@@ -13,11 +13,11 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
-from ase.io.formats import filetype
+from ase.io.formats import filetype, ioformats
 
 from mliuq.errors import MliuqError
 from mliuq.inputs import refuse_streams
-from mliuq.readers.bounds import HEAD, OPENERS, open_text, refuse_absurd_poscar
+from mliuq.readers.bounds import HEAD, OPENERS, open_text, refuse_absurd_outcar, refuse_absurd_poscar
 from mliuq.readers.database import read_database
 from mliuq.readers.deepmd import deepmd_systems, read_deepmd
 from mliuq.readers.dialect import Dialect
@@ -39,8 +39,15 @@ _BY_CONTENT: tuple[tuple[re.Pattern[str], Callable[[str, Dialect], list[Atoms]]]
     (re.compile(r"\A\s*ITEM: (TIMESTEP|UNITS|TIME)"), read_dump),
     (re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$.*^\s*\d+\s+atom types\s*(#.*)?$", re.MULTILINE | re.DOTALL), read_data),
     (re.compile(r"<modeling>"), lambda text, _: _by_ase(text, "vasp-xml")),
-    (re.compile(r"\A\s*vasp\.\d"), lambda text, _: _by_ase(text, "vasp-out")),
+    (re.compile(r"\A\s*vasp\.\d"), lambda text, _: _read_outcar(text)),
 )
+
+#: The same by their names where the first lines did not tell them.
+_BY_FORMAT: dict[str, Callable[[str, Dialect], list[Atoms]]] = {
+    "lammps-data": read_data,
+    "lammps-dump-text": read_dump,
+    "vasp-out": lambda text, _: _read_outcar(text),
+}
 
 
 log = logging.getLogger(__name__)
@@ -142,9 +149,19 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[Iterabl
                 return reader(text, dialect), True
         if packed and not suffix and re.match(r"\s*\d+\s*\n", head):
             return read_extended_xyz(StringIO(text)), False
-        if filetype(str(path)) == "vasp":
-            refuse_absurd_poscar(text)
-    return _as_list(ase.io.read(path, ":", do_not_split_by_at_sign=True)), True
+    format_ = filetype(str(path))
+    if text is None and _is_text(format_):
+        raise MliuqError(f"holds zero bytes or is not UTF-8, expected text ({format_})")
+    if text is not None and format_ in _BY_FORMAT:
+        return _BY_FORMAT[format_](text, dialect), True
+    if text is not None and format_ == "vasp":
+        refuse_absurd_poscar(text)
+    return _as_list(ase.io.read(path, ":", format=format_, do_not_split_by_at_sign=True)), True
+
+
+def _is_text(format_: str) -> bool:
+    """Whether ASE reads a format as text: such a file holds nothing else, or no bounds were checked."""
+    return bool(ioformats[format_].acceptsfd and not ioformats[format_].isbinary)
 
 
 def _frames(path: Path) -> Iterator[Atoms]:
@@ -203,8 +220,13 @@ class _Stream(StringIO):
     name = ""
 
 
-def _by_ase(text: str, format_: str | None) -> list[Atoms]:
+def _by_ase(text: str, format_: str) -> list[Atoms]:
     return _as_list(ase.io.read(_Stream(text), ":", format=format_))
+
+
+def _read_outcar(text: str) -> list[Atoms]:
+    refuse_absurd_outcar(text)
+    return _by_ase(text, "vasp-out")
 
 
 def _as_list(found: Atoms | list[Atoms]) -> list[Atoms]:
