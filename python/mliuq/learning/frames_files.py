@@ -10,6 +10,7 @@ import ase.io
 from ase import Atoms
 
 from mliuq.errors import MliuqError
+from mliuq.readers.extended_xyz import read_extended_xyz
 
 
 def to_bytes(structures: Sequence[Atoms]) -> bytes:
@@ -21,7 +22,7 @@ def to_bytes(structures: Sequence[Atoms]) -> bytes:
 
 
 def read(path: Path) -> list[Atoms]:
-    """Structures of a file that `to_bytes` made.
+    """Structures of a file that `to_bytes` made, or an answer to one.
 
     Raises
     ------
@@ -31,7 +32,7 @@ def read(path: Path) -> list[Atoms]:
     try:
         if not path.stat().st_size:
             return []
-        found = ase.io.read(path, ":", format="extxyz")
+        with path.open(encoding="utf-8") as stream:
+            return list(read_extended_xyz(stream))
     except Exception as error:  # ASE raises whatever a damaged file leads to
         raise MliuqError(f"{path}: cannot be read: {error}") from error
-    return list(found)
