@@ -419,6 +419,26 @@ class TestElasticConstants:
         assert average["shear modulus"] == pytest.approx((voigt_shear + reuss_shear) / 2)
         assert average["C'"] == pytest.approx((GENERAL[0, 0] + GENERAL[1, 1] - 2 * GENERAL[0, 1]) / 4)
 
+    def test_a_crystal_that_a_strain_lowers_has_no_averages(self) -> None:
+        negative = CUBIC - np.diag([0, 0, 0, 150.01, 150.01, 150.01])
+        assert _averages(negative) == {"bulk modulus": pytest.approx(300.0), "C'": pytest.approx(150.0)}
+        barely = _averages(negative + np.diag([0, 0, 0, 0.02, 0.02, 0.02]))
+        assert barely["shear modulus"] == pytest.approx((500.0 - 200.0) / 10, rel=2e-3), "Reuss's bound ends at zero"
+        assert set(_averages(HEXAGONAL - np.diag([0, 0, 0, 400.0, 400.0, 0]))) == {"C'"}, "Voigt's and Reuss's differ"
+        flat = CUBIC.copy()
+        flat[:3, :3] = 300.0  # C' = 0: the compliance does not exist
+        assert _averages(flat) == {"bulk modulus": pytest.approx(300.0), "C'": 0.0}
+
+    def test_members_without_an_average_are_counted_and_named(self) -> None:
+        cell = np.eye(3) * 3.0
+        prop = Elastic({"x": Atoms("W", cell=cell, pbc=True)})
+        soft = CUBIC - np.diag([0, 0, 0, 200.0, 200.0, 200.0])
+        best, other = (prop.measure(Hooke(cell, c * GPa), SETTINGS, None) for c in (CUBIC, soft))
+        assert best.failures == {}
+        assert other.failures == {"x shear modulus": "mechanically unstable"}
+        assert ("x", "shear modulus") not in other.values
+        assert other.values["x", "C44"].number == pytest.approx(-50.0)
+
     def test_one_atom_is_not_relaxed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         atoms = Atoms("W", cell=np.eye(3) * 3, pbc=True)
         at = Relaxed(atoms, 0.0)

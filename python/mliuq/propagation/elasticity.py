@@ -26,6 +26,12 @@ EQUAL_BY_SYMMETRY = 2e-3
 """Constants that differ by less than this share of the largest are one; below it they are none."""
 
 
+AVERAGES = ("bulk modulus", "shear modulus")
+UNSTABLE = "mechanically unstable"
+
+_ALIKE = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+
+
 @dataclass(frozen=True, eq=False)
 class Elastic(ObjectProperty):
     """All elastic constants C_ij (GPa), and the averages of Voigt, Reuss and Hill.
@@ -67,9 +73,10 @@ class Elastic(ObjectProperty):
         # Central differences of a stress with noise of its own; that two entries are averaged where i ≠ j is left out,
         # for the noise of a pair may be common.
         noise = Noise(stress=1 / (np.sqrt(2.0) * self.strain * GPa))
-        numbers = {f"C{i + 1}{j + 1}": float(constants[i, j]) for i, j in wanted} | _averages(constants)
+        averages = _averages(constants)
+        numbers = {f"C{i + 1}{j + 1}": float(constants[i, j]) for i, j in wanted} | averages
         values = {key: Value(number, "GPa", noise, "force") for key, number in numbers.items()}
-        return Found(values, (at, wanted), {})
+        return Found(values, (at, wanted), {}, {key: UNSTABLE for key in AVERAGES if key not in averages})
 
 
 def stiffness(at: Relaxed, calculator: Calculator, settings: PropagationSettings, strain: float) -> Array:
@@ -102,16 +109,21 @@ def distinct(constants: Array) -> list[tuple[int, int]]:
 
 
 def _averages(c: Array) -> dict[str, float]:
-    """Bulk and shear moduli of a polycrystal (Hill), and C′ = (C11 − C12)/2 where the crystal is cubic."""
-    voigt_bulk = (c[0, 0] + c[1, 1] + c[2, 2] + 2 * (c[0, 1] + c[0, 2] + c[1, 2])) / 9
-    voigt_shear = (c[0, 0] + c[1, 1] + c[2, 2] - c[0, 1] - c[0, 2] - c[1, 2] + 3 * (c[3, 3] + c[4, 4] + c[5, 5])) / 15
-    s = np.linalg.inv(c)
-    reuss_bulk = 1 / (s[0, 0] + s[1, 1] + s[2, 2] + 2 * (s[0, 1] + s[0, 2] + s[1, 2]))
-    reuss_shear = 15 / (
-        4 * (s[0, 0] + s[1, 1] + s[2, 2]) - 4 * (s[0, 1] + s[0, 2] + s[1, 2]) + 3 * (s[3, 3] + s[4, 4] + s[5, 5])
-    )
-    return {
-        "bulk modulus": float(voigt_bulk + reuss_bulk) / 2,
-        "shear modulus": float(voigt_shear + reuss_shear) / 2,
-        "C'": float(c[0, 0] + c[1, 1] - 2 * c[0, 1]) / 4,
-    }
+    """Bulk and shear moduli of a polycrystal (Hill), and C′ = (C11 − C12)/2 where the crystal is cubic.
+
+    Hill's average is that of two bounds, which a crystal has only when every strain costs energy. One that is not
+    stable so has no shear modulus, and a bulk modulus only where its bounds coincide: compressed alike on all sides it
+    keeps its shape.
+    """
+    found = {}
+    bulk = (c[0, 0] + c[1, 1] + c[2, 2] + 2 * (c[0, 1] + c[0, 2] + c[1, 2])) / 9
+    shear = (c[0, 0] + c[1, 1] + c[2, 2] - c[0, 1] - c[0, 2] - c[1, 2] + 3 * (c[3, 3] + c[4, 4] + c[5, 5])) / 15
+    keeps_its_shape = np.abs(c[:, :3].sum(axis=1) - 3 * bulk * _ALIKE).max() < EQUAL_BY_SYMMETRY * np.abs(c).max()
+    if np.linalg.eigvalsh(c).min() > 1e-9 * np.abs(c).max():
+        s = np.linalg.inv(c)
+        trace, rest = s[0, 0] + s[1, 1] + s[2, 2], s[0, 1] + s[0, 2] + s[1, 2]
+        found["bulk modulus"] = float(bulk + 1 / (trace + 2 * rest)) / 2
+        found["shear modulus"] = float(shear + 15 / (4 * trace - 4 * rest + 3 * (s[3, 3] + s[4, 4] + s[5, 5]))) / 2
+    elif keeps_its_shape:
+        found["bulk modulus"] = float(bulk)
+    return found | {"C'": float(c[0, 0] + c[1, 1] - 2 * c[0, 1]) / 4}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,11 +48,13 @@ class Found:
     values : quantity → value
     relaxed : what a member's computation of the same object starts from
     lines : curves; keys are appended to the object's name, "" for the only one
+    undefined : quantity → why this weight vector has none
     """
 
     values: dict[str, Value]
     relaxed: Any
     lines: dict[str, Line]
+    undefined: Mapping[str, str] = field(default_factory=dict)
 
 
 class ObjectProperty(Property):
@@ -88,6 +90,7 @@ class ObjectProperty(Property):
                 continue
             structures[name] = one.relaxed
             values |= {(name, quantity): value for quantity, value in one.values.items()}
+            failures |= {f"{name} {quantity}": reason for quantity, reason in one.undefined.items()}
             lines |= {f"{name} {key}".strip(): line for key, line in one.lines.items()}
         return Measurement(values, lines, structures, failures)
 
