@@ -116,15 +116,9 @@ def relax(
     begin = guess if guess is not None else start.atoms if start is not None else atoms
     moving = begin.copy()
     moving.calc = calculator
-    symmetry = None if start is None else start.symmetry
-    if symmetry is None or start is None or not symmetry.holds(start.atoms, begin):
-        # Whatever else evaluates may hold atoms to places of their own.
-        symmetry = symmetry_of(begin) if isinstance(calculator, WeightsCalculator) else None
-    by_steps = settings.relaxer == "lammps" and settings.engine == "resampling"
-    curvature = None if start is None else start.curvature
-    alike = curvature is not None and len(curvature.basis) == 3 * len(coordinates(moving, cell))
-    if start is not None and curvature is not None and alike and symmetry is start.symmetry and not by_steps:
-        return _followed(start, curvature, moving, settings, cell, symmetry)
+    symmetry = _kept(begin, start, calculator)
+    if start is not None and _can_be_followed(start, moving, settings, cell, symmetry):
+        return _followed(start, moving, settings, cell, symmetry)
     known = None if start is None else start.hessian
     if known is not None and cell == "fixed":
         known = known[: 3 * len(moving), : 3 * len(moving)]
@@ -135,29 +129,46 @@ def relax(
             moving = begin.copy()
             moving.calc = calculator
     _optimise(moving, settings, cell, known, symmetry)
-    if start is not None:
+    if start is None:
+        if guess is None:
+            _check_distances(moving, Relaxed(begin, np.nan), settings)
+        found = _for_members(moving, calculator, settings, cell, symmetry, follow=guess is None)
+    else:
         _check_basin(moving, start, settings, begin)
-    elif guess is None:
-        _check_distances(moving, Relaxed(begin, np.nan), settings)
-    energy = float(moving.get_potential_energy())
-    if known is None and start is None and len(moving) <= DENSE_ATOMS and not moving.constraints:
-        known = hessian(moving, cell)
-    curvature = None
-    if (
-        isinstance(calculator, WeightsCalculator)
-        and start is None
-        and guess is None
-        and not moving.constraints
-        and cell != "isochoric"
-    ):
-        curvature = _curvature(moving, calculator.model.theta, cell, known, symmetry)
-    response = None
-    if settings.engine == "implicit" and start is None and not moving.constraints and cell != "isochoric":
-        assert isinstance(calculator, WeightsCalculator)
-        assert calculator.members is not None
-        response = respond(moving, calculator, calculator.members, cell=cell, hessian=known, symmetry=symmetry)
+        found = Relaxed(moving, float(moving.get_potential_energy()), known, symmetry=symmetry)
     moving.calc = None
-    return Relaxed(moving, energy, known, response, None, symmetry, curvature)
+    return found
+
+
+def _kept(begin: Atoms, start: Relaxed | None, calculator: Calculator) -> Symmetry | None:
+    """The symmetry that a structure keeps: that of the best fit's where it has it, else its own."""
+    if start is not None and start.symmetry is not None and start.symmetry.holds(start.atoms, begin):
+        return start.symmetry
+    # Whatever else evaluates may hold atoms to places of their own.
+    return symmetry_of(begin) if isinstance(calculator, WeightsCalculator) else None
+
+
+def _for_members(
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: PropagationSettings,
+    cell: CellMode,
+    symmetry: Symmetry | None,
+    *,
+    follow: bool,
+) -> Relaxed:
+    """The best fit's structure, with what members start from: Hessian, curvature, response."""
+    held = bool(atoms.constraints)
+    known = hessian(atoms, cell) if len(atoms) <= DENSE_ATOMS and not held else None
+    curvature = response = None
+    if isinstance(calculator, WeightsCalculator) and cell != "isochoric" and not held:
+        if follow:
+            curvature = _curvature(atoms, calculator.model.theta, cell, known, symmetry)
+        if settings.engine == "implicit":
+            assert calculator.members is not None
+            response = respond(atoms, calculator, calculator.members, cell=cell, hessian=known, symmetry=symmetry)
+    energy = float(atoms.get_potential_energy())
+    return Relaxed(atoms, energy, known, response, symmetry=symmetry, curvature=curvature)
 
 
 def _curvature(
@@ -177,9 +188,17 @@ def _curvature(
     return Curvature(theta, basis, np.diag(1.0 / omega[stiff]))
 
 
+def _can_be_followed(
+    start: Relaxed, moving: Atoms, settings: PropagationSettings, cell: CellMode, symmetry: Symmetry | None
+) -> bool:
+    if start.curvature is None or symmetry is not start.symmetry:
+        return False
+    by_steps = settings.relaxer == "lammps" and settings.engine == "resampling"
+    return not by_steps and len(start.curvature.basis) == 3 * len(coordinates(moving, cell))
+
+
 def _followed(
     start: Relaxed,
-    curvature: Curvature,
     moving: Atoms,
     settings: PropagationSettings,
     cell: CellMode,
@@ -189,8 +208,9 @@ def _followed(
 
     Where a minimum ends on the way, the member's is the one that lies downhill from there.
     """
-    calculator = moving.calc
+    calculator, curvature = moving.calc, start.curvature
     assert isinstance(calculator, WeightsCalculator)
+    assert curvature is not None
     stretch = np.linalg.solve(start.atoms.cell.array, moving.cell.array) - np.eye(3)
     delta = calculator.model.theta - curvature.theta
     # Where the start differs by more than strain, as of slabs, whose vacuum does not grow with them.
