@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from threadpoolctl import threadpool_limits
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.descriptor.settings import SnapSettings
@@ -28,7 +26,6 @@ from mliuq.fitting.data import (
     warn_of_odd_values,
 )
 from mliuq.fitting.extrapolation import extrapolation_arrays
-from mliuq.fitting.fit import SMALL
 from mliuq.fitting.provenance import provenance
 from mliuq.fitting.settings import FitSettings
 from mliuq.fitting.zero_of_energy import shift_of_zero
@@ -39,6 +36,7 @@ from mliuq.posterior.adopted import MANY_CONFIGURATIONS, build_adopted
 from mliuq.posterior.predict import predict
 from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import CONVERGED, choose_balance
+from mliuq.regression.blas import blas_threads
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import examine
 from mliuq.regression.problem import kept_rows
@@ -157,8 +155,7 @@ def run_adopt(
         }
     )
     refuse_impossible(params, settings)
-    one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < SMALL else nullcontext()
-    with one:
+    with blas_threads(params.n_elements * params.n_weights):
         return _adopt(model, name, train, settings, zbl, energy_zero, progress)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from ase import Atoms
-from threadpoolctl import threadpool_limits
 
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
@@ -37,6 +35,7 @@ from mliuq.posterior.left_out import predict_left_out
 from mliuq.posterior.predict import Predictions, predict
 from mliuq.readers.fingerprints import fingerprints
 from mliuq.regression.balance import Balance
+from mliuq.regression.blas import blas_threads
 from mliuq.regression.distributed import Progress, Team, world
 from mliuq.regression.loco import RowStatistics, examine, without_given
 from mliuq.regression.outliers import Outlier
@@ -46,8 +45,6 @@ from mliuq.regression.rows import Floats
 from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
-
-SMALL = 300  # weights
 
 
 @dataclass(frozen=True)
@@ -148,9 +145,7 @@ def run_fit(
             raise MliuqError("the data set is empty: expected at least one configuration")
         params = params or settings.snap.params(chain(train, held_out))
         refuse_impossible(params, settings)
-        # Threads of BLAS cost more than they bring on small matrices: forty times the time on a machine that is busy.
-        one = threadpool_limits(1, user_api="blas") if params.n_elements * params.n_weights < SMALL else nullcontext()
-        with one:
+        with blas_threads(params.n_elements * params.n_weights):
             return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team, past)
     except BaseException as error:
         if team.size > 1:  # the other ranks would wait for this one forever

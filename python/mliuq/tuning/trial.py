@@ -16,6 +16,7 @@ from mliuq.fitting.data import FitData, training_constants, training_rows
 from mliuq.fitting.settings import FitSettings
 from mliuq.model import Model
 from mliuq.regression.balance import choose_balance
+from mliuq.regression.blas import blas_threads
 from mliuq.regression.distributed import Progress
 from mliuq.regression.loco import RowStatistics, examine
 from mliuq.regression.rows import KINDS, ArrayRows, Floats, Ints, ReweightedRows, RowTable
@@ -137,19 +138,20 @@ def judge(
     start = time.perf_counter()
     settings = with_groups(settings.updated(candidate.changes(elements)), candidate, constants)
     params = settings.snap.params(data.train)
-    computed = training_rows(data, params, settings.snap.repulsion, settings)
-    unit = training_constants(data, computed.table, settings)
-    x = np.concatenate([computed.design(index) for index in range(computed.n_blocks)])
-    left_out, n = _left_out_together(data, computed.table, settings.data.group_key, whole_classes)
-    table = computed.table
-    rows = ArrayRows(x, table.y, table.w, table.kind, left_out)
-    unit = unit[rows.order]
-    balance = choose_balance(
-        rows, unit, n_configurations=n, seed=settings.seed, numbers=_SEARCH_NUMBERS, progress=progress
-    )
-    weighted = ReweightedRows(rows, balance.applied(rows.table, np.isnan(unit)))
-    solution = solve(weighted, rcond=settings.solver.rcond or None)
-    statistics = examine(weighted, solution)
+    with blas_threads(params.n_elements * params.n_weights):
+        computed = training_rows(data, params, settings.snap.repulsion, settings)
+        unit = training_constants(data, computed.table, settings)
+        x = np.concatenate([computed.design(index) for index in range(computed.n_blocks)])
+        left_out, n = _left_out_together(data, computed.table, settings.data.group_key, whole_classes)
+        table = computed.table
+        rows = ArrayRows(x, table.y, table.w, table.kind, left_out)
+        unit = unit[rows.order]
+        balance = choose_balance(
+            rows, unit, n_configurations=n, seed=settings.seed, numbers=_SEARCH_NUMBERS, progress=progress
+        )
+        weighted = ReweightedRows(rows, balance.applied(rows.table, np.isnan(unit)))
+        solution = solve(weighted, rcond=settings.solver.rcond or None)
+        statistics = examine(weighted, solution)
     judged = rows.table.config < n
     measure = table.w[rows.order] / np.where(np.isnan(unit), 1.0, np.where(unit > 0.0, unit, 1.0))
     rmse, score, uncertainty = _errors(rows.table, statistics, measure, judged)
