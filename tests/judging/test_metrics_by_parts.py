@@ -138,6 +138,19 @@ def test_a_hundredth_of_the_median_is_zero_by_symmetry() -> None:
     ]
 
 
+def test_many_rows_that_are_nearly_zero_do_not_say_what_is_usual() -> None:
+    """A test set of strained crystals, whose forces are zero by symmetry but for what their relaxation left."""
+    size = np.concatenate([np.full(70, 1e-4), np.full(30, 3.0)])
+    assert metrics.informative(np.ones(100, np.int8), size).tolist() == [False] * 70 + [True] * 30
+
+
+def test_forces_that_are_all_zero_by_symmetry_are_seen_beside_energies() -> None:
+    kind, size = np.array([0, 0, 1, 1, 1, 2], np.int8), np.array([200.0, 300.0, 1e-5, 1e-4, 2e-4, 0.01])
+    assert metrics.informative(kind, size).tolist() == [True, True, False, False, False, True]
+    assert metrics.informative(kind, size * [1, 1, 1, 1, 3, 1]).tolist() == [True, True, False, False, True, True]
+    assert metrics.informative(kind[2:], size[2:]).tolist() == [True] * 4, "without energies nothing tells"
+
+
 def predictions(n: int = 12) -> Predictions:
     rng = np.random.default_rng(0)
     y, std = rng.normal(size=n), rng.uniform(0.5, 1.5, n)

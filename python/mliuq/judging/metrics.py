@@ -40,6 +40,8 @@ ROWS_PER_BIN = 40
 
 
 _ROUNDING = 1e-10  # of the largest row
+_SILENT = 1e-6  # of the median energy row: cells in which every force is zero by symmetry, to what a relaxation leaves
+_FAINT = 1e-3  # of the 90 % quantile of the rest: these do not say what is usual, however many they are
 
 
 # --- size of errors --------------------------------------------------------------------------------------------------
@@ -225,14 +227,17 @@ def informative(kind: npt.NDArray[np.int8], size: Array, threshold: float = 0.01
     Parameters
     ----------
     kind, size : (n,) kind and norm of each row
-    threshold : of the median of the norms of a kind that are not zero to rounding
+    threshold : of the median of the norms of a kind that are not zero at first sight
     """
     found = np.asarray(kind == ENERGY)
+    least = _SILENT * float(np.median(size[found])) if found.any() else 0.0
     for code in (FORCE, STRESS):
         own = kind == code
         sizes = size[own]
-        some = sizes[sizes > _ROUNDING * sizes.max(initial=0.0)]
-        found[own] = sizes > threshold * np.median(some) if some.size else False
+        some = sizes[sizes > max(_ROUNDING * sizes.max(initial=0.0), least)]
+        if some.size:
+            usual = np.median(some[some > _FAINT * np.quantile(some, 0.9)])
+            found[own] = sizes > max(threshold * usual, least)
     return found
 
 
