@@ -733,7 +733,7 @@ def test_the_table_of_verify(
 def test_what_tune_prints(
     structures: Path, tmp_path: Path, told: Told, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mliuq.tuning.files import HEAD, row_of
+    from mliuq.tuning.files import columns
 
     def trial(index: int, n: int, score: float) -> Any:
         candidate = SimpleNamespace(describe=lambda: f"candidate {index}")
@@ -765,7 +765,9 @@ def test_what_tune_prints(
     words = ["tune", str(structures), "-o", str(folder)]
     assert main(words) == 0
     chosen = f"chosen: candidate 3; wrote fit.toml, tune.md in {folder}"
-    assert told.all == [(HEAD, [tuple(row_of(t)) for t in trials[::-1][:15]]), chosen]
+    head, rows = columns(trials[::-1][:15])
+    assert head == ("candidate", "energy meV/atom", "± %", "weights", "µs/atom")
+    assert told.all == [(head, [tuple(row) for row in rows]), chosen]
     assert seen == []
     result.complete = False
     assert main([*words, "--learning-curve", "--left-out", "classes"]) == 0

@@ -220,6 +220,8 @@ def test_single_configuration_has_no_error_bars(tungsten):
         mliuq.fit(tungsten[:1], settings=SMALL)
     with pytest.raises(MliuqError, match="at least 2 configurations"):
         mliuq.fit(tungsten[:1], settings={**SMALL, "data.test_fraction": 0.0})
+    without = {"posterior.kind": "ensemble", "posterior.members": 0, "data.test_fraction": 0.0}  # as the message says
+    assert mliuq.fit(tungsten[:1], settings={**SMALL, **without}).members is None
 
 
 def test_failing_ranks_take_the_others_down():

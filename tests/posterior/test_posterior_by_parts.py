@@ -536,7 +536,10 @@ def test_bars_of_the_gaussian_by_hand() -> None:
         ({"e": np.full(10, np.inf)}, "expected finite rows and residuals, found NaN or infinity"),
         ({"z": np.full((10, 2), np.nan)}, "expected finite rows and residuals, found NaN or infinity"),
         ({"z": np.eye(10, 2)}, "expected rows that depend on the weights, found a row of zeros"),
-        ({"config": np.zeros(10, np.int64)}, "expected rows of at least 2 configurations, found 1"),
+        (
+            {"config": np.zeros(10, np.int64)},
+            "expected rows of at least 2 configurations, found 1: .* fit without error bars: --posterior ensemble",
+        ),
         ({"config": np.zeros(9, np.int64)}, r"10 rows with \(10,\) residuals, \(10,\) kinds and \(9,\) configurations"),
         ({"e": np.ones(9)}, r"10 rows with \(9,\) residuals"),
     ],

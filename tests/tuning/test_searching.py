@@ -20,7 +20,7 @@ from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import ArrayRows
 from mliuq.tuning import TuneResult, TuneSettings, curve, files, search, trial, tune
 from mliuq.tuning.curve import LearningCurve, learning_curve
-from mliuq.tuning.files import curve_picture, facts, last_round, pareto_picture, row_of, table, write_result
+from mliuq.tuning.files import columns, curve_picture, facts, last_round, pareto_picture, table, write_result
 from mliuq.tuning.settings import REACH, nearest_distance
 from mliuq.tuning.trial import Candidate, Trial, measured_cost, with_groups
 from systems import PARAMS, random_model
@@ -603,12 +603,12 @@ class TestFiles:
         assert lines[0] == "# Candidates by left-out errors"
         assert lines[2].startswith("Root mean square errors on 40 configurations, each by a fit without it;")
         assert lines[4:10] == [
-            "| candidate | energy meV/atom | force eV/Å | stress eV/Å³ | ± % | weights | µs/atom |",
-            "|---|---|---|---|---|---|---|",
-            "| **linear 2J=4 4.2 Å** | 40 | 0.4 | – | 5 | 15 | 20 |",
-            "| quadratic 2J=6 4.2 Å | 60 | 0.6 | – | 5 | 15 | 90 |",
-            "| linear 2J=2 4.2 Å * | 20 | 0.2 | – | 5 | 15 | 5 |",
-            "| quadratic 2J=8 4.2 Å | 80 | 0.8 | – | 5 | 15 | 50 |",
+            "| candidate | energy meV/atom | force eV/Å | ± % | weights | µs/atom |",
+            "|---|---|---|---|---|---|",
+            "| **linear 2J=4 4.2 Å** | 40 | 0.4 | 5 | 15 | 20 |",
+            "| quadratic 2J=6 4.2 Å | 60 | 0.6 | 5 | 15 | 90 |",
+            "| linear 2J=2 4.2 Å * | 20 | 0.2 | 5 | 15 | 5 |",
+            "| quadratic 2J=8 4.2 Å | 80 | 0.8 | 5 | 15 | 50 |",
         ]
         assert lines[11] == "5 trials; 3 configurations were held out and not looked at."
         assert lines[12] == "The budget ended before all that was planned had been tried."
@@ -630,7 +630,12 @@ class TestFiles:
         assert short.endswith("not looked at.\n")
 
     def test_rows(self, result: TuneResult) -> None:
-        assert row_of(made(4, True, 0.0, 2.0, stress=0.5)) == ["quadratic 2J=4 4.2 Å", 40.0, 0.4, 0.5, 5.0, 15, 2.0]
+        head, rows = columns([made(4, True, 0.0, 2.0, stress=0.5), FAST])
+        assert head == (
+            "candidate", "energy meV/atom", "force eV/Å", "stress eV/Å³", "± %", "weights", "µs/atom",
+        )  # fmt: skip
+        assert rows[0] == ["quadratic 2J=4 4.2 Å", 40.0, 0.4, 0.5, 5.0, 15, 2.0]
+        assert rows[1][3] is None
         assert last_round(result) == [BEST, SLOW, FAST, LOST]
 
     def test_facts(self, result: TuneResult) -> None:
@@ -656,8 +661,12 @@ class TestFiles:
             assert axes.get_xlabel() == "µs per atom, one thread"
             assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
             groups = {c.get_label(): c for c in axes.containers}
-            assert set(groups) == {"linear", "quadratic"}
-            for label, trials in (("linear", [BEST, FAST]), ("quadratic", [SLOW])):
+            assert set(groups) == {"linear, with its 2J", "quadratic, with its 2J"}
+            beside = {t.get_text(): t.xy for t in axes.texts}
+            assert beside == {
+                str(t.candidate.twojmax): (t.cost, pytest.approx(factor * t.rmse[kind])) for t in (BEST, FAST, SLOW)
+            }
+            for label, trials in (("linear, with its 2J", [BEST, FAST]), ("quadratic, with its 2J", [SLOW])):
                 points, _, (bars,) = groups[label].lines
                 assert list(points.get_xdata()) == [t.cost for t in trials]
                 y = np.array([factor * t.rmse[kind] for t in trials])
@@ -671,9 +680,12 @@ class TestFiles:
             assert (list(star.get_xdata()), list(star.get_ydata())) == ([20.0], [factor * BEST.rmse[kind]])
             assert star.get_linestyle() == "None"
             texts = [t.get_text() for t in axes.get_legend().get_texts()]
-            assert texts == ["front", "chosen: linear 2J=4 4.2 Å", "linear", "quadratic"]
+            assert texts == [
+                "front", "chosen: linear 2J=4 4.2 Å", "linear, with its 2J", "quadratic, with its 2J",
+            ]  # fmt: skip
             assert axes.yaxis.get_major_formatter()(0.05, 0) == "0.05"
             assert {1.0, 1.5, 2.0, 3.0, 5.0, 7.0} <= set(np.round(axes.xaxis.get_major_locator().tick_values(1, 8), 9))
+            assert {1.2, 2.5, 4.0, 6.0, 8.0} <= set(np.round(axes.yaxis.get_major_locator().tick_values(1, 8), 9))
             assert axes.xaxis.get_minor_formatter()(3.0) == ""
         alone = pareto_picture(replace(result, chosen=replace(BEST, rmse={"force": 0.4})))
         assert len(alone.axes) == 1

@@ -78,7 +78,7 @@ def run(
     from mliuq.readers import read_structures
     from mliuq.tuning import TuneSettings, tune
     from mliuq.tuning.curve import learning_curve as curve_of
-    from mliuq.tuning.files import HEAD, JOURNAL, check_folder, facts, last_round, row_of, write_result
+    from mliuq.tuning.files import JOURNAL, check_folder, columns, facts, last_round, write_result
 
     if output is None:
         raise typer.BadParameter("no folder to write to: expected -o FOLDER")
@@ -126,7 +126,7 @@ def run(
     if json:
         print_json({"files": [str(path) for path in written], **facts(result, curve)})
         return
-    show_table(HEAD, [row_of(trial) for trial in last_round(result)[:15]])
+    show_table(*columns(last_round(result)[:15]))
     if not result.complete:
         say("the budget ended before all that was planned had been tried; the same command goes on from here")
     if curve is not None:

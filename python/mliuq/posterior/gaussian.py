@@ -174,7 +174,10 @@ def _check(data: LeftOutRows) -> None:
         )
     configurations = len(np.unique(data.config))
     if configurations < 2:
-        raise MliuqError(f"gaussian posterior: expected rows of at least 2 configurations, found {configurations}")
+        raise MliuqError(
+            f"gaussian posterior: expected rows of at least 2 configurations, found {configurations}: errors on others"
+            " cannot be learned from it; give more, or fit without error bars: --posterior ensemble --members 0"
+        )
     if configurations < FEW_CONFIGURATIONS:
         log.warning(
             "gaussian posterior: only %d configurations; its error bars are little more than a guess", configurations

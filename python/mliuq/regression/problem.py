@@ -121,7 +121,7 @@ def split(structures: Sequence[Atoms], fraction: float, seed: int) -> tuple[Sequ
     if n_test >= len(structures):
         raise MliuqError(
             f"holding out {fraction:g} of {len(structures)} configuration(s) leaves none to fit; "
-            "give more data, a test set, or data.test_fraction = 0"
+            "give more data, a test set (--test), or --test-fraction 0"
         )
     out = set(np.random.default_rng(seed).permutation(len(structures))[:n_test].tolist())
     every = range(len(structures))

@@ -33,6 +33,7 @@ _FILES = {
     "curve.png": _PNG,
     JOURNAL: Kind("a journal of mliuq tune", lambda head: not head or head.startswith(b'{"search": ')),
 }
+_TICKS, _MORE_TICKS = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 _INK, _MUTED = "#1f6fb4", "#9aa4ae"
 
 
@@ -89,28 +90,34 @@ def last_round(result: TuneResult) -> list[Trial]:
     return sorted((t for t in result.trials if t.configurations == n), key=lambda t: t.score)
 
 
-def row_of(trial: Trial) -> list[object]:
-    """Return name, errors in the units of the table, error bar of the product in %, weights and cost of a trial."""
-    errors = [factor * trial.rmse[kind] if kind in trial.rmse else None for kind, (_, factor) in _UNITS.items()]
-    return [trial.candidate.describe(), *errors, 100.0 * trial.uncertainty, trial.weights, trial.cost]
+def columns(trials: Sequence[Trial]) -> tuple[tuple[str, ...], list[list[object]]]:
+    """Return the head of the table and, for each trial, name, errors, error bar of their product in %, weights, cost.
 
-
-HEAD = ("candidate", *(f"{kind} {unit}" for kind, (unit, _) in _UNITS.items()), "± %", "weights", "µs/atom")
+    A kind of error that no trial has takes no column.
+    """
+    kinds = {kind: unit for kind, unit in _UNITS.items() if any(kind in trial.rmse for trial in trials)}
+    head = ("candidate", *(f"{kind} {unit}" for kind, (unit, _) in kinds.items()), "± %", "weights", "µs/atom")
+    rows: list[list[object]] = []
+    for trial in trials:
+        errors = [factor * trial.rmse[kind] if kind in trial.rmse else None for kind, (_, factor) in kinds.items()]
+        rows.append([trial.candidate.describe(), *errors, 100.0 * trial.uncertainty, trial.weights, trial.cost])
+    return head, rows
 
 
 def table(result: TuneResult, curve: LearningCurve | None) -> str:
     """Return the trials of the last round as Markdown."""
+    trials = last_round(result)
+    head, rows = columns(trials)
     lines = [
         "# Candidates by left-out errors",
         "",
         f"Root mean square errors on {result.chosen.configurations} configurations, each by a fit without it; best"
         " product of errors first; ±: standard error of that product. *: on the front of error and cost; **chosen**.",
         "",
-        "| " + " | ".join(HEAD) + " |",
-        "|" + "---|" * len(HEAD),
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
     ]
-    for trial in last_round(result):
-        name, *cells = row_of(trial)
+    for trial, (name, *cells) in zip(trials, rows, strict=True):
         mark = f"**{name}**" if trial == result.chosen else f"{name} *" if trial in result.front else str(name)
         lines.append("| " + " | ".join([mark, *map(_cell, cells)]) + " |")
     lines += [
@@ -142,8 +149,12 @@ def pareto_picture(result: TuneResult) -> Figure:
             if own:
                 x, y = [t.cost for t in own], np.array([factor * t.rmse[kind] for t in own])
                 bar = y * np.array([t.uncertainty / len(t.rmse) for t in own])
-                label = "quadratic" if quadratic else "linear"
+                label = f"{'quadratic' if quadratic else 'linear'}, with its 2J"
                 axes.errorbar(x, y, bar, fmt=marker, color=_MUTED, ms=4, lw=1, label=label, zorder=1)
+                for trial, at in zip(own, zip(x, y, strict=True), strict=True):
+                    axes.annotate(
+                        str(trial.candidate.twojmax), at, (4, 3), textcoords="offset points", fontsize=7, color=_INK
+                    )
         front = list(result.front)
         axes.plot(
             [t.cost for t in front], [factor * t.rmse[kind] for t in front], color=_INK, lw=1.5, zorder=2, label="front"
@@ -176,8 +187,8 @@ def curve_picture(curve: LearningCurve) -> Figure:
 
 def _logarithmic(axes: Axes) -> None:
     axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+    for axis, subs in ((axes.xaxis, _TICKS), (axes.yaxis, _MORE_TICKS)):
+        axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
     axes.grid(lw=0.4, alpha=0.4)
