@@ -12,7 +12,7 @@ tungsten, 496 weights from 3000 rows: 0.83 and 0.88; without its own configurati
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -26,6 +26,8 @@ from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
 from mliuq.regression.rows import KINDS, Floats, Ints, RowSource
 from mliuq.regression.solver import Solution
+
+_WHOLE = 1 - 1e-10  # leverage of a combination of rows that no other configuration determines
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def predict_left_out(
 
     A posterior is moves u in coordinates where A⁻¹ = WWᵀ is the unit matrix, δ = Wu.  Without configuration c the same
     u move a row by z·u, with z as above: what a refit states whose S is the same.  In the metric of all data a row is
-    held by itself, and where its leverage is near one, x·δ is far smaller than the error to be expected of it.
+    held by itself, and where its leverage is near one, x·δ is far smaller than the error to be expected of it.  With
+    weighted moves m of the rows of c and their hat block H, these are (1 − H)^(-½) m.
 
     Parameters
     ----------
@@ -141,14 +144,12 @@ def predict_left_out(
     """
     team, table = team or Team(), rows.table
     share = team.share(rows.n_blocks)
-    u = (solution.factor @ solution.whitener).T @ (solution.factor @ moves.T)
 
     def parts() -> Iterator[Floats]:
         for done, index in enumerate(share, start=1):
             x, at = rows.block(index).x, rows.span(index)
-            z = x @ solution.whitener
-            further = _left_out(z, table.w[at], table.config[at], np.ones(len(z), np.bool_)) - z
-            yield np.column_stack([*spread_of(x @ moves.T + further @ u), np.linalg.norm(x, axis=1)])
+            moved = _freed(x @ moves.T, x @ solution.whitener, np.sqrt(table.w[at]), table.config[at])
+            yield np.column_stack([*spread_of(moved), np.linalg.norm(x, axis=1)])
             if progress:
                 progress("left out", done, len(share))
 
@@ -158,11 +159,32 @@ def predict_left_out(
     return Predictions(table.y, mean, std, mean + least, mean + most, table.kind, table.config, size)
 
 
+def _freed(moved: Floats, z: Floats, root: Floats, config: Ints) -> Floats:
+    """Moves (n, M) of the rows of whole configurations as they are without their own hold, through the smaller side.
+
+    With s = (1 − h)^½ for the leverages h: (1 − h)^(-½) = 1 + h / (s (1 + s)).
+    """
+    freed = moved.copy()
+    for first, end in _configurations(config):
+        at = slice(first, end)
+        weighted, own = z[at] * root[at, None], root[at, None] * moved[at]
+        wide = len(weighted) <= z.shape[1]
+        leverage, axes = np.linalg.eigh(weighted @ weighted.T if wide else weighted.T @ weighted)
+        s = np.sqrt(1.0 - np.minimum(leverage, _WHOLE))
+        left = z[at] @ weighted.T if wide else z[at]
+        freed[at] += left @ ((axes / (s * (1.0 + s))) @ (axes.T @ (own if wide else weighted.T @ own)))
+    return freed
+
+
+def _configurations(config: Ints) -> Iterable[tuple[int, int]]:
+    """Where each configuration begins and ends."""
+    return pairwise([0, *(np.flatnonzero(np.diff(config)) + 1).tolist(), len(config)])
+
+
 def _left_out(z: Floats, w: Floats, config: Ints, chosen: NDArray[np.bool_]) -> Floats:
     """Rows `chosen` of a block of whole configurations, each in the metric of the others."""
-    edges = np.concatenate([[0], np.flatnonzero(np.diff(config)) + 1, [len(z)]])
     parts = []
-    for first, end in pairwise(edges):
+    for first, end in _configurations(config):
         if chosen[first:end].any():
             own, leverage = _own_axes(z[first:end] * np.sqrt(w[first:end])[:, None])
             row = z[first:end][chosen[first:end]]
@@ -179,4 +201,4 @@ def _own_axes(weighted: Floats) -> tuple[Floats, Floats]:
         leverage, axes = leverage[keep], weighted.T @ left[:, keep] / np.sqrt(leverage[keep])
     else:
         leverage, axes = np.linalg.eigh(weighted.T @ weighted)
-    return np.asarray(axes), np.clip(leverage, 0.0, 1 - 1e-10)
+    return np.asarray(axes), np.clip(leverage, 0.0, _WHOLE)
