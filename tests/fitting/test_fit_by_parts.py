@@ -25,6 +25,7 @@ from mliuq.fitting.adopt import run_adopt
 from mliuq.fitting.calibrating import calibration_of, refit_errors, refit_settings, warn_of_doubtful
 from mliuq.fitting.fit import FitResult, run_fit
 from mliuq.fitting.settings import FitSettings
+from mliuq.judging.metrics import informative
 from mliuq.posterior.build import Posterior
 from mliuq.posterior.calibration import PRIOR, HeldOut, calibrate
 from mliuq.posterior.predict import Predictions, predict
@@ -197,7 +198,8 @@ def test_model_of_a_fit_by_parts(fitted: tuple[FitResult, list[logging.LogRecord
     np.testing.assert_array_equal(model.arrays["extrapolation.factor"], result.solution.factor)
     assert len(model.arrays["data.fingerprints"]) == len(result.train_structures)
     assert model.calibration is not None
-    spreads = spread_thresholds(result.train)
+    told = result.train.config[informative(result.train.kind, result.train.size) & (result.train.kind == FORCE)]
+    spreads = spread_thresholds(result.train.where(np.isin(result.train.config, told)))
     assert spreads is not None
     assert model.calibration["thresholds"] == guard_thresholds(
         spreads, model.calibration["alpha_force"], (model.noise or {})["force"]
@@ -233,8 +235,7 @@ def test_calibration_to_left_out_residuals_of_a_box(caplog: pytest.LogCaptureFix
     assert found is not None
     assert {key: found[key] for key in expected} == expected
     assert found["source"] == source
-    spreads = spread_thresholds(p)
-    assert ("thresholds" in found) == (spreads is not None)
+    assert found["thresholds"]["force_std"] == list(spread_thresholds(p) or ())
     few = calibration_of(None, p, unseen, posterior, settings, few=True)
     assert few is not None
     assert few["alpha_energy"] == calibrate(held_out, few=True).alpha_energy
@@ -407,6 +408,29 @@ def test_values_that_do_not_calibrate_are_named_in_one_warning(caplog: pytest.Lo
     for few in (True, False):
         calibration_of(held_out, p, unseen, posterior, FitSettings(), structures=atoms, few=few)
         assert len(caplog.messages) == (not few), "of a few all count"
+
+
+def test_thresholds_do_not_count_configurations_whose_forces_are_zero_by_symmetry() -> None:
+    n = 40  # configurations of an energy and two atoms; in most, symmetry leaves forces of 1e-9 of the others
+    kind, config = np.tile(np.array([0] + [1] * 6, np.int8), n), np.repeat(np.arange(n), 7)
+    silent = (kind == 1) & (config % 4 != 0)
+    rng = np.random.default_rng(0)
+    y, mean, std = rng.normal(size=7 * n), rng.normal(size=7 * n), rng.uniform(0.5, 1.5, 7 * n)
+    size, std = np.where(silent, 1e-7, 100.0), np.where(silent, 1e-9 * std, std)
+    posterior = Posterior(np.ones((4, 2)), {}, facts={"kind": "hypercube"})
+
+    def thresholds(rows: np.ndarray) -> object:
+        columns = (y, mean, std, mean, mean, kind, config, size)
+        p = Predictions(*(column[rows] for column in columns))  # type: ignore[arg-type]
+        found = calibration_of(None, p, p, posterior, FitSettings())
+        assert found is not None
+        return found.get("thresholds", {}).get("force_std")
+
+    every, loud = np.full(7 * n, True), config % 4 == 0
+    assert thresholds(every) == thresholds(loud) == list(spread_thresholds(Predictions(
+        *(column[loud] for column in (y, mean, std, mean, mean, kind, config, size))  # type: ignore[arg-type]
+    )) or ())  # fmt: skip
+    assert thresholds(~loud) is None, "no guard by rounding"
 
 
 def test_what_is_no_list_of_structures() -> None:

@@ -20,7 +20,7 @@ from mliuq.posterior.refits import RefitSettings, refitted
 from mliuq.posterior.thresholds import guard_thresholds, spread_thresholds
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import KINDS, RowSource
+from mliuq.regression.rows import FORCE, KINDS, RowSource
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +88,16 @@ def calibration_of(
         warn_of_doubtful(held_out, structures, settings.data.group_key)
     prior = PRIOR if posterior.facts["kind"] == "gaussian" and not few else 0.0
     found = calibrate(held_out, few=few, prior=prior).to_mapping()
-    spreads = spread_thresholds(predictions)
+    spreads = spread_thresholds(_felt(predictions))
     if spreads is not None:
         found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))
     return found
+
+
+def _felt(predictions: Predictions) -> Predictions:
+    """The rows of configurations in which some force is not zero by symmetry: spreads of the others tell nothing."""
+    told = informative(predictions.kind, predictions.size) & (predictions.kind == FORCE)
+    return predictions.where(np.isin(predictions.config, predictions.config[told]))
 
 
 def warn_of_doubtful(held_out: HeldOut, structures: Sequence[Atoms], group_key: str) -> None:

@@ -40,13 +40,14 @@ class Predictions:
 
     def of_kind(self, kind: int) -> Predictions:
         """Return the rows of one kind."""
-        return self._at(self.kind == kind)
+        return self.where(self.kind == kind)
 
     def of_first(self, n: int) -> Predictions:
         """Return the rows of the first n configurations."""
-        return self._at(slice(int(np.searchsorted(self.config, n))))
+        return self.where(slice(int(np.searchsorted(self.config, n))))
 
-    def _at(self, rows: Any) -> Predictions:
+    def where(self, rows: Any) -> Predictions:
+        """Return some rows: a mask, indices or a slice."""
         return Predictions(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 

@@ -1,7 +1,8 @@
 """Thresholds that a guard takes by itself: how uncertain forces are in what the model has learned from.
 
 Of every training configuration the largest force spread of an atom (root of the sum of squares of the components):
-save above the 90 % quantile, halt above the largest. The predicted error is a monotone function of the spread,
+save above the 90 % quantile, halt above the largest. (Whoever asks leaves out configurations in which every force is
+zero by symmetry.) The predicted error is a monotone function of the spread,
 
     err² = α² std² + 3 σ_F²        for the three components of an atom together,
 
