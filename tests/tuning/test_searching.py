@@ -402,17 +402,17 @@ class TestCandidates:
             **dict.fromkeys(RowStatistics.__dataclass_fields__, left), "loco": left[order],
         })  # fmt: skip
         found, score, error = trial._errors(rows.table, statistics, measure[order], np.ones(4, bool))
-        expected, influence = {}, np.zeros(3)
+        expected, influence, converged = {}, np.zeros(3), {"energy": 5e-4, "force": 1e-2}
         for k in sorted(set(kinds)):
             at = np.array(kinds) == k
             mean = (measure[at] * left[at] ** 2).sum() / measure[at].sum()
             expected[KINDS[k]] = np.sqrt(mean)
             for unit in range(3):
                 own = at & (config == unit)
-                total = (measure[at] * left[at] ** 2).sum()
+                total = (mean + converged[KINDS[k]] ** 2) * measure[at].sum()
                 influence[unit] += 0.5 * ((measure[own] * left[own] ** 2).sum() - mean * measure[own].sum()) / total
         assert found == pytest.approx(expected)
-        assert score == pytest.approx(sum(np.log(v) for v in expected.values()))
+        assert score == pytest.approx(sum(np.log(np.hypot(v, converged[name])) for name, v in expected.items()))
         assert error == pytest.approx(np.sqrt((influence**2).sum()))
         lost = replace(statistics, loco=np.where(np.arange(4) < 3, np.nan, left[order]))
         assert trial._errors(rows.table, lost, measure[order], np.ones(4, bool))[1:] == (np.inf, np.inf)
@@ -421,8 +421,19 @@ class TestCandidates:
             assert np.isfinite(trial._errors(rows.table, half, measure[order], np.ones(4, bool))[1])
         perfect = replace(statistics, loco=np.zeros(4))
         _, score, error = trial._errors(rows.table, perfect, measure[order], np.ones(4, bool))
-        assert score == pytest.approx(len(expected) * 0.5 * np.log(1e-300))
+        assert score == pytest.approx(sum(np.log(converged[name]) for name in expected))
         assert error == 0.0
+
+    def test_rounding_of_forces_that_symmetry_makes_zero_chooses_nothing(self) -> None:
+        table = ArrayRows(
+            np.ones((4, 1)), np.zeros(4), np.ones(4), np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+        ).table
+        scores = []
+        for energy, force in ((0.010, 1e-7), (0.011, 1e-9)):
+            left = np.array([energy, force, -energy, -force])
+            statistics = RowStatistics(left, np.full(4, 0.1), left)
+            scores.append(trial._errors(table, statistics, np.ones(4), np.ones(4, bool))[1])
+        assert scores[0] < scores[1] - 0.05
 
     def test_costs_are_of_a_structure_of_median_density(self, monkeypatch: pytest.MonkeyPatch) -> None:
         model = random_model(PARAMS["linear"])
@@ -454,7 +465,9 @@ class TestCandidates:
         assert found.candidate == candidate
         assert found.configurations == 30
         assert set(found.rmse) == {"energy", "force"}
-        assert found.score == pytest.approx(sum(np.log(v) for v in found.rmse.values()))
+        assert found.score == pytest.approx(
+            np.log(np.hypot(found.rmse["energy"], 5e-4) * np.hypot(found.rmse["force"], 0.01))
+        )
         assert found.weights == SnapParams(("W",), twojmax=2, rcutfac=4.0).n_weights
         assert np.isnan(found.cost)
         assert 0 < found.seconds < 60

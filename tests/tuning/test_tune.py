@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from mliuq.cli import main
 from mliuq.errors import MliuqError
+from mliuq.fitting.data import choose_data
 from mliuq.fitting.fit import run_fit
 from mliuq.fitting.settings import FitSettings
 from mliuq.readers import read_structures
@@ -48,13 +49,23 @@ def test_the_choice_has_the_smallest_left_out_errors_of_the_last_round(found, st
     )
 
 
+def test_candidates_that_the_data_do_not_determine_lose_without_a_word(structures, caplog):
+    trial = judge(Candidate(6, 4.7, quadratic=True), _few(structures), ("W",), SETTINGS)
+    assert trial.score == np.inf
+    assert not caplog.messages
+
+
+def _few(structures):
+    return choose_data(structures[:8], [], SETTINGS.snap.params(structures), SETTINGS)
+
+
 def test_errors_are_those_of_the_fit_the_settings_make(found, structures):
     result, _ = found
     fit = run_fit(structures, settings=result.settings)
     left = {line.kind: line.rmse for line in fit.errors if line.of == "left out" and line.group == "all"}
     assert fit.balance.constants == result.chosen.constants
     assert result.chosen.rmse == pytest.approx(left, rel=1e-6)
-    assert result.chosen.score == pytest.approx(np.log(np.prod(list(left.values()))))
+    assert result.chosen.score == pytest.approx(np.log(np.hypot(left["energy"], 5e-4) * np.hypot(left["force"], 0.01)))
     assert fit.model.params.twojmax == result.chosen.candidate.twojmax
     assert [len(a) for a in fit.test_structures] == [len(a) for a in result.data.held_out]
 

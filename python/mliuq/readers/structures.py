@@ -99,7 +99,9 @@ def _read_folder(folder: Path, dialect: Dialect) -> Iterator[Atoms]:
     systems = deepmd_systems(folder)
     files = [] if systems else fitsnap_files(folder)
     if not systems and not files:
-        raise MliuqError(f"{folder}: a folder without .json files (FitSNAP) and without type.raw (DeePMD)")
+        raise MliuqError(
+            f"{folder}: a folder without .json files (FitSNAP) and without type.raw (DeePMD): name the files in it"
+        )
     for system in systems:
         group = None if system == folder else system.relative_to(folder).as_posix()
         with _in_words(system):

@@ -15,7 +15,8 @@ from mliuq.descriptor.params import SnapParams
 from mliuq.fitting.data import FitData, training_constants, training_rows
 from mliuq.fitting.settings import FitSettings
 from mliuq.model import Model
-from mliuq.regression.balance import choose_balance
+from mliuq.regression.balance import CONVERGED, choose_balance
+from mliuq.regression.balance import score as score_of
 from mliuq.regression.blas import blas_threads
 from mliuq.regression.distributed import Progress
 from mliuq.regression.loco import RowStatistics, examine
@@ -82,7 +83,8 @@ class Trial:
     candidate : what was tried
     configurations : on how many
     rmse : kind → root mean square error of left-out rows (eV/atom, eV/Å, eV/Å³)
-    score : Σ_kind ln RMSE, smaller is better; infinite where the data do not determine the weights
+    score : Σ_kind ln RMSE, each with what a reference is converged to, smaller is better; infinite where the data do
+        not determine the weights
     uncertainty : standard error of the score, from the scatter over configurations
     constants : kind → constant of the weights
     weights : numbers fitted
@@ -150,7 +152,7 @@ def judge(
             rows, unit, n_configurations=n, seed=settings.seed, numbers=_SEARCH_NUMBERS, progress=progress
         )
         weighted = ReweightedRows(rows, balance.applied(rows.table, np.isnan(unit)))
-        solution = solve(weighted, rcond=settings.solver.rcond or None)
+        solution = solve(weighted, rcond=settings.solver.rcond or None, quiet=True)
         statistics = examine(weighted, solution)
     judged = rows.table.config < n
     measure = table.w[rows.order] / np.where(np.isnan(unit), 1.0, np.where(unit > 0.0, unit, 1.0))
@@ -220,10 +222,15 @@ def _left_out_together(data: FitData, table: RowTable, group_key: str, whole_cla
 def _errors(
     table: RowTable, statistics: RowStatistics, measure: Floats, judged: np.ndarray[Any, np.dtype[np.bool_]]
 ) -> tuple[dict[str, float], float, float]:
-    """RMSE of each kind, Σ ln RMSE, and its standard error by the delta method over what was left out."""
+    """RMSE of each kind, Σ ln RMSE, and its standard error by the delta method over what was left out.
+
+    In the sum each has what a reference is converged to (`CONVERGED`) added in squares, as in the choice of the
+    balance: where every force is zero by symmetry, rounding must not choose.
+    """
     known = judged & np.isfinite(statistics.loco)
     units = int(table.config[judged].max()) + 1
-    rmse, score, influence = {}, 0.0, np.zeros(units)
+    rmse: dict[str, float] = {}
+    errors, influence = {}, np.zeros(units)
     for kind, name in enumerate(KINDS):
         of_kind = judged & (table.kind == kind)
         at = of_kind & known
@@ -234,10 +241,9 @@ def _errors(
         squares = np.bincount(table.config[at], measure[at] * statistics.loco[at] ** 2, minlength=units)
         weight = np.bincount(table.config[at], measure[at], minlength=units)
         mean = squares.sum() / weight.sum()
-        rmse[name] = float(np.sqrt(mean))
-        score += 0.5 * float(np.log(max(mean, 1e-300)))
-        influence += 0.5 * (squares - mean * weight) / squares.sum() if squares.sum() > 0.0 else 0.0
-    return rmse, score, float(np.sqrt(np.sum(influence**2)))
+        rmse[name] = errors[kind] = float(np.sqrt(mean))
+        influence += 0.5 * (squares - mean * weight) / (weight.sum() * (mean + CONVERGED[kind] ** 2))
+    return rmse, score_of(errors), float(np.sqrt(np.sum(influence**2)))
 
 
 def elements_of(settings: FitSettings, structures: Sequence[Atoms]) -> tuple[str, ...]:
