@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 
 import mliuq
 import numpy as np
@@ -13,6 +14,8 @@ from mliuq.errors import MliuqError
 from mliuq.fitting.fit import run_fit
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.errortable import predicted_error
+from mliuq.judging.metrics import informative
+from mliuq.posterior.calibration import HeldOut, calibrate
 from mliuq.readers import read_structures
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.rows import ENERGY
@@ -85,6 +88,21 @@ def test_metadata_tells_the_errors_of_the_table(structures):
     assert stored["left out", "energy"]["rmse"] == pytest.approx(np.sqrt(np.nanmean(left_out**2)), rel=1e-12)
     assert np.mean(result.left_out.std**2) > np.mean(result.train.std**2)
     assert stored["left out", "energy"]["rmse"] > stored["train", "energy"]["rmse"]
+
+
+def test_a_box_without_refits_is_calibrated_by_the_bars_of_rows_left_out(structures):
+    box = {"posterior.kind": "hypercube", "posterior.calibration_source": "left-out", "snap.twojmax": 4}
+    result = run_fit(structures, settings={**SMALL, **box})
+
+    def alphas(p):
+        error = p.y - p.mean
+        rows = np.isfinite(error) & (p.std > 0.0) & informative(p.kind, p.size)
+        found = calibrate(HeldOut(error[rows], p.std[rows], 0.0 * p.std[rows], p.kind[rows], "", p.config[rows]))
+        return found.alpha_energy, found.alpha_force
+
+    told = result.model.calibration
+    assert (told["alpha_energy"], told["alpha_force"]) == pytest.approx(alphas(result.left_out))
+    assert told["alpha_force"] < alphas(replace(result.left_out, std=result.train.std))[1]
 
 
 def test_paths_in_a_file_of_settings_are_taken_from_its_folder(tmp_path):

@@ -602,3 +602,9 @@ def test_data_tables_that_are_refused(change: dict[str, Any], says: str) -> None
         DataSettings().updated(change)
     with pytest.raises(MliuqError, match="reference"):
         DataSettings(reference="no command at all").validate()
+
+
+def test_a_folder_of_other_files_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").write_text("1\n\nW 0 0 0\n", encoding="utf-8")
+    with pytest.raises(MliuqError, match=r"a folder without .json files .* name the files in it$"):
+        read_structures(tmp_path)
