@@ -112,7 +112,7 @@ def test_forces_and_stress_are_judged_by_what_the_calculator_shows(small_model: 
                 continue  # symmetry makes some components zero: they are left out
             compared += 1
             by_numpy = plain.of_kind(KINDS[found.kind])
-            by_numpy = by_numpy._at(by_numpy.config == config)
+            by_numpy = by_numpy.where(by_numpy.config == config)
             for values, suffix, expected in (
                 (found.prediction, "", by_numpy.mean),
                 (found.spread, "_std", by_numpy.std),
