@@ -78,3 +78,16 @@ def test_one_wrong_value_among_right_ones_is_found(structures, change):
     (found,) = result.outliers
     assert (found.config, found.kind) == (at, next(iter(change)))
     assert abs(found.error) == pytest.approx(next(iter(change.values())), rel=0.4)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-8])
+def test_what_is_to_be_met_less_well_is_no_outlier(structures, weight):
+    settings = {
+        **SETTINGS,
+        "posterior.members": 0,
+        "weights.energy": 100.0,
+        "weights.groups": {"dimer": {"energy": weight}},
+    }
+    assert run_fit([*structures, dimer()], settings=settings).outliers == []
+    settings["weights.groups"] = {"dimer": {"energy": 100.0}}
+    assert len(run_fit([*structures, dimer()], settings=settings).outliers) == 1
