@@ -55,6 +55,7 @@ WORDS = (
     b"\x1b[2J", "é𝄞\u202e".encode(), b"\0", b"\r\n",     b"\n\n", b"\t", b'"', b"'", b"=", b"#", b"<", b"&",
     b"energy=", b"Lattice=", b"pbc=", b"Properties=species:S:1:pos:R:3",     b"1/0", b"%s%n", b"{0}", b"[/red]",
     b"..", b"/etc/passwd", b"ITEM:", b"\\", b"$(id)", b"!!python/object", b"stress=",
+    b"1_000_000_000", b"+1000000000", b"-1000000000", b"\x0c", b"\nVEC1 1 0 0\n",
 )  # fmt: skip
 
 _TOKEN = re.compile(rb"[A-Za-z_]+|[-+]?[\d.]+(?:[eE][-+]?\d+)?|[^\sA-Za-z_\d]")
