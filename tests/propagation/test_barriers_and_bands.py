@@ -107,6 +107,28 @@ class TestBarriers:
         assert given == (calculator, 2e-2, 77, None)
         np.testing.assert_array_equal(ends()[0].positions, prop.initial.positions)
 
+    def test_images_do_not_slide_into_a_deep_minimum_on_the_way(self) -> None:
+        class Well(Landscape):
+            def along(self, x: float) -> float:
+                return (1 - x**2) ** 2 * (1 - 3 * np.exp(-((x / 0.5) ** 2)))
+
+            def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+                super().calculate(atoms, properties, system_changes)
+                x, y, z = atoms.positions[0] - 5.0
+                bent = y - 1 + x**2
+                slope = (self.along(x + 1e-6) - self.along(x - 1e-6)) / 2e-6
+                self.results["forces"] = -np.array([[slope + 4 * x * bent, 2 * bent, 2 * z]])
+
+        well, images = Well(0.0, 0.0), _images(9)
+        energies = barriers._converge(images, well, 2e-3, 300)
+        x = np.linspace(-1, 1, 20001)
+        top = int(np.argmax(energies))
+        assert energies[top] == pytest.approx(max(well.along(x)), abs=1e-5)
+        assert abs(images[top].positions[0, 0] - 5.0) == pytest.approx(abs(x[np.argmax(well.along(x))]), abs=1e-3)
+        assert energies.min() < -1.5, "the minimum is on the path"
+        images[top].calc = well
+        assert np.linalg.norm(images[top].get_forces()) < 2e-3, "the climbing image has arrived, too"
+
     def test_paths_that_go_nowhere(self) -> None:
         with pytest.raises(RelaxationError, match=r"^not converged: the path after 5 steps$"):
             barriers._converge(_images(3), Landscape(0.6, 0.3), 1e-6, 5)
