@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import heed_signals
 
 pytest.importorskip("phonopy")
 
@@ -71,7 +72,12 @@ def test_workers_end_with_the_command(number: signal.Signals, small_model: Path,
     words = ["propagate", "custom", str(small_model), "bcc", "--element", "W", "--function", "mine:slow"]
     words += ["--relax", "none", "--workers", "2", "-o", "p"]
     command = subprocess.Popen(
-        [sys.executable, "-m", "mliuq", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-m", "mliuq", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_signals,
     )
     try:
         wait(lambda: len(list(tmp_path.glob("seen/*"))) == 2)

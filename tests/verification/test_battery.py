@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,11 +67,13 @@ class Spoilt(Subject):
         return self._fault(found, atoms, threads, self._calls)
 
 
-LEAK: list[np.ndarray] = []
+LEAK: list[mmap.mmap] = []
 
 
 def leaking(found: Evaluation, atoms: Atoms, threads: int, calls: int) -> Evaluation:
-    LEAK.append(np.ones(1 << 15))
+    pages = mmap.mmap(-1, 1 << 18)  # not from the heap, where earlier tests may have left room
+    pages.write(b"x" * len(pages))
+    LEAK.append(pages)
     return found
 
 
