@@ -13,6 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import NDArray
 
 from mliuq.core import Potential
+from mliuq.descriptor.identity import identical
 from mliuq.descriptor.neighbours import Neighbours
 from mliuq.model import Model
 
@@ -65,17 +66,8 @@ class WeightsCalculator(Calculator):
         return self.model.potential()
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What changed: nothing or anything. ASE's own check costs as much as evaluating a small cell."""
-        held = self.atoms
-        same = (
-            held is not None
-            and len(held) == len(atoms)
-            and np.array_equal(held.positions, atoms.positions)
-            and np.array_equal(held.cell.array, atoms.cell.array)
-            and np.array_equal(held.numbers, atoms.numbers)
-            and np.array_equal(held.pbc, atoms.pbc)
-        )
-        return [] if same else list(all_changes)
+        """What changed: nothing or anything."""
+        return [] if self.atoms is not None and identical(self.atoms, atoms) else list(all_changes)
 
     def calculate(
         self,

@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from mliuq.descriptor.identity import identical
 from mliuq.descriptor.neighbours import pack
 from mliuq.errors import MliuqError
 from mliuq.model import Model
@@ -212,18 +213,9 @@ def _merged(structures: Sequence[Atoms], c: Array) -> Array:
     merged = c.copy()
     for i, atoms in enumerate(structures):
         for j, earlier in enumerate(structures[:i]):
-            if atoms is earlier or _identical(atoms, earlier):
+            if atoms is earlier or identical(atoms, earlier):
                 merged[j] += merged[i]
                 merged[i] = 0.0
                 break
     merged[np.abs(merged) < 1e-12 * np.abs(c).max()] = 0.0  # what rounding leaves of coefficients found by balance
     return merged
-
-
-def _identical(a: Atoms, b: Atoms) -> bool:
-    return (
-        np.array_equal(a.numbers, b.numbers)
-        and np.array_equal(a.positions, b.positions)
-        and np.array_equal(a.cell.array, b.cell.array)
-        and np.array_equal(a.pbc, b.pbc)
-    )

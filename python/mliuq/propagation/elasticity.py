@@ -25,7 +25,6 @@ Array = NDArray[np.float64]
 EQUAL_BY_SYMMETRY = 2e-3
 """Constants that differ by less than this share of the largest are one; below it they are none."""
 
-
 AVERAGES = ("bulk modulus", "shear modulus")
 UNSTABLE = "mechanically unstable"
 

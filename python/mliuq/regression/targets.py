@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mliuq.descriptor.identity import identical
 from mliuq.errors import MliuqError
 from mliuq.readers.keys import Keys, advice, carried, methods, offered
 from mliuq.readers.origin import describe, origin_of
@@ -147,7 +148,7 @@ def _refuse_results_of_others(atoms: Atoms, key: str, where: str) -> None:
     """A calculator shared by several structures holds the result of the last one; moved atoms have no result yet."""
     check = getattr(atoms.calc, "check_state", None)
     held = getattr(atoms.calc, "atoms", None)
-    if check is None or held is None or _equal(atoms, held):
+    if check is None or held is None or identical(atoms, held):  # as after every reading
         return
     changed = [c for c in check(atoms, tol=_MOVED) if c in ("positions", "numbers", "cell", "pbc")]
     if changed:
@@ -156,16 +157,6 @@ def _refuse_results_of_others(atoms: Atoms, key: str, where: str) -> None:
             "structures, or atoms moved since): compute it anew, one calculator for each structure, or keep each "
             "result by atoms.calc = SinglePointCalculator(atoms, energy=..., forces=...)"
         )
-
-
-def _equal(atoms: Atoms, held: Atoms) -> bool:
-    """Whether two structures are one to the last bit: as after every reading, and told in no time."""
-    return (
-        np.array_equal(atoms.positions, held.positions)
-        and np.array_equal(atoms.numbers, held.numbers)
-        and np.array_equal(atoms.cell.array, held.cell.array)
-        and np.array_equal(atoms.pbc, held.pbc)
-    )
 
 
 def _checked(atoms: Atoms, key: str, kind: str, where: str) -> Floats | None:
