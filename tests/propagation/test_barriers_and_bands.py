@@ -129,6 +129,15 @@ class TestBarriers:
         images[top].calc = well
         assert np.linalg.norm(images[top].get_forces()) < 2e-3, "the climbing image has arrived, too"
 
+    def test_a_path_has_as_many_steps_as_it_is_given(self) -> None:
+        calculator, made = Landscape(0.6, 0.3), []
+        for steps in (2, 300):
+            images = _images(3)
+            for atoms in images:
+                atoms.calc = calculator
+            made.append(barriers._descend(images, 2e-2, steps))
+        assert made == [False, True]
+
     def test_paths_that_go_nowhere(self) -> None:
         with pytest.raises(RelaxationError, match=r"^not converged: the path after 5 steps$"):
             barriers._converge(_images(3), Landscape(0.6, 0.3), 1e-6, 5)
