@@ -8,6 +8,7 @@ import mliuq
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.fitting.fit import run_fit
 from mliuq.fitting.settings import FitSettings
@@ -96,9 +97,26 @@ def test_one_body_energies_are_met(tungsten):
     assert abs(free.theta[0, 0] + 4.1) > 1e-3
 
 
-def test_isolated_atoms_give_one_body_energies(tungsten):
-    from ase.calculators.singlepoint import SinglePointCalculator
+def test_evidence_does_not_depend_on_the_zero_of_energy(tungsten):
+    """The one-body energy is not shrunk, neither in the fit nor in the refits that calibrate it."""
 
+    def moved(atoms: Atoms, by: float) -> Atoms:
+        other = atoms.copy()
+        calculator = SinglePointCalculator(
+            other, energy=atoms.get_potential_energy() + by * len(atoms), forces=atoms.get_forces()
+        )
+        other.calc = calculator
+        return other
+
+    settings = {**SMALL, "solver.ridge": "evidence", "weights.energy": 1.0, "weights.force": 0.0}
+    here, there = (mliuq.fit([moved(a, by) for a in tungsten], settings=settings) for by in (0.0, 1000.0))
+    np.testing.assert_allclose(there.theta - here.theta, [[1000.0, *np.zeros(14)]], atol=1e-4)
+    assert there.metadata["fit"]["ridge"] == pytest.approx(here.metadata["fit"]["ridge"], rel=1e-4)
+    assert here.metadata["fit"]["ridge"] > 0.0
+    assert there.calibration["alpha_energy"] == pytest.approx(here.calibration["alpha_energy"], rel=1e-2)
+
+
+def test_isolated_atoms_give_one_body_energies(tungsten):
     lone = Atoms("W", cell=[20, 20, 20], pbc=True)
     lone.calc = SinglePointCalculator(lone, energy=-3.5, forces=np.zeros((1, 3)))
     result = run_fit([lone, *tungsten], settings={**SMALL, "solver.isolated_atoms": True})

@@ -489,7 +489,51 @@ def test_evidence_with_other_hyperpriors(caplog: pytest.LogCaptureFixture) -> No
     assert [(r.name, r.getMessage()) for r in caplog.records] == [
         ("mliuq.regression.evidence", "evidence maximisation stopped after 3 iterations without converging")
     ]
-    assert Evidence() == Evidence(1e-6, 1e-6, 1e-6, 1e-6, 300, 1e-3)
+    assert Evidence() == Evidence(1e-6, 1e-6, 1e-6, 1e-6, 300, 1e-3, ())
+
+
+def test_evidence_of_what_is_not_left_free() -> None:
+    """λ and σ² are where the marginal likelihood, integrated over flat priors of free weights, is largest."""
+    rng = np.random.default_rng(1)
+    n, free = 50, (2, 5)
+    x = rng.normal(size=(n, 9)) * np.geomspace(3.0, 0.05, 9)
+    x[:, 2] = 1.0
+    y = x @ rng.normal(size=9) + 0.3 * rng.normal(size=n)
+    options = Evidence(*[0.0] * 4, max_iter=10_000, tol=1e-13, free=free)
+    found = solve(ArrayRows(x, y), ridge="evidence", evidence=options)
+    held, given = np.delete(x, free, axis=1), x[:, list(free)]
+
+    def evidence(log_ridge: float, log_noise: float) -> float:
+        inverse = np.linalg.inv(np.exp(log_noise) * (np.eye(n) + held @ held.T / np.exp(log_ridge)))
+        flat = given.T @ inverse @ given
+        projected = inverse - inverse @ given @ np.linalg.solve(flat, given.T @ inverse)
+        return 0.5 * float(np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(flat)[1] - y @ projected @ y)
+
+    best = np.log([found.ridge, found.noise_variance])
+    for step in np.array([[1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3]]):
+        drop = evidence(*best) - evidence(*(best + step))
+        assert 1e-7 < drop < 1e-4
+    metric = x.T @ x + found.ridge * np.diag(np.isin(np.arange(9), free, invert=True).astype(float))
+    np.testing.assert_allclose(found.theta, np.linalg.solve(metric, x.T @ y), rtol=1e-9)
+    np.testing.assert_allclose(found.whitener @ found.whitener.T, np.linalg.inv(metric), rtol=1e-8, atol=1e-12)
+    shifted = solve(ArrayRows(x, y + 100.0), ridge="evidence", evidence=options)
+    np.testing.assert_allclose(shifted.theta - found.theta, 100.0 * np.eye(9)[2], atol=1e-8)
+    assert shifted.ridge == pytest.approx(found.ridge, rel=1e-6)
+
+
+def test_evidence_where_free_weights_are_alike() -> None:
+    """Two one-body energies at one composition: only their sum is known, and it alone is free."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(50, 6))
+    x[:, 0] = x[:, 3] = 0.5
+    y = x @ rng.normal(size=6) + 0.3 * rng.normal(size=50)
+    once, twice = (
+        solve(ArrayRows(columns, y), ridge="evidence", evidence=Evidence(tol=1e-12, free=free))
+        for columns, free in ((np.delete(x, 3, axis=1), (0,)), (x, (0, 3)))
+    )
+    assert twice.ridge == pytest.approx(once.ridge, rel=1e-8)
+    assert twice.noise_variance == pytest.approx(once.noise_variance, rel=1e-8)
+    np.testing.assert_allclose(np.delete(twice.theta, [0, 3]), once.theta[1:], rtol=1e-7)
 
 
 def test_what_a_deficient_fit_says(everything: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from mliuq.errors import MliuqError
 from mliuq.fitting.checks import judge_rank
 from mliuq.fitting.settings import FitSettings
 from mliuq.regression.distributed import Team
+from mliuq.regression.evidence import Evidence
 from mliuq.regression.protection import Protection, displaced_rows, protect
 from mliuq.regression.rows import KINDS, Floats, RowSource, RowTable
 from mliuq.regression.solver import Solution, solve_triangle
@@ -32,6 +33,8 @@ def solve_protected(
 ) -> tuple[Solution, Protection]:
     """Fit the weights, under `solver.ridge = "auto"` with the prior that protects where it is needed.
 
+    A ridge of largest evidence shrinks all weights but the one-body energies, whose zero means nothing.
+
     `triangle` is that of the weighted rows.
 
     Raises
@@ -42,9 +45,12 @@ def solve_protected(
     solver = settings.solver
     rcond = solver.rcond or None
     if solver.ridge != "auto":
-        solution = solve_triangle(triangle, rows.table, ridge=solver.ridge, rcond=rcond, quiet=True)
+        free = tuple(range(0, rows.n_weights, params.n_weights)) if solver.ridge == "evidence" else ()  # one-body
+        solution = solve_triangle(
+            triangle, rows.table, ridge=solver.ridge, evidence=Evidence(free=free), rcond=rcond, quiet=True
+        )
         judge_rank(solution, params)
-        return solution, Protection()
+        return solution, Protection(free=free)
     displaced = displaced_rows(structures, params, rows.table, seed=settings.seed, threads=solver.threads)
     protection = protect(
         rows, triangle, displaced, n_configurations=len(structures), rcond=rcond, seed=settings.seed, team=team

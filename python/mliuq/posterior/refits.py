@@ -30,6 +30,7 @@ from mliuq.posterior.build import Posterior, build_posterior
 from mliuq.posterior.calibration import FOLDS, HeldOut, folds_of
 from mliuq.posterior.settings import PosteriorSettings
 from mliuq.regression.distributed import Progress, Team
+from mliuq.regression.evidence import Evidence
 from mliuq.regression.loco import examine, without_given
 from mliuq.regression.protection import Protection
 from mliuq.regression.rows import KINDS, Floats, Ints, RowSource, SubsetRows
@@ -144,6 +145,7 @@ def left_out(
     solution = solve(
         rest,
         ridge=settings.ridge,
+        evidence=Evidence(free=settings.protection.free),
         rcond=settings.rcond,
         prior=settings.protection.triangle,
         quiet=True,

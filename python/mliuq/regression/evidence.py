@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import svd
+from scipy.linalg import orth, svd
 
 from mliuq.regression.rows import Floats
 
@@ -19,7 +19,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evidence:
-    """Gamma hyperpriors of the noise precision α and the weight precision λ, and the stopping rule."""
+    """Gamma hyperpriors of the noise precision α and the weight precision λ, the stopping rule, and what stays free.
+
+    Attributes
+    ----------
+    free : weights that are not shrunk and have no part in λ: one-body energies, whose zero means nothing, as the
+        intercept of ``BayesianRidge``
+    """
 
     alpha_1: float = 1e-6
     alpha_2: float = 1e-6
@@ -27,6 +33,7 @@ class Evidence:
     lambda_2: float = 1e-6
     max_iter: int = 300
     tol: float = 1e-3
+    free: tuple[int, ...] = ()
 
 
 def maximise_evidence(
@@ -40,10 +47,13 @@ def maximise_evidence(
     chi2_floor : squared length of the weighted y outside the span of the rows
     y, w : (n,) targets and weights; they give the starting point, as in scikit-learn
     """
-    _, s, vt = svd(factor)
+    free = orth(factor[:, list(settings.free)])
+    factor = np.delete(factor, settings.free, axis=1)
+    factor, qty = factor - free @ (free.T @ factor), qty - free @ (free.T @ qty)
+    _, s, vt = svd(factor, full_matrices=False)
     eigenvalues = s**2
     xty = vt @ (factor.T @ qty)
-    weight = float(w.sum())
+    weight = float(w.sum()) - free.shape[1]
     spread = float(np.average((y - np.average(y, weights=w)) ** 2, weights=w))
     alpha: float = 1.0 / (spread + float(np.finfo(float).eps))
     lam: float = 1.0

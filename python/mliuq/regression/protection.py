@@ -89,6 +89,7 @@ class Protection:
     axes : (P, m) moves that the prior all but alone holds, orthonormal in the metric of the fit
     spread : (P, k) moves of the weights, one standard deviation each, along what the prior holds and forces feel
     sharing : (P, s) the same, along what only shares energy between atoms
+    free : weights that a ridge of largest evidence leaves free, see `mliuq.regression.evidence.Evidence`
     """
 
     triangle: Floats | None = None
@@ -96,6 +97,7 @@ class Protection:
     axes: Floats | None = None
     spread: Floats | None = None
     sharing: Floats | None = None
+    free: tuple[int, ...] = ()
 
     def applied(self, moves: Floats, factor: Floats, seed: int) -> Floats:
         """Return members' moves (M, P) with the prior's spread in place of the data's along what the prior holds.

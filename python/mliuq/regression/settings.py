@@ -17,8 +17,8 @@ class SolverSettings:
 
     Attributes
     ----------
-    ridge : λ of λ‖θ‖², "evidence" to maximise the evidence, or "auto": none, but a prior on forces of displaced
-        structures where the data leave weights open (`mliuq.regression.protection`)
+    ridge : λ of λ‖θ‖², "evidence" to maximise the evidence (one-body energies are left free), or "auto": none, but a
+        prior on forces of displaced structures where the data leave weights open (`mliuq.regression.protection`)
     robust : leave out training configurations with a value that cannot be right (`mliuq.regression.outliers`)
     rcond : relative size below which a singular value counts as zero; 0 for the rounding error of the problem
     one_body : energy of an isolated atom of each element in eV (`{W = -4.1}`): fixed instead of fitted

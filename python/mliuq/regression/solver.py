@@ -79,7 +79,7 @@ def solve(
     ----------
     rows : the linear problem
     ridge : λ of the loss, or ``"evidence"`` to maximise the evidence as scikit-learn's BayesianRidge does
-    evidence : hyperpriors and stopping rule of the evidence maximisation
+    evidence : hyperpriors and stopping rule of the evidence maximisation, and weights that it leaves free
     rcond : singular values of the column-scaled R below this fraction of the largest are taken as zero; P·2.2e-16 when
         absent
     prior : (P + 1, P + 1) triangular factor of rows [x y] that are fitted along but are no data
@@ -111,12 +111,15 @@ def solve_triangle(
     """Do what `solve` does from the triangular factor (P + 1, P + 1) of the weighted rows, and their table."""
     p = len(triangle) - 1
     factor, qty, chi2_floor = triangle[:p, :p], triangle[:p, p], float(triangle[p, p] ** 2)
-    noise = None
+    noise: float | None = None
+    free: tuple[int, ...] = ()
     if ridge == "evidence":
-        ridge, noise = maximise_evidence(factor, qty, chi2_floor, table.y, table.w, evidence or Evidence())
+        evidence = evidence or Evidence()
+        ridge, noise = maximise_evidence(factor, qty, chi2_floor, table.y, table.w, evidence)
+        free = evidence.free
     beside = [] if prior is None else [prior]
     if ridge > 0.0:
-        beside.append(np.sqrt(ridge) * np.eye(p, p + 1))
+        beside.append(np.sqrt(ridge) * np.delete(np.eye(p, p + 1), free, axis=0))
     reduced = np.column_stack([factor, qty])
     if beside:
         reduced = np.asarray(qr(np.concatenate([reduced, *beside]), mode="r")[0])
