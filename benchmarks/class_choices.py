@@ -15,6 +15,11 @@ Candidates for how S of the Gaussian posterior is fitted, all with the same weig
     + A⁻¹           the default with a variance τ xᵀA⁻¹x added, τ for each kind fitted in the same way
     α(xᵀA⁻¹x)       the default times (xᵀA⁻¹x/h)^γ where that is above one, h the 90 % quantile over left-out training
                     rows, γ for each kind fitted in the same way
+    α(density)      the default times (r/r0)^γ where r > r0: r the distance that the density of training environments
+                    around the atom stands for (the sparsest atom of a configuration, for energies), r0 the usual one
+                    among them; γ of either sign for each kind fitted in the same way
+    α by group      the default times a factor for each kind and group of environments (undercoordinated, close pairs,
+                    strained, none of these) fitted in the same way, one where fewer than two classes have ten rows
 
 Every candidate predicts every class by a fit to the others, and five random folds.  Scores: nats per row (Gaussian),
 mean of energies and forces, mean over classes of ten rows or more.  A candidate is in order where CRPS of the random
@@ -37,19 +42,22 @@ from mliuq.posterior.calibration import folds_of
 from mliuq.posterior.gaussian import PRIOR_ROWS, GaussianSettings, fit_gaussian, prior_axes
 from mliuq.posterior.left_out import LeftOutRows, LeftOutSettings, left_out_rows
 from mliuq.posterior.likelihood import Likelihood, maximise
+from mliuq.readers import read_structures
 from mliuq.regression.loco import examine
 from mliuq.regression.rows import ENERGY, FORCE, ArrayRows, Floats, Ints, SubsetRows
 from mliuq.regression.solver import solve
 from numpy.typing import NDArray
 from posterior_choices import parse
 from posteriors import FEW, load
+from row_surroundings import Surroundings
 from scipy.cluster.vq import kmeans2
 
 ROWS = 2000  # of a kind
 PART = 0.3  # of the likelihood, from classes
 CLUSTERS = 10
 Kinds = NDArray[np.int8]
-Bars = Callable[[Floats, Kinds], Floats]  # predicted errors of whitened rows
+Bars = Callable[[Floats, Kinds, Ints], Floats]  # predicted errors of whitened rows, their kinds and places in the table
+Measure = Callable[[Floats, Kinds, Ints, Ints], Floats]  # of whitened rows, kinds, places, other rows of the fit
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class Fit:
     rows: ArrayRows
     classes: Ints  #: of each row
     out: NDArray[np.bool_]
+    around: Surroundings
 
     @cached_property
     def rest(self) -> SubsetRows:
@@ -77,6 +86,10 @@ class Fit:
         return left_out_rows(self.rest, self.solution, self.statistics, LeftOutSettings(rows_per_kind=ROWS))
 
     @cached_property
+    def default(self) -> Bars:
+        return plain(self)
+
+    @cached_property
     def whitened(self) -> Floats:
         return np.concatenate([b.x for b in self.rest.blocks()]) @ self.solution.whitener
 
@@ -89,9 +102,9 @@ class Fit:
         energy[index[at]] = self.whitened[at]
         return np.asarray(kmeans2(energy, CLUSTERS, seed=0, minit="++")[1])[index]
 
-    def units_out(self, unit: Ints) -> LeftOutRows:
-        """Rows of whole units in the metric of the others, with the unit as their configuration."""
-        table, rng, parts = self.rest.table, np.random.default_rng(1), []
+    def units_out(self, unit: Ints) -> tuple[LeftOutRows, Ints]:
+        """Rows of whole units in the metric of the others, the unit as their configuration, and places in `rest`."""
+        table, rng, parts, places = self.rest.table, np.random.default_rng(1), [], []
         live = self.statistics.leverage >= 1e-4 * self.statistics.leverage.mean()
         for u in np.unique(unit):
             own = unit == u
@@ -104,11 +117,12 @@ class Fit:
             at = np.concatenate([rng.permutation(at[table.kind[at] == k])[: ROWS // 3] for k in (ENERGY, FORCE)])
             z = self.whitened[at]
             moved = z + ((z @ axes) * ((1 - leverage) ** -0.5 - 1)) @ axes.T
+            places.append(at)
             parts.append(
                 LeftOutRows(moved, self.statistics.residual[at] + z @ step, table.kind[at], np.full(len(at), u))
             )
         columns = zip(*((p.z, p.e, p.kind, p.config) for p in parts), strict=True)
-        return LeftOutRows(*map(np.concatenate, columns))
+        return LeftOutRows(*map(np.concatenate, columns)), np.concatenate(places)
 
     def predict(self, bars: Bars) -> tuple[Floats, Floats, Kinds]:
         """Error, predicted error and kind of the rows left out."""
@@ -116,11 +130,12 @@ class Fit:
         z = x @ self.solution.whitener
         live = table.w[self.out] * np.sum(z**2, axis=1) > 1e-4 * self.statistics.leverage.mean()
         kind = table.kind[self.out][live]
-        return (table.y[self.out] - x @ self.solution.theta)[live], bars(z[live], kind), kind
+        own = np.flatnonzero(self.out)[live]
+        return (table.y[own] - (x @ self.solution.theta)[live]), bars(z[live], kind, own), kind
 
 
 def bars_of(factor: Floats, floors: Floats) -> Bars:
-    return lambda z, kind: np.hypot(np.linalg.norm(z @ factor, axis=1), floors[kind])
+    return lambda z, kind, row: np.hypot(np.linalg.norm(z @ factor, axis=1), floors[kind])
 
 
 def plain(fit: Fit, prior: float = PRIOR_ROWS) -> Bars:
@@ -130,7 +145,7 @@ def plain(fit: Fit, prior: float = PRIOR_ROWS) -> Bars:
 
 def of_units(fit: Fit, unit: Ints) -> Bars:
     """S fitted to left-out configurations and, in part, to left-out units."""
-    data, more = fit.data, fit.units_out(unit)
+    data, (more, _) = fit.data, fit.units_out(unit)
     q = 0.5 / np.bincount(data.kind)[data.kind]
     alike = np.zeros(len(more.e))
     for kind in (ENERGY, FORCE):
@@ -149,47 +164,97 @@ def of_units(fit: Fit, unit: Ints) -> Bars:
     return bars_of(axes @ best.factor, best.floors)
 
 
-def widened(fit: Fit, how: Callable[[Floats, Floats, float], Floats], grid: Floats) -> Bars:
+def widened(fit: Fit, how: Callable[[Floats, Floats, float], Floats], grid: Floats, measure: Measure) -> Bars:
     """The default, widened by the parameter of the grid that whole classes left out make most likely, kind by kind.
 
-    how : (bars, xᵀA⁻¹x over its 90 % quantile, parameter) → bars
+    how : (bars, measure, parameter) → bars
     """
-    base, more, data = plain(fit), fit.units_out(fit.classes[~fit.out]), fit.data
-    far = np.array([np.quantile(np.sum(data.z[data.kind == k] ** 2, axis=1), 0.9) for k in (ENERGY, FORCE)])
-    best = np.zeros(2)
+    base, told, best = fit.default, classes_left_out(fit, measure), np.zeros(2)
     for kind in (ENERGY, FORCE):
-        at = more.kind == kind
-        bar, reach = base(more.z[at], more.kind[at]), np.sum(more.z[at] ** 2, axis=1) / far[kind]
-        alike = 1.0 / np.bincount(more.config[at])[more.config[at]]
-        cost = []
-        for value in grid:
-            v = how(bar, reach, value) ** 2
-            cost.append(np.sum(alike * (np.log(v) + more.e[at] ** 2 / v)))
+        at = told.rows.kind == kind
+        bar, found = base(told.rows.z[at], told.rows.kind[at], told.place[at]), told.measured[at]
+        cost = [told.cost(at, how(bar, found, value)) for value in grid]
         best[kind] = grid[int(np.argmin(cost))]
 
-    def bars(z: Floats, kind: Kinds) -> Floats:
-        return how(base(z, kind), np.sum(z**2, axis=1) / far[kind], best[kind])
+    def bars(z: Floats, kind: Kinds, row: Ints) -> Floats:
+        return how(base(z, kind, row), measure(z, kind, row, np.flatnonzero(~fit.out)), best[kind])
 
     return bars
 
 
+@dataclass(frozen=True)
+class ClassesLeftOut:
+    """Rows of the training classes, each class left out, with a measure of them that has not seen the class either."""
+
+    rows: LeftOutRows
+    place: Ints
+    measured: Floats
+
+    def cost(self, at: NDArray[np.bool_], bar: Floats) -> float:
+        """Score of bars of rows `at`, each class alike."""
+        alike = 1.0 / np.bincount(self.rows.config[at])[self.rows.config[at]]
+        return float(np.sum(alike * (2 * np.log(bar) + (self.rows.e[at] / bar) ** 2)))
+
+
+def classes_left_out(fit: Fit, measure: Measure) -> ClassesLeftOut:
+    classes = fit.classes[~fit.out]
+    rows, place = fit.units_out(classes)
+    place, measured = np.flatnonzero(~fit.out)[place], np.zeros(len(place))
+    for c in np.unique(rows.config):
+        at, others = rows.config == c, np.flatnonzero(~fit.out & (fit.classes != c))
+        measured[at] = measure(rows.z[at], rows.kind[at], place[at], others)
+    return ClassesLeftOut(rows, place, measured)
+
+
+def leverage_of(fit: Fit) -> Measure:
+    """xᵀA⁻¹x over its 90 % quantile on left-out training rows of the kind."""
+    size = np.sum(fit.data.z**2, axis=1)
+    far = np.array([np.quantile(size[fit.data.kind == k], 0.9) for k in (ENERGY, FORCE)])
+    return lambda z, kind, row, others: np.sum(z**2, axis=1) / far[kind]
+
+
 def scaled(fit: Fit) -> Bars:
-    return widened(fit, lambda bar, reach, alpha: alpha * bar, np.geomspace(1.0, 5.0, 60))
+    return widened(fit, lambda bar, reach, alpha: alpha * bar, np.geomspace(1.0, 5.0, 60), leverage_of(fit))
 
 
 def grown(fit: Fit) -> Bars:
-    unit = np.mean(plain(fit)(fit.data.z, fit.data.kind) ** 2)  # eV²: τ in parts of the mean squared bar
+    own = np.arange(len(fit.data.e))
+    unit = np.mean(fit.default(fit.data.z, fit.data.kind, own) ** 2)  # eV²: τ in parts of the mean squared bar
     return widened(
-        fit, lambda bar, reach, tau: np.sqrt(bar**2 + tau * unit * reach), np.r_[0.0, np.geomspace(1e-8, 10.0, 90)]
-    )
+        fit, lambda bar, reach, tau: np.sqrt(bar**2 + tau * unit * reach), np.r_[0.0, np.geomspace(1e-8, 10.0, 90)],
+        leverage_of(fit),
+    )  # fmt: skip
 
 
 def stretched(fit: Fit) -> Bars:
-    return widened(fit, lambda bar, reach, gamma: bar * np.maximum(reach, 1.0) ** gamma, np.linspace(0.0, 1.0, 51))
+    return widened(fit, beyond, np.linspace(0.0, 1.0, 51), leverage_of(fit))
+
+
+def beyond(bar: Floats, reach: Floats, gamma: float | Floats) -> Floats:
+    return np.asarray(bar * np.maximum(reach, 1.0) ** gamma)
+
+
+def by_density(fit: Fit) -> Bars:
+    def sparse(z: Floats, kind: Kinds, row: Ints, others: Ints) -> Floats:
+        return fit.around.distance(row, others)
+
+    return widened(fit, beyond, np.linspace(-1.0, 2.0, 61), sparse)
+
+
+def by_group(fit: Fit) -> Bars:
+    base = fit.default
+    told = classes_left_out(fit, lambda z, kind, row, others: fit.around.group(row).astype(np.float64))
+    factors, grid = np.ones((2, Surroundings.GROUPS)), np.geomspace(0.2, 5.0, 81)
+    for kind, group in np.ndindex(factors.shape):
+        at = (told.rows.kind == kind) & (told.measured == group)
+        if np.sum(np.bincount(told.rows.config[at]) >= FEW) >= 2:
+            bar = base(told.rows.z[at], told.rows.kind[at], told.place[at])
+            factors[kind, group] = grid[int(np.argmin([told.cost(at, alpha * bar) for alpha in grid]))]
+    return lambda z, kind, row: factors[kind, fit.around.group(row)] * base(z, kind, row)
 
 
 CANDIDATES: dict[str, Callable[[Fit], Bars]] = {
-    "default": plain,
+    "default": lambda fit: fit.default,
     "classes": lambda fit: of_units(fit, fit.classes[~fit.out]),
     "clusters": lambda fit: of_units(fit, fit.clusters()),
     "prior 4": lambda fit: plain(fit, 4.0),
@@ -197,19 +262,21 @@ CANDIDATES: dict[str, Callable[[Fit], Bars]] = {
     "classes, α": scaled,
     "+ A⁻¹": grown,
     "α(xᵀA⁻¹x)": stretched,
+    "α(density)": by_density,
+    "α by group": by_group,
 }
 
 
-def study(rows: ArrayRows, labels: Sequence[str]):
+def study(rows: ArrayRows, labels: Sequence[str], around: Surroundings):
     """Predictions of every class and of five folds by every candidate."""
     names, of_config = np.unique(labels, return_inverse=True)
     classes = of_config[rows.table.config]
     fold = folds_of(rows.table.config, 5, 0)
-    by_class = [Fit(rows, classes, classes == c) for c in range(len(names))]
-    by_fold = [Fit(rows, classes, fold == k) for k in range(5)]
+    by_class = [Fit(rows, classes, classes == c, around) for c in range(len(names))]
+    by_fold = [Fit(rows, classes, fold == k, around) for k in range(5)]
     return names, {
-        n: ([f.predict(CANDIDATES[n](f)) for f in by_class], [f.predict(CANDIDATES[n](f)) for f in by_fold])
-        for n in CANDIDATES
+        n: ([f.predict(candidate(f)) for f in by_class], [f.predict(candidate(f)) for f in by_fold])
+        for n, candidate in CANDIDATES.items()
     }
 
 
@@ -246,7 +313,9 @@ def main() -> None:
         snap = SnapSettings(twojmax=8, rcut=float(extra.get("rcut", 4.7)))
         zbl = [float(r) for r in extra["zbl"].split(":")] if "zbl" in extra else []
         name = path.name.split(".")[0]
-        _, found[name] = study(*load(path, snap, every=int(extra.get("every", 1)), zbl=zbl))
+        every = int(extra.get("every", 1))
+        rows, labels = load(path, snap, every=every, zbl=zbl)
+        _, found[name] = study(rows, labels, Surroundings.of(read_structures(path)[::every], snap, rows.table))
         base = found[name]["default"]
         scores[name] = np.array([[nats(part) for part in found[name][c][0]] for c in CANDIDATES])
         costs = np.array([crps(found[name][c][1]) / crps(base[1]) - 1 for c in CANDIDATES])
