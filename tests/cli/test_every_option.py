@@ -53,6 +53,7 @@ class Reached(MliuqError):  # noqa: N818
 FIT: dict[str, tuple[list[str], dict[str, Any]]] = {
     "data": (["a.xyz", "b.xyz"], {"data.train": ("a.xyz", "b.xyz")}),
     "--test": (["--test", "c.xyz", "--test", "d.xyz"], {"data.test": ("c.xyz", "d.xyz")}),
+    "--represent": (["--represent", "c.xyz", "--represent", "d"], {"data.represent": ("c.xyz", "d")}),
     "--test-fraction": (["--test-fraction", "0.3"], {"data.test_fraction": 0.3}),
     "--twojmax": (["--twojmax", "6"], {"snap.twojmax": 6}),
     "--rcut": (["--rcut", "4.1"], {"snap.rcut": 4.1}),
@@ -101,7 +102,8 @@ def test_a_flag_of_fit_is_its_setting(option: str, tmp_path: Path, capsys: pytes
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     (folder / "fit.toml").write_text(expected.to_toml(), encoding="utf-8")
-    paths = {f"data.{key}": tuple(str(folder / p) for p in getattr(expected.data, key)) for key in ("train", "test")}
+    named = ("train", "test", "represent")
+    paths = {f"data.{key}": tuple(str(folder / p) for p in getattr(expected.data, key)) for key in named}
     assert FitSettings.from_toml(folder / "fit.toml") == expected.updated(paths)
     other = FitSettings().updated({"seed": 11, "snap.twojmax": 10, "weights.energy": 3.0, "posterior.members": 9})
     (folder / "other.toml").write_text(other.to_toml(), encoding="utf-8")

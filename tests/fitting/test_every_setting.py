@@ -84,6 +84,7 @@ ROWS: dict[str, tuple[dict[str, Any], Any, str]] = {
 ELSEWHERE = {
     "data.train": "cli/test_every_option.py",
     "data.test": "cli/test_every_option.py",
+    "data.represent": "fitting/test_representing.py",
     "data.types": "readers/test_dialects.py",
     "data.length_unit": "readers/test_dialects.py",
     "data.energy_unit": "readers/test_dialects.py",

@@ -21,13 +21,16 @@ from systems import PARAMS, random_model
 AIM = Aim("information", ("energy",), None, None, None, None, None)
 ONE = [bulk("W")]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information, mean_information, maxvol, "
-                  "forces_err, property, random"),
-    "region": ({"region": ONE}, "region is given, but the criterion is 'information', expected 'mean_information'"),
+    "criterion": ({"criterion": "best"}, "criterion is 'best', expected one of information, mean_information, "
+                  "representation, maxvol, forces_err, property, random"),
+    "region": ({"region": ONE}, "region is given, but the criterion is 'information', expected 'mean_information' or "
+               "'representation'"),
     "target": ({"target": ONE}, "target is given, but the criterion is 'information', expected 'property'"),
     "values": ({"values": [1.0]}, "values is given, but the criterion is 'information', expected 'property'"),
     "no region": ({"criterion": "mean_information", "region": []},
                   "criterion 'mean_information' needs region, expected at least one structure"),
+    "empty region": ({"criterion": "representation", "region": []},
+                     "region is empty, expected at least one structure, or none given for the pool itself"),
     "no target": ({"criterion": "property"},
                   "criterion 'property' needs target (at least one structure) or values, and not both"),
     "both": ({"criterion": "property", "target": ONE, "values": [1.0]},
@@ -53,7 +56,9 @@ def test_aims_that_are_none(case: str) -> None:
     AIM.validate()
     replace(AIM, criterion="property", target=ONE, coefficients=[0.5]).validate()
     replace(AIM, criterion="property", values=[1.0]).validate()
-    assert len(CRITERIA) == 6
+    replace(AIM, criterion="representation").validate()
+    replace(AIM, criterion="representation", region=ONE).validate()
+    assert len(CRITERIA) == 7
 
 
 @pytest.fixture(scope="module")

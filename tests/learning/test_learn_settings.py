@@ -135,6 +135,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no target": (
         {"select.criterion": "property"}, "select.target goes with select.criterion 'property', found 'property'",
     ),
+    "stands for files": (
+        {"fit.data.represent": ["p"]},
+        "fit.data.represent is given: labels stand for what the runs see under select.represent",
+    ),
     "no reference": ({"label.command": ""}, "label: expected either calculator (module:name) or command"),
     "two references": ({"label.calculator": "a:b"}, "label: expected either calculator (module:name) or command"),
     "no module": (
@@ -153,7 +157,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "table": ({"seed.value": 3}, "settings: seed.value: seed is no table"),
     "unknown": ({"select.m": 3}, "settings: select: unknown key 'm', expected one of n, criterion, similar, rows,"
-                " region, target, max_atoms"),
+                " region, target, represent, max_atoms"),
     "fit": ({"fit.seed": -1}, "seed is -1, expected a number from 0"),
 }  # fmt: skip
 

@@ -70,6 +70,8 @@ def test_every_option_arrives(
             ["--criterion", "property", "--target", others, "--coefficients", "1", "-1/2"],
             {"criterion": "property", "target": given, "coefficients": [1.0, -0.5]},
         ),
+        (["--criterion", "representation"], {"criterion": "representation"}),
+        (["--criterion", "representation", "--region", half], {"criterion": "representation", "region": frames[:4]}),
         (["--criterion", "maxvol"], {"criterion": "maxvol"}),
         (["--criterion", "forces_err"], {"criterion": "forces_err"}),
         (["--criterion", "random"], {"criterion": "random"}),

@@ -15,7 +15,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq import MliuqError, Model
 from mliuq.descriptor.bispectrum import atomic_rows, descriptors, design_rows
 from mliuq.learning import Selection, select
-from mliuq.learning.label_rows import fitted_weights
+from mliuq.learning.label_rows import LABELS, fitted_weights
+from scipy.optimize import lsq_linear
 from systems import PARAMS, random_model
 
 WEIGHTS = {"energy": 40.0, "forces": 1.0}
@@ -233,6 +234,69 @@ def test_forces_err_is_the_calculators(model: Model, pool: list[Atoms]) -> None:
     assert found.unit == "eV/Å"
 
 
+def test_representation_is_what_is_missing(known: list[Atoms], model: Model) -> None:
+    """Five candidates, every score from the definition: design rows, a Gram matrix, bounded least squares."""
+    labelled = known[:2]
+    pool = shaken(4, 8) + shaken(1, 9, amplitude=0.4) + shaken(40, 8)[4:]
+    candidates, everything = pool[:5], [*labelled, *pool]
+    x = [design_rows([atoms], model.params, energy=False)[0][:, 1:] for atoms in everything]
+    root = np.linalg.inv(np.linalg.cholesky(sum(one.T @ one for one in x)))
+    gram = np.array([root @ one.T @ one @ root.T for one in x])
+    taken = [0, 1]
+    found = select(candidates, model, 3, criterion="representation", known=labelled, region=pool)
+    for choice in found.choices:
+        columns = gram[taken].reshape(len(taken), -1).T
+        whole = np.eye(len(root))
+        w = lsq_linear(columns, whole.ravel(), bounds=(1.0, np.inf), method="bvls", tol=1e-14).x
+        missing = whole - np.tensordot(w, gram[taken], 1)
+        scores = [np.sum(gram[2 + i] * missing) / np.linalg.norm(gram[2 + i]) / np.sqrt(len(root)) for i in range(5)]
+        left = [i for i in range(5) if 2 + i not in taken]
+        assert choice.index == max(left, key=lambda i: scores[i])
+        assert choice.score == pytest.approx(scores[choice.index], rel=1e-7)
+        rows = x[2 + choice.index] @ root.T
+        of_atoms = np.sum((rows @ missing) * rows, axis=1).reshape(-1, 3).sum(axis=1)
+        assert choice.atom == int(of_atoms.argmax())
+        assert choice.reason.startswith(f"{100 * choice.score:.3g} % of the pool")
+        taken.append(2 + choice.index)
+    assert found.unit == "share"
+    again = select(candidates, model, 3, criterion="representation", known=labelled, region=[*pool, *labelled])
+    assert again == found, "labelled structures in the region count once"
+
+
+def test_representation_is_of_the_pool_and_those_known(model: Model) -> None:
+    """What is common comes first, copies or not; what labels stand for is not asked for again."""
+    common, rare = shaken(40, 10), shaken(2, 11, amplitude=0.4)
+    pool = [*rare, *common]
+    assert select(pool, model, 1, criterion="representation").indices[0] >= 2
+    assert select(pool, model, 1, criterion="representation", known=common[:20]).indices[0] < 2
+    by_energy = [
+        select(pool, model, 1, criterion="representation", rows=rows).choices[0] for rows in (["energy"], LABELS)
+    ]
+    assert by_energy[0].atom is None
+    assert by_energy[0].score != by_energy[1].score
+    last = select([bulk("W", cubic=True), *common[:4]], model, 5, criterion="representation").choices[-1]
+    assert (last.index, last.score) == (0, pytest.approx(0.0, abs=1e-9))
+
+
+def test_representation_draws_its_candidates(model: Model) -> None:
+    pool = shaken(30, 12)
+    one, again, other = (
+        select(pool, model, 4, criterion="representation", shortlist=5, seed=seed).indices for seed in (0, 0, 1)
+    )
+    assert one == again
+    assert len({*one, *other}) > 5, "one draw for all seeds"
+    assert len(select(pool, model, 7, criterion="representation", shortlist=5).indices) == 7
+
+
+def test_what_the_fit_knew_must_be_given(
+    known: list[Atoms], model: Model, pool: list[Atoms], caplog: pytest.LogCaptureFixture
+) -> None:
+    select(pool, model, 1, criterion="representation", known=known)
+    assert not caplog.text
+    select(pool, model, 1, criterion="representation", known=known[2:])
+    assert "2 of the 12 configurations of the fit are not among those known" in caplog.text
+
+
 def test_random_is_the_seeds(model: Model) -> None:
     pool = shaken(20, 3)
     one, again, other = (select(pool, model, 5, criterion="random", seed=seed).indices for seed in (0, 0, 1))
@@ -244,6 +308,8 @@ def all_criteria(region: list[Atoms]) -> list[dict[str, object]]:
         {},
         {"criterion": "mean_information", "region": region},
         {"criterion": "property", "target": region},
+        {"criterion": "representation"},
+        {"criterion": "representation", "region": region},
         {"criterion": "maxvol"},
         {"criterion": "forces_err"},
         {"criterion": "random"},
@@ -393,6 +459,8 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "members": ({"criterion": "property", "values": np.zeros(31)}, "expected .properties, 32 members"),
     "few values": ({"criterion": "property", "values": [*np.arange(5.0), *[np.nan] * 27]}, "has 5 values"),
     "constant": ({"criterion": "property", "values": np.ones(32)}, "the same by every member"),
+    "empty region": ({"criterion": "representation", "region": []}, "region is empty"),
+    "rigid": ({"criterion": "representation", "pool": [bulk("W", cubic=True)]}, "no forces that depend on the weights"),
     "idle region": ({"region": [bulk("W")]}, "region is given, but the criterion is 'information'"),
     "idle coefficients": ({"coefficients": [1.0]}, "coefficients are given without target"),
     "coefficients": (

@@ -45,6 +45,7 @@ SEEN = {
     "explore.lammps": "test_lammps_command_and_time_limit",
     "explore.time_limit": "test_lammps_command_and_time_limit",
     **{f"select.{name}": "test_selection" for name in ("n", "criterion", "similar", "rows", "region", "target")},
+    "select.represent": "test_labels_stand_for_what_the_runs_saw",
     "select.max_atoms": "test_large_frames_are_carved",
     "label.calculator": "test_words_of_a_label",
     "label.command": "test_words_of_a_label",
@@ -277,6 +278,55 @@ def test_selection(setting_up, model_path, tmp_path, monkeypatch) -> None:
             assert len(given[name]) == 2
         with pytest.raises(MliuqError, match="goes with select"):
             setting_up(select__criterion="random", **(changes or {"select__region": ["interest.xyz"]}))
+
+
+def test_labels_stand_for_what_the_runs_saw(setting_up, model_path, tmp_path, monkeypatch) -> None:
+    """Frames of all rounds, displaced starts of round 0 aside, for the choice and for the fit."""
+    frames = [bulk("Cu", cubic=True) for _ in range(3)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.1, seed=seed)
+    write(tmp_path / "interest.xyz", frames[0])
+    given: list[Any] = []
+
+    class Reached(Exception):  # noqa: N818
+        pass
+
+    def select(*_: Any, **named: Any) -> None:
+        given.append(named["region"])
+        raise Reached
+
+    def updated_fit(*_: Any, **named: Any) -> None:
+        given.append(named["represent"])
+        raise Reached
+
+    monkeypatch.setattr(choosing, "select", select)
+    monkeypatch.setattr(loop, "updated_fit", updated_fit)
+    for number, changes in enumerate(
+        ({"select__represent": True}, {}, {"select__region": ["interest.xyz"], "select__represent": True})
+    ):
+        settings = setting_up(select__criterion="representation", **changes)
+        made, where = ready_to_select(settings, tmp_path / str(number), model_path, frames[:2])
+        made.folder.round(0).frames.write_bytes(frames_files.to_bytes(frames))
+        second = made.folder.round(2)
+        _made(second.folder)
+        shutil.copy(model_path, where.model)
+        where.batch.touch()
+        second.frames.write_bytes(frames_files.to_bytes(frames[2:]))
+        second.runs.write_bytes(where.runs.read_bytes())
+        with pytest.raises(Reached):
+            made._select(second)
+        with pytest.raises(Reached):
+            made._refit(made.folder.round(0))
+    seen = [None if one is None else [round(atoms.positions[0, 0], 6) for atoms in one] for one in given]
+    every = [round(atoms.positions[0, 0], 6) for atoms in frames]
+    assert seen == [every, None, every, None, every[:1], None]
+    given.clear()
+    settings = setting_up(select__represent=True)
+    made, where = ready_to_select(settings, tmp_path / "fit", model_path, frames[:2])
+    monkeypatch.setattr(loop.FitState, "load", lambda path: None)
+    with pytest.raises(Reached):
+        made._refit(where)
+    assert len(given[0]) == 2
 
 
 def test_large_frames_are_carved(setting_up, model_path, tmp_path, monkeypatch) -> None:

@@ -24,7 +24,7 @@ from mliuq.errors import MliuqError
 from mliuq.readers import bounds, read_structures, units
 from mliuq.readers.dialect import Dialect
 from mliuq.readers.extended_xyz import read_extended_xyz
-from mliuq.readers.fingerprints import fingerprints
+from mliuq.readers.fingerprints import fingerprints, others_than
 from mliuq.readers.fitsnap import fitsnap_files
 from mliuq.readers.indexed_xyz import IndexedXyz, frames_of
 from mliuq.readers.keys import Keys, advice, carried, methods, named, offered
@@ -569,6 +569,8 @@ def test_fingerprints_are_whole_numbers_of_52_bits_that_change_with_what_a_struc
     near.info["energy"] = 3.0
     assert fingerprints([near])[0] == numbers[0]
     assert fingerprints([]).shape == (0,)
+    assert others_than([changed[0], near, changed[1]], [atoms]) == [0, 2]
+    assert others_than([], [atoms]) == []
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -576,7 +578,7 @@ def test_fingerprints_are_whole_numbers_of_52_bits_that_change_with_what_a_struc
 
 def test_defaults_of_the_data_table() -> None:
     assert DataSettings() == DataSettings(
-        (), (), 0.1, "energy", "forces", "stress", "config_type", "eV/A3", "tension", (), None, None, "", False
+        (), (), (), 0.1, "energy", "forces", "stress", "config_type", "eV/A3", "tension", (), None, None, "", False
     )
     assert DataSettings().keys == Keys()
     told = DataSettings(

@@ -30,6 +30,10 @@ def run(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Model file to write (.mliuq).")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; flags beside it win.")] = None,
     test: Annotated[list[Path] | None, typer.Option(help="Held-out data; may be given several times.")] = None,
+    represent: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pool, without values, that the data were chosen from and stand for; may be repeated."),
+    ] = None,
     test_fraction: Annotated[
         float | None,
         typer.Option(help="Share of the configurations held out when --test is not given.  [default: 0.1]"),
@@ -104,6 +108,7 @@ def run(
         **energies,
         "data.train": None if not data else tuple(map(str, data)),
         "data.test": None if not test else tuple(map(str, test)),
+        "data.represent": None if not represent else tuple(map(str, represent)),
         "data.test_fraction": test_fraction,
         "snap.twojmax": twojmax,
         "snap.rcut": rcut,
@@ -161,16 +166,19 @@ def _fit(settings: FitSettings, output: Path, save_held_out: Path | None, *, jso
     from mliuq.readers.structures import each_structure
     from mliuq.regression.distributed import world
 
-    inputs = [*settings.data.train, *settings.data.test]
+    inputs = [*settings.data.train, *settings.data.test, *settings.data.represent]
     check_model(output, inputs)
     if save_held_out is not None:
         check_structures(save_held_out, [*map(Path, inputs), output])
-    structures = KeptStructures(each_structure(settings.data.train, settings.data.dialect))
-    held_out = KeptStructures(each_structure(settings.data.test, settings.data.dialect)) if settings.data.test else None
+    structures, held_out, population = (
+        KeptStructures(each_structure(paths, settings.data.dialect)) if paths else None
+        for paths in (settings.data.train, settings.data.test, settings.data.represent)
+    )
+    assert structures is not None
     started = time.perf_counter()
     team = world()
     with progress_bar(quiet=json or team.rank > 0) as bar:
-        result = run_fit(structures, settings=settings, test=held_out, progress=bar, team=team)
+        result = run_fit(structures, settings=settings, test=held_out, represent=population, progress=bar, team=team)
     if team.rank > 0:
         return  # one rank writes and reports
     result.model.save(output)

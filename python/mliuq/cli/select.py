@@ -34,12 +34,15 @@ def run(
     ],
     criterion: Annotated[
         str,
-        typer.Option(help="information, mean_information, maxvol, forces_err, property or random."),
+        typer.Option(help="information, mean_information, representation, maxvol, forces_err, property or random."),
     ] = "information",
     rows: Annotated[str, typer.Option(help="What a label holds: some of energy,forces,stress.")] = "energy,forces",
     region: Annotated[
         list[Path] | None,
-        typer.Option(help="Structures the model is to be good for (mean_information); may be repeated."),
+        typer.Option(
+            help="Structures the model is to be good for (mean_information; representation does with the pool); may be "
+            "repeated."
+        ),
     ] = None,
     target: Annotated[
         list[Path] | None,
@@ -66,9 +69,14 @@ def run(
         float, typer.Option(help="Relative distance of descriptors up to which structures are the same.")
     ] = 1e-3,
     shortlist: Annotated[
-        int, typer.Option(help="Best structures that mean_information, maxvol and property choose among.", min=1)
+        int,
+        typer.Option(
+            help="Best structures that mean_information, maxvol and property choose among, or as many drawn at random "
+            "(representation).",
+            min=1,
+        ),
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of the random draw.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of random draws.", min=0)] = 0,
     threads: Annotated[
         int | None, typer.Option(help="OpenMP threads; all the machine offers by default.", min=1)
     ] = None,

@@ -136,6 +136,8 @@ def run_adopt(
         raise MliuqError(f"energy_zero is {energy_zero!r}, expected one of {', '.join(ENERGY_ZERO)}")
     if not isinstance(settings, FitSettings):
         settings = FitSettings().updated(settings or {})
+    if settings.data.represent:
+        raise MliuqError("data.represent is given, but the weights of a published potential stay: expected none")
     model = potential if isinstance(potential, Model) else _read(Path(potential))
     if not isinstance(potential, Model):
         name = name or Path(potential).name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from ase import Atoms
@@ -12,12 +13,14 @@ from ase import Atoms
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.settings import FitSettings
+from mliuq.readers.fingerprints import others_than
 from mliuq.readers.kept import KeptStructures, chosen, joined
 from mliuq.readers.origin import describe, numbered
 from mliuq.regression.computed import ComputedRows
 from mliuq.regression.outliers import Outlier
 from mliuq.regression.problem import build_rows, isolated_atom_energies, split
 from mliuq.regression.referenced import less_reference
+from mliuq.regression.representation import Population
 from mliuq.regression.rows import Floats, RowTable
 from mliuq.regression.stress_check import odd_stress
 from mliuq.regression.targets import doubts
@@ -37,11 +40,14 @@ class FitData:
     ----------
     train, held_out : what is fitted, what judges the fit (may be empty)
     one_body : energy (eV) of an isolated atom of each element, where it is not fitted
+    stands_for : (n,) how many structures of a population each of `train` stands for, by which its weights are
+        multiplied, over their mean; None: nothing said
     """
 
     train: Sequence[Atoms]
     held_out: Sequence[Atoms]
     one_body: dict[str, float]
+    stands_for: Floats | None = None
 
 
 def configurations(structures: Iterable[Atoms], what: str) -> Sequence[Atoms]:
@@ -86,6 +92,31 @@ def choose_data(
     return FitData(train, held_out, one_body)
 
 
+def representing(data: FitData, population: Sequence[Atoms], params: SnapParams, settings: FitSettings) -> FitData:
+    """Let the training configurations stand for a population, to which they belong, and which needs no values.
+
+    Raises
+    ------
+    MliuqError
+        for a population with other elements, or without forces that depend on the weights.
+    """
+    train = data.train
+    if not population:
+        raise MliuqError("represent is empty, expected structures for the training configurations to stand for")
+    others = others_than(population, train)
+    _, forces, _ = settings.weights.wanted()
+    try:
+        found = Population.of(
+            chain(train, (population[i] for i in others)), params, forces=forces, threads=settings.solver.threads
+        )
+    except MliuqError as error:
+        raise MliuqError(f"represent: {error}") from error
+    stands_for = found.stood_for(train)
+    least, largest = stands_for.min(), stands_for.max()
+    log.info("%d configurations stand for %d, each for %.3g to %.3g", len(train), found.size, least, largest)
+    return replace(data, stands_for=stands_for)
+
+
 def _numbered(structures: Sequence[Atoms]) -> Sequence[Atoms]:
     if isinstance(structures, KeptStructures) and structures.know_their_origin:
         return structures
@@ -107,7 +138,8 @@ def training_rows(
     data: FitData, params: SnapParams, zbl: tuple[float, float] | None, settings: FitSettings
 ) -> ComputedRows:
     """Return the rows to fit, given one-body energies behind the last configuration."""
-    return _rows(data.train, params, zbl, settings, settings.weights, data.one_body)
+    factors = None if data.stands_for is None else data.stands_for / data.stands_for.mean()
+    return _rows(data.train, params, zbl, settings, settings.weights, data.one_body, factors)
 
 
 def held_out_rows(
@@ -159,6 +191,7 @@ def _rows(
     settings: FitSettings,
     weights: WeightSettings,
     one_body: dict[str, float] | None,
+    factors: Floats | None = None,
 ) -> ComputedRows:
     return build_rows(
         structures,
@@ -168,5 +201,6 @@ def _rows(
         weights=weights,
         one_body=one_body,
         skip_missing=settings.data.skip_missing,
+        factors=None if factors is None else factors.tolist(),
         threads=settings.solver.threads,
     )

@@ -19,6 +19,7 @@ from mliuq.fitting.data import (
     choose_data,
     configurations,
     held_out_rows,
+    representing,
     training_rows,
     warn_of_odd_values,
 )
@@ -86,6 +87,7 @@ def fit(
     settings: FitSettings | Mapping[str, Any] | None = None,
     *,
     test: Iterable[Atoms] | None = None,
+    represent: Iterable[Atoms] | None = None,
     zbl: tuple[float, float] | None = None,
     progress: Progress | None = None,
     team: Team | None = None,
@@ -98,6 +100,8 @@ def fit(
     params : the descriptor; from `settings.snap` and the elements of the data when absent
     settings : all other choices; a mapping of dotted keys (``{"weights.energy": 100.0}``) changes the defaults
     test : held-out configurations; without them `settings.data.test_fraction` of `structures` is held out
+    represent : structures, without values, that those to be fitted stand for (`mliuq.regression.representation`): the
+        pool that labels were chosen from.  Weights are multiplied by how many each stands for
     zbl : inner and outer radius (Å) of a ZBL repulsion; overrides `settings.snap.zbl`
     progress : called as ``progress(stage, done, total)``
     team : MPI ranks to share the work with; those of the launching mpirun when absent
@@ -117,7 +121,9 @@ def fit(
     >>> model = mliuq.fit(ase.io.read("W.xyz", ":"), settings={"snap.twojmax": 6})  # doctest: +SKIP
     >>> model.save("W.mliuq")  # doctest: +SKIP
     """
-    return run_fit(structures, params, settings, test=test, zbl=zbl, progress=progress, team=team).model
+    return run_fit(
+        structures, params, settings, test=test, represent=represent, zbl=zbl, progress=progress, team=team
+    ).model
 
 
 def run_fit(
@@ -126,6 +132,7 @@ def run_fit(
     settings: FitSettings | Mapping[str, Any] | None = None,
     *,
     test: Iterable[Atoms] | None = None,
+    represent: Iterable[Atoms] | None = None,
     zbl: tuple[float, float] | None = None,
     progress: Progress | None = None,
     team: Team | None = None,
@@ -141,12 +148,14 @@ def run_fit(
     team = team or world()
     try:
         train, held_out = configurations(structures, "structures"), configurations(test or (), "test")
+        population = None if represent is None else configurations(represent, "represent")
         if not train:
             raise MliuqError("the data set is empty: expected at least one configuration")
         params = params or settings.snap.params(chain(train, held_out))
         refuse_impossible(params, settings)
         with blas_threads(params.n_elements * params.n_weights):
-            return _fit(train, params, settings, held_out, zbl, progress if team.rank == 0 else None, team, past)
+            shown = progress if team.rank == 0 else None
+            return _fit(train, params, settings, held_out, population, zbl, shown, team, past)
     except BaseException as error:
         if team.size > 1:  # the other ranks would wait for this one forever
             log.error("rank %d failed: %s: %s", team.rank, type(error).__name__, error)
@@ -159,6 +168,7 @@ def _fit(
     params: SnapParams,
     settings: FitSettings,
     held_out: Sequence[Atoms],
+    population: Sequence[Atoms] | None,
     zbl: tuple[float, float] | None,
     progress: Progress | None,
     team: Team,
@@ -166,6 +176,8 @@ def _fit(
 ) -> FitResult:
     zbl = zbl or settings.snap.repulsion
     data = choose_data(structures, held_out, params, settings)
+    if population is not None:
+        data = representing(data, population, params, settings)
     n, solver = len(data.train), settings.solver
     log.info(
         "%d configurations to fit, %d held out, %d weights", n, len(data.held_out), params.n_elements * params.n_weights

@@ -21,17 +21,27 @@ from mliuq.regression.balance import Balance
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.outliers import Outlier
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import KINDS, RowSource
+from mliuq.regression.rows import KINDS, Floats, RowSource
 from mliuq.regression.solver import Solution
 
 
 def without_folders(settings: FitSettings) -> dict[str, Any]:
     """Settings with the names of files, but not the folders of the machine that the model was made on."""
     values = settings.to_mapping()
-    for key in ("train", "test"):
+    for key in ("train", "test", "represent"):
         values["data"][key] = [Path(path).name for path in values["data"][key]]
     values["solver"]["cache"] = Path(values["solver"]["cache"]).name
     return values
+
+
+def _represents(stands_for: Floats) -> dict[str, float]:
+    """How unlike each other the configurations' shares are; `worth`: as many of one share would know a mean as well."""
+    return {
+        "structures": float(stands_for.sum()),
+        "least": float(stands_for.min()),
+        "largest": float(stands_for.max()),
+        "worth": float(stands_for.sum() ** 2 / np.sum(stands_for**2)),
+    }
 
 
 def provenance(
@@ -73,6 +83,7 @@ def provenance(
             "configurations": len(train),
             "atoms": sum(map(len, train)),
             "groups": dict(sorted(groups.items())),
+            **({} if data.stands_for is None else {"represents": _represents(data.stands_for)}),
             "held_out": len(test),
             "held_out_fingerprint": fingerprint(test),
         },

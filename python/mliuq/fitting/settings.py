@@ -57,7 +57,7 @@ class FitSettings:
         values = read_toml(path)
         data = values.get("data")
         if isinstance(data, dict):
-            for key in ("train", "test"):
+            for key in ("train", "test", "represent"):
                 if isinstance(data.get(key), list):
                     data[key] = [str(path.parent / p) if isinstance(p, str) else p for p in data[key]]
         return cls.from_mapping(values, str(path))

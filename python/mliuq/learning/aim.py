@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -15,12 +16,18 @@ from mliuq.learning.criteria import Criterion, ForcesErr, MaxVol, Random
 from mliuq.learning.information import Information, MeanInformation, PropertyVariance
 from mliuq.learning.label_rows import LabelRows, factor_of, weights_of_labels
 from mliuq.learning.propagated import rows_of_values
+from mliuq.learning.standing import Representation
 from mliuq.model import Model
+from mliuq.readers.fingerprints import others_than
+from mliuq.regression.rows import Ints
 
-CriterionName = Literal["information", "mean_information", "maxvol", "forces_err", "property", "random"]
+CriterionName = Literal[
+    "information", "mean_information", "representation", "maxvol", "forces_err", "property", "random"
+]
 CRITERIA: tuple[CriterionName, ...] = (
     "information",
     "mean_information",
+    "representation",
     "maxvol",
     "forces_err",
     "property",
@@ -44,11 +51,15 @@ class Aim:
         """Refuse what is missing, and what is given in vain."""
         if self.criterion not in CRITERIA:
             raise MliuqError(f"criterion is {self.criterion!r}, expected one of {', '.join(CRITERIA)}")
-        for name, of in (("region", "mean_information"), ("target", "property"), ("values", "property")):
-            if self.criterion != of and getattr(self, name) is not None:
-                raise MliuqError(f"{name} is given, but the criterion is {self.criterion!r}, expected {of!r}")
+        of_region = ("mean_information", "representation")
+        for name, of in (("region", of_region), ("target", ("property",)), ("values", ("property",))):
+            if self.criterion not in of and getattr(self, name) is not None:
+                expected = " or ".join(map(repr, of))
+                raise MliuqError(f"{name} is given, but the criterion is {self.criterion!r}, expected {expected}")
         if self.criterion == "mean_information" and not self.region:
             raise MliuqError("criterion 'mean_information' needs region, expected at least one structure")
+        if self.region is not None and not self.region:
+            raise MliuqError("region is empty, expected at least one structure, or none given for the pool itself")
         if self.criterion == "property" and bool(self.target) == (self.values is not None):
             raise MliuqError("criterion 'property' needs target (at least one structure) or values, and not both")
         if self.coefficients is None:
@@ -61,22 +72,30 @@ class Aim:
                 f"coefficients are {list(self.coefficients)}, expected {n} finite numbers, one for each structure"
             )
 
-    def judge(self, model: Model, n_pool: int, seed: int, threads: int) -> Criterion[Any]:
-        """Return the criterion for a pool of so many structures.
+    def judge(
+        self, model: Model, pool: Sequence[Atoms], new: Ints, known: Sequence[Atoms], seed: int, threads: int
+    ) -> Criterion[Any]:
+        """Return the criterion for a pool, whose places `new` hold what is not known.
 
         Raises
         ------
         MliuqError
-            for what `validate` refuses, and a model that does not carry what is needed.
+            for a model that does not carry what is needed.
         """
-        self.validate()
         if self.criterion == "random":
-            return Random(n_pool, seed)
+            return Random(len(pool), seed)
         if self.criterion == "forces_err":
             return ForcesErr(model, threads)
         if self.criterion == "maxvol":
             return MaxVol(model)
-        labels = LabelRows(model.params, factor_of(model), weights_of_labels(model, self.rows, self.weights), threads)
+        weights = weights_of_labels(model, self.rows, self.weights)
+        if self.criterion == "representation":
+            places, whole = new.tolist(), pool
+            if self.region is not None:
+                places, whole = others_than(self.region, known), self.region
+            everything = chain(known, (whole[i] for i in places))
+            return Representation(everything, known, model.params, forces=weights[1] > 0.0, threads=threads)
+        labels = LabelRows(model.params, factor_of(model), weights, threads)
         if self.criterion == "information":
             return Information(labels)
         if self.criterion == "mean_information":

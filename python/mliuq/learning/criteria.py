@@ -31,6 +31,8 @@ class Criterion(ABC, Generic[T]):
     unit = ""
     #: What another structure takes away from a score is never given back: a score seen once is a bound for ever.
     falls = True
+    #: Structures best by themselves are alike: candidates are drawn evenly where the pool holds more.
+    drawn = False
 
     @abstractmethod
     def prepare(self, structures: Sequence[Atoms], indices: Sequence[int]) -> list[T]:

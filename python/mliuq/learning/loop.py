@@ -211,6 +211,8 @@ class _Loop:
             batch, choices = [], []
             if frames:
                 region, target = self._beginning.region or None, self._beginning.target or None
+                if self.settings.select.criterion == "representation":
+                    region = region or self._seen(where.index + 1)
                 save = read_json(where.runs)["thresholds"]["save"]
                 batch, choices = choose(
                     frames, known, model, self.settings, n, where.index, region=region, target=target, save=save
@@ -251,6 +253,7 @@ class _Loop:
             self._known(where.index + 1),
             self._fit,
             state=FitState.load(before) if where.index else None,
+            represent=(self._seen(where.index + 1) or None) if self.settings.select.represent else None,
             rebalance=self.settings.rebalance,
         )
         found.state.save(where.state)
@@ -263,6 +266,10 @@ class _Loop:
             if (path := self.folder.round(index).labels).is_file():
                 known += frames_files.read(path)
         return known
+
+    def _seen(self, rounds: int) -> list[Atoms]:
+        """Frames of the runs of so many rounds."""
+        return [atoms for index in range(1, rounds) for atoms in frames_files.read(self.folder.round(index).frames)]
 
     def _spent(self, rounds: int) -> int:
         """Structures handed to the reference in so many rounds."""

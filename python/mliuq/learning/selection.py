@@ -103,21 +103,24 @@ def select(
     model : a fit that carries what the criterion needs
     n : how many to choose; fewer are where the pool holds no more that differ
     criterion : "information", about all weights (nats); "mean_information", about the rows of `region` (nats);
-        "maxvol", the largest grade γ of an atom; "forces_err", the largest predicted error of a force (eV/Å);
+        "representation", the share of the pool, or of `region`, that is like it and has no label to stand for it yet
+        (of those `known`; `mliuq.fit` with `represent` weighs them so); "maxvol", the largest grade γ of an atom;
+        "forces_err", the largest predicted error of a force (eV/Å);
         "property", by how much the squared bar of `target` or of `values` would fall; "random", a control
     rows : what a label holds: some of "energy", "forces", "stress".  Those that the fit gives no weight do not count
-    region : structures the model is to be good for
+    region : structures the model is to be good for; "representation" does with the pool
     target : structures whose labels (`rows`) are wanted, or, with `coefficients`, whose combination of energies is
     coefficients : of the energies of `target`, as `mliuq.compare` takes them
     values : in place of `target`, properties propagated through the members: (M,) or (k, M) by every member, NaN where
         one failed (`mliuq.learning.propagated`); all have the same say
-    known : structures labelled already; those the model was fitted to are known by their fingerprints in any case
+    known : structures labelled already; those the model was fitted to are known by their fingerprints in any case, but
+        "representation" needs all of them here
     similar : relative distance up to which structures are the same (`mliuq.learning.duplicates`); 0: identical ones
         alone
     weights : weights of energy (per atom), forces, stress in the fit to come; those of the model's own fit by default
-    seed : of the random draw
-    shortlist : structures, best by themselves, among which "mean_information", "maxvol" and "property" choose; `n` at
-        least
+    seed : of random draws
+    shortlist : structures, best by themselves, among which "mean_information", "maxvol" and "property" choose, or
+        drawn at random, for "representation"; `n` at least
     block : structures looked at together; their rows take 64 MiB at most, or what one structure needs
     threads : OpenMP threads
     progress : called as ``progress(stage, done, total)``
@@ -141,9 +144,15 @@ def select(
         for name, given in (("region", region), ("target", target))
     )
     aim = Aim(criterion, rows, weights, region, target, coefficients, values)
-    judge = aim.judge(model, len(pool), seed, threads or 0)
-    blocks = Blocks(pool, judge, block, 3 * model.theta.size)
+    aim.validate()
+    if criterion == "representation":
+        _warn_of_unknown(model, known)
     new = _new(pool, model, known)
+    judge = aim.judge(model, pool, new, known, seed, threads or 0)
+    blocks = Blocks(pool, judge, block, 3 * model.theta.size)
+    identical = len(pool) - len(new)
+    if judge.drawn and len(new) > max(n, shortlist):
+        new = np.sort(np.random.default_rng(seed).choice(new, max(n, shortlist), replace=False))
     scores = np.empty(len(new))
     done = 0
     for places, prepared in blocks.prepared(new):
@@ -171,7 +180,19 @@ def select(
             progress("choosing", len(choices), n)
     if len(choices) < n:
         log.warning("%d structures were asked for, the pool of %d holds %d that differ", n, len(pool), len(choices))
-    return Selection(tuple(choices), criterion, judge.unit, len(pool) - len(new), passed)
+    return Selection(tuple(choices), criterion, judge.unit, identical, passed)
+
+
+def _warn_of_unknown(model: Model, known: Sequence[Atoms]) -> None:
+    """Structures of the fit that are not given cannot stand for anything."""
+    fitted = model.arrays.get("data.fingerprints", np.zeros(0)).ravel()
+    if missing := int(np.count_nonzero(~np.isin(fitted, fingerprints(known)))):
+        log.warning(
+            "%d of the %d configurations of the fit are not among those known: they stand for nothing in the pool, and"
+            " others like them are chosen; give all that are labelled",
+            missing,
+            len(fitted),
+        )
 
 
 def _new(pool: Sequence[Atoms], model: Model, known: Sequence[Atoms]) -> Ints:

@@ -136,8 +136,10 @@ class SelectSettings:
     n : frames chosen in every round
     criterion, similar : what counts, and what is too alike to be labelled as well
     rows : values a label brings: "energy", "forces", "stress"
-    region : files with the structures of interest, for mean_information
+    region : files with the structures of interest, for mean_information; representation does with the frames of all
+        rounds
     target : files with the structures of the property, for property
+    represent : fits weigh each label by how many frames of all rounds it stands for (`mliuq.fit` with `represent`)
     max_atoms : of a label; a cell about the atom that speaks most for it is carved out of a larger frame
         (`mliuq.learning.carve`), 0 for never
     """
@@ -148,6 +150,7 @@ class SelectSettings:
     rows: tuple[Literal["energy", "forces", "stress"], ...] = ("energy", "forces")
     region: tuple[str, ...] = ()
     target: tuple[str, ...] = ()
+    represent: bool = False
     max_atoms: int = 0
 
     def validate(self) -> None:
@@ -158,6 +161,8 @@ class SelectSettings:
             raise MliuqError("select.rows is empty, expected some of energy, forces, stress")
         in_range("select.similar", self.similar, 0.0, 1.0, open_top=True)
         for criterion, name in (("mean_information", "region"), ("property", "target")):
+            if name == "region" and self.criterion == "representation":
+                continue
             if (self.criterion == criterion) != bool(getattr(self, name)):
                 raise MliuqError(f"select.{name} goes with select.criterion {criterion!r}, found {self.criterion!r}")
 
@@ -309,6 +314,8 @@ class LearnSettings:
                 f"select.max_atoms is {self.select.max_atoms}, but explore.quantity {self.explore.quantity!r}: cells "
                 "are carved where forces_err is watched"
             )
+        if self.fit.data.represent:
+            raise MliuqError("fit.data.represent is given: labels stand for what the runs see under select.represent")
         if self.fit.data.reference:
             raise MliuqError("fit.data.reference is given: the loop runs the model alone, expected none")
 

@@ -11,7 +11,8 @@ What an update does and what it takes over:
   rows keep their weights.  `rebalance` chooses them anew.
 
 Where old rows have other weights than before all the same (constants chosen anew, the near-equilibrium weighting, whose
-scales follow the data, outliers left out under `solver.robust`), all are folded in again: no model is wrong for it.
+scales follow the data, what each configuration stands for, outliers left out under `solver.robust`), all are folded in
+again: no model is wrong for it.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ def updated_fit(
     *,
     state: FitState | None = None,
     test: Sequence[Atoms] = (),
+    represent: Sequence[Atoms] | None = None,
     rebalance: bool = False,
     progress: Progress | None = None,
 ) -> UpdatedFit:
@@ -137,6 +139,7 @@ def updated_fit(
         here), since another draw of those held out would be another fit
     state : what the earlier fit left; none for the first
     test : configurations that judge the fit
+    represent : what the configurations stand for, as `mliuq.fit` takes it
     rebalance : choose anew the constants of weights that are "auto"
     progress : called as ``progress(stage, done, total)``
 
@@ -163,7 +166,8 @@ def updated_fit(
                 "elements or the descriptor are others: expected all that were fitted before, in their order, and new "
                 "ones behind them; or no state, for a fit of its own"
             )
-    result = run_fit(structures, params, used, test=test, progress=progress, past=None if state is None else state.past)
+    past = None if state is None else state.past
+    result = run_fit(structures, params, used, test=test, represent=represent, progress=progress, past=past)
     kept = constants or result.balance.constants
     left = FitState(result.past, len(structures), fingerprint(structures, params.elements, descriptor), dict(kept))
     reused = state is not None and state.past.begins(result.past, len(result.solution.theta))

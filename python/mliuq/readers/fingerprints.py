@@ -21,6 +21,11 @@ def fingerprints(structures: Sequence[Atoms]) -> NDArray[np.float64]:
     return np.array([_fingerprint(atoms) for atoms in structures], dtype=np.float64)
 
 
+def others_than(structures: Sequence[Atoms], known: Sequence[Atoms]) -> list[int]:
+    """Return the places of structures that are none of those known."""
+    return [int(i) for i in np.flatnonzero(~np.isin(fingerprints(structures), fingerprints(known)))]
+
+
 def _fingerprint(atoms: Atoms) -> float:
     digest = hashlib.sha256(atoms.numbers.astype("<i8").tobytes() + atoms.pbc.tobytes())
     for lengths in (atoms.positions, atoms.cell.array):

@@ -26,6 +26,8 @@ class DataSettings:
     Attributes
     ----------
     train, test : files and folders; without `test`, a fraction of the training configurations is held out
+    represent : files and folders with structures, without values, that the training configurations stand for: the pool
+        that they were chosen from; weights are multiplied by how many each stands for
     test_fraction : share of configurations held out when `test` is empty, drawn by the seed
     energy_key, forces_key, stress_key, group_key : names of the values in the files
     stress_unit, stress_sign : unit of the stress and what is positive, where the file's format does not say
@@ -37,6 +39,7 @@ class DataSettings:
 
     train: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
+    represent: tuple[str, ...] = ()
     test_fraction: float = 0.1
     energy_key: str = "energy"
     forces_key: str = "forces"

@@ -43,6 +43,7 @@ def build_rows(
     weights: WeightSettings | None = None,
     one_body: Mapping[str, float] | None = None,
     skip_missing: bool = False,
+    factors: Sequence[float] | None = None,
     threads: int = 0,
 ) -> ComputedRows:
     """Return the rows of structures: reference values minus what the model adds by itself (ZBL).
@@ -55,6 +56,7 @@ def build_rows(
     keys, weights, skip_missing : see `read_targets` and `row_weights`
     one_body : energy (eV) of an isolated atom of each element.  They enter as configurations behind the last structure
         whose weight overwhelms all others, so that the fit meets them to about 1e-10 of its energy errors.
+    factors : of all weights of each structure
     threads : threads that compute rows, 0 for all
 
     Raises
@@ -70,6 +72,8 @@ def build_rows(
             raise MliuqError(f"{describe(atoms, index, keys.group)}: {error}") from error
     targets = read_targets(structures, keys, weights.wanted(), skip_missing=skip_missing)
     own = row_weights(structures, targets, weights, keys)
+    if factors is not None:
+        own = [(f * e, f * of_atoms, f * s) for f, (e, of_atoms, s) in zip(factors, own, strict=True)]
     if zbl is not None:
         targets = [_without_zbl(atoms, target, zbl) for atoms, target in zip(structures, targets, strict=True)]
     extra: list[Atoms] = []

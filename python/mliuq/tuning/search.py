@@ -89,6 +89,8 @@ def tune(
     if not isinstance(settings, FitSettings):
         settings = FitSettings().updated(settings or {})
     settings.validate()
+    if settings.data.represent:
+        raise MliuqError("data.represent is given, but tune lets every configuration stand for itself: expected none")
     train, held_out = list(structures), list(test or ())
     elements = elements_of(settings, [*train, *held_out])
     data = choose_data(train, held_out, settings.snap.params([*train, *held_out]), settings)
