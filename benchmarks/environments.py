@@ -5,7 +5,8 @@
 
 Five folds; every configuration is predicted by `mliuq.fit` of the others with its defaults (balance, posterior,
 calibration). Two tables: bars and conformal intervals of energies and forces over all sets, and nine-in-ten intervals
-of each group of `mliuq.report.environments`.
+of each group of `mliuq.report.environments`, with the standard error of the share. `--one-quantile` takes that of all
+rows in place of those of the groups that the model was fitted to.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mliuq
 import numpy as np
 from mliuq.judging import metrics
+from mliuq.model.environments import Environments, environments_of
 from mliuq.readers import read_structures
 from mliuq.report import reference_rows
-from mliuq.report.environments import Environments, environments_of, groups_of
+from mliuq.report.environments import groups_of
 from mliuq.report.predictions import LEVELS, predict
 from numpy.typing import NDArray
 
@@ -36,7 +38,7 @@ class Rows:
     groups: Mapping[str, NDArray[np.bool_]]
 
 
-def held_out(path: Path, options: Mapping[str, str], folds: int) -> dict[str, Rows]:
+def held_out(path: Path, options: Mapping[str, str], folds: int, *, one_quantile: bool) -> dict[str, Rows]:
     """Predict every fold by a fit of the others; rows by kind."""
     structures = read_structures(path)[:: int(options.get("every", 1))]
     settings = {"snap.rcut": float(options.get("rcut", 4.7)), "data.test_fraction": 0.0, "solver.threads": 1}
@@ -53,6 +55,8 @@ def held_out(path: Path, options: Mapping[str, str], folds: int) -> dict[str, Ro
             [surroundings.close[i] for i in out],
             surroundings.strained[out],
         )
+        if one_quantile:
+            model = replace(model, calibration={k: v for k, v in (model.calibration or {}).items() if k != "groups"})
         for p in predict(model, reference_rows(model, [structures[i] for i in out])):
             held = np.stack([p.held(level) for level in LEVELS])
             part = Rows(p.error / p.best, held, np.array(out)[p.config], groups_of(p, own))
@@ -71,17 +75,28 @@ def joined(parts: list[Rows]) -> Rows:
     )
 
 
+def cell(held: NDArray[np.bool_], config: NDArray[np.int64]) -> str:
+    """Share of rows held in % ± its standard error, configurations as independent witnesses, and how many they are."""
+    own = np.unique(config, return_inverse=True)[1]
+    off = np.bincount(own, held - held.mean())
+    return f"{100 * held.mean():.1f} ± {100 * np.sqrt(np.sum(off**2)) / len(held):.1f} ({len(off)})"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", metavar="FILE[,every=N][,rcut=Å][,zbl=INNER:OUTER]")
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--one-quantile", action="store_true")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     found = {}
     for text in arguments.data:
         name, *options = text.split(",")
         found[Path(name).name.split(".")[0]] = held_out(
-            Path(name), dict(option.split("=", 1) for option in options), arguments.folds
+            Path(name),
+            dict(option.split("=", 1) for option in options),
+            arguments.folds,
+            one_quantile=arguments.one_quantile,
         )
     for kind in ("energy", "force"):
         print(f"\n| {kind} | rows | rms z | ±1σ, ±2σ % | in intervals of 68.27, 90, 95.45 % |\n|---|---|---|---|---|")
@@ -103,8 +118,7 @@ def main() -> None:
             cells = []
             for group in names:
                 at = rows.groups.get(group, np.zeros(len(rows.z), np.bool_))
-                share = 100 * rows.held[LEVELS.index(0.9)][at].mean() if at.any() else np.nan
-                cells.append(f"{share:.1f} ({len(np.unique(rows.config[at]))})" if at.any() else "–")
+                cells.append(cell(rows.held[LEVELS.index(0.9)][at], rows.config[at]) if at.any() else "–")
             print(f"| {name} | {' | '.join(cells)} |")
 
 

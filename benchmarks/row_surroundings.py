@@ -18,9 +18,9 @@ from ase import Atoms
 from mliuq.descriptor.bispectrum import descriptors
 from mliuq.descriptor.settings import SnapSettings
 from mliuq.model.density import EnvironmentDensity
+from mliuq.model.environments import SHARE, environments_of
 from mliuq.readers import read_structures
 from mliuq.regression.rows import FORCE, Floats, Ints, RowTable
-from mliuq.report.environments import SHARE, environments_of
 from posterior_choices import parse
 from posteriors import load
 

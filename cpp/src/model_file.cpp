@@ -301,7 +301,7 @@ void check_sections(const Json& metadata) {
   if (const Json* seed = metadata.find("seed"); seed && !seed->is_null()) seed->as_number();
   const Json* calibration = metadata.find("calibration");
   if (!calibration || calibration->is_null()) return;
-  for (const char* key : {"conformal", "rows", "interval", "configurations", "thresholds"})
+  for (const char* key : {"conformal", "rows", "interval", "configurations", "thresholds", "groups"})
     if (const Json* table = calibration->find(key); table && !table->is_null()) table->as_object();
 }
 

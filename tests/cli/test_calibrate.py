@@ -11,6 +11,7 @@ import pytest
 from ase.io import write
 from mliuq import Model
 from mliuq.cli import main
+from mliuq.model.environments import environments_of
 from mliuq.readers import read_structures
 
 
@@ -109,6 +110,24 @@ def test_only_what_is_needed_is_updated(
         assert new[part]["force"] != old[part]["force"]
     assert new["alpha_energy"] == old["alpha_energy"]
     assert new["alpha_force"] == found["credibility"][1]["alpha"]
+
+
+def test_groups_of_environments_are_calibrated_too(
+    halves: tuple[Model, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what was usual where the model was fitted; those of kinds that are kept are kept."""
+    model, other = halves
+    assert model.calibration is not None
+    old = model.calibration["groups"]
+    found = run(capsys, spoilt(model, 2.0, tmp_path / "m.mliuq", "force"), other, "--update", "needed")
+    new = found["calibration"]["groups"]
+    assert new["usual"] == old["usual"]
+    assert new["conformal"]["energy"] == old["conformal"]["energy"]
+    assert new["conformal"]["force"] != old["conformal"]["force"]
+    bare = {key: value for key, value in model.calibration.items() if key != "groups"}
+    replace(model, calibration=bare).save(tmp_path / "bare.mliuq")
+    made = run(capsys, tmp_path / "bare.mliuq", other)["calibration"]["groups"]
+    assert made["usual"] == environments_of(read_structures(other)).usual.to_mapping()
 
 
 def test_nothing_is_written_where_nothing_is_to_be(

@@ -307,6 +307,6 @@ def test_calibrate_keeps_what_it_has_no_references_for(
 
 def test_info_keeps_quantiles_to_a_line(small_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(small_model)]) == 0
-    lines = [line for line in capsys.readouterr().out.splitlines() if "conformal" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "calibration.conformal" in line]
     assert len(lines) == 2
     assert all(" 0.9:" in line for line in lines)

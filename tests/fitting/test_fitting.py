@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.fitting.fit import run_fit
 from mliuq.fitting.settings import FitSettings
+from mliuq.model.environments import environments_of
 from mliuq.readers import read_structures
 from mliuq.regression.distributed import Team
 from mliuq.regression.problem import split
@@ -231,6 +232,18 @@ def test_rank_deficiency_is_one_warning_that_names_weights(tungsten, caplog):
     said = [record.getMessage() for record in caplog.records if "combinations of weights" in record.getMessage()]
     assert len(said) == 1
     assert f"W {result.solution.undetermined[0]}" in said[0]
+
+
+@pytest.mark.parametrize("source", ["k-fold", "left-out"])
+def test_groups_of_environments_have_quantiles(tungsten, source):
+    """Those of the rows that calibrate, told apart by what is usual among the structures that were fitted."""
+    result = run_fit(tungsten, settings={**SMALL, "data.test_fraction": 0.0, "posterior.calibration_source": source})
+    groups = result.model.calibration["groups"]
+    found = environments_of(result.train_structures)
+    assert groups["usual"] == found.usual.to_mapping()
+    assert {"undercoordinated", "close pairs", "strained", "none of these"} == set(groups["conformal"]["force"])
+    pooled = result.model.calibration["conformal"]["force"]["0.9"]
+    assert len({pooled, *(own["0.9"] for own in groups["conformal"]["force"].values())}) == 5
 
 
 def test_single_configuration_has_no_error_bars(tungsten):

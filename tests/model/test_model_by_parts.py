@@ -350,7 +350,7 @@ def test_arrays_of_extrapolation_that_are_refused() -> None:
 
 
 def test_calibration_that_is_refused() -> None:
-    assert TABLES == ("conformal", "rows", "interval", "configurations", "thresholds")
+    assert TABLES == ("conformal", "rows", "interval", "configurations", "thresholds", "groups")
     for key in TABLES:
         with refused(f"calibration.{key} is [1], expected an object"):
             checked_calibration({key: [1]})

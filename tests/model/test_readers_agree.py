@@ -47,6 +47,7 @@ def test_corpus(tmp_path: Path) -> None:
         ({"thresholds": 0.1}, "thresholds is 0.1, expected an object"),
         ({"conformal": []}, "conformal is .* expected an object"),
         ({"rows": 3}, "rows is 3, expected an object"),
+        ({"groups": 3}, "groups is 3, expected an object"),
     ],
 )
 def test_what_only_some_commands_read_of_a_calibration(

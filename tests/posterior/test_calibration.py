@@ -151,6 +151,28 @@ def test_conformal_quantiles_hold_on_fresh_errors():
             assert np.mean(score[fresh.kind == kind] <= quantile) == pytest.approx(float(level), abs=0.015)
 
 
+def test_groups_of_enough_configurations_have_quantiles_of_their_own():
+    rng = np.random.default_rng(8)
+    n, few = 4000, 9
+    config = np.arange(n) // 4
+    wide, rare = config < 300, (config >= 300) & (config < 300 + few)
+    error = rng.standard_normal(n) * np.where(wide, 3.0, 1.0)
+    data = HeldOut(error, np.ones(n), np.zeros(n), np.full(n, FORCE, np.int8), "made up", config)
+    groups = {"wide": wide, "rare": rare, "rest": ~wide}
+    found = calibrate(data, groups=groups)
+    assert found.conformal == calibrate(data).conformal
+    assert set(found.groups["force"]) == {"wide", "rest"}
+    own = np.sort(np.abs(error[wide])) / found.alpha_force
+    assert found.groups["force"]["wide"]["0.9"] == own[int(np.ceil(0.9 * (len(own) + 1))) - 1]
+    fresh = rng.standard_normal(20_000)
+    for name, scale in (("wide", 3.0), ("rest", 1.0)):
+        width = found.groups["force"][name]["0.9"] * found.alpha_force
+        assert np.mean(np.abs(scale * fresh) <= width) == pytest.approx(0.9, abs=0.03)
+    assert found.to_mapping()["groups"] == {"conformal": found.groups}
+    assert "groups" not in calibrate(data).to_mapping()
+    assert not calibrate(HeldOut(error, *(np.ones(n), np.zeros(n)), data.kind, ""), groups=groups).groups
+
+
 def test_conformal_levels_beyond_the_rows_are_left_out():
     data = HeldOut(np.arange(1.0, 10.0), np.ones(9), np.zeros(9), np.zeros(9, dtype=np.int8), "nine")
     found = calibrate(data, levels=(0.5, 0.9, 0.95))

@@ -9,7 +9,7 @@ import pytest
 from linear_problems import matrix, misspecified
 from mliuq.errors import MliuqError
 from mliuq.regression import ArrayRows, solve
-from mliuq.regression.rows import block_starts
+from mliuq.regression.rows import atoms_of, block_starts
 from sklearn.linear_model import BayesianRidge
 
 
@@ -176,3 +176,11 @@ def test_rows_of_one_configuration_are_brought_together():
     assert list(rows.table.config) == [0, 0, 1, 1, 2]
     np.testing.assert_array_equal(matrix(rows), x[rows.order])
     np.testing.assert_array_equal(rows.table.y, np.arange(5.0)[rows.order])
+
+
+def test_atoms_of_forces():
+    """Three rows each in order, whatever else there is and in whichever order configurations come."""
+    kind = np.array([0, 1, 1, 1, 1, 1, 1, 2, 0, 1, 1, 1], dtype=np.int8)
+    config = np.array([4] * 8 + [2] * 4)
+    assert atoms_of(kind, config).tolist() == [-1, 0, 0, 0, 1, 1, 1, -1, -1, 0, 0, 0]
+    assert atoms_of(kind[:1], config[:1]).tolist() == [-1]

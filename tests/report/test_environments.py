@@ -11,8 +11,8 @@ import pytest
 from ase import Atoms
 from ase.build import bcc100, bulk, fcc111
 from mliuq.cli import main
+from mliuq.model.environments import environments_of
 from mliuq.readers import read_structures
-from mliuq.report.environments import environments_of
 
 
 def crystals(count: int = 6) -> list[Atoms]:

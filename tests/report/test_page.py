@@ -17,13 +17,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mliuq.errors import MliuqError
 from mliuq.judging import metrics
 from mliuq.model import Model
+from mliuq.model.environments import REST, Environments, environments_of
 from mliuq.propagation.results import Estimate, Failure, PropertyResult
 from mliuq.regression.rows import ArrayRows
 from mliuq.report import describe_structures, reference_rows, write_report
 from mliuq.report import numbers as numbers_of
 from mliuq.report import predictions as predictions_of
 from mliuq.report import write as writing
-from mliuq.report.environments import REST, Environments, environments_of, groups_of
+from mliuq.report.environments import groups_of
 from mliuq.report.numbers import JudgedSet, all_numbers
 from mliuq.report.page import _quantity, render, verdict
 from mliuq.report.predictions import Predictions, predict

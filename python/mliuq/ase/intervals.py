@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
-from mliuq.model.quantiles import conformal_quantile
+from mliuq.model.environments import Usual, environments_of
+from mliuq.model.quantiles import conformal_quantile, conformal_widths
 
 if TYPE_CHECKING:
     from mliuq.ase.calculator import MLIUQCalculator
@@ -26,10 +27,24 @@ def interval(
     """Lower and upper ends of `quantity` ± quantile × predicted error; see `MLIUQCalculator.interval`."""
     if quantity not in KINDS:
         raise MliuqError(f"quantity is {quantity!r}, expected one of {', '.join(KINDS)}: others have no references")
-    width = conformal_quantile(model.calibration, KINDS[quantity], level)
+    conformal_quantile(model.calibration, KINDS[quantity], level)  # refuses before anything is computed
     value: Any = calculator.get_property(quantity, atoms)
     error: Any = calculator.get_property(f"{quantity}_err", atoms)
+    width = _width(model, quantity, level, atoms, np.shape(value))
     return value - width * error, value + width * error
+
+
+def _width(
+    model: Model, quantity: str, level: float, atoms: Atoms, shape: tuple[int, ...]
+) -> NDArray[np.float64] | float:
+    """Half-width of the interval of every number, in error bars, by the groups of environments that it belongs to."""
+    usual = ((model.calibration or {}).get("groups") or {}).get("usual")
+    if usual is None:
+        return conformal_quantile(model.calibration, KINDS[quantity], level)
+    atom = np.repeat(np.arange(len(atoms)), 3) if quantity == "forces" else np.full(int(np.prod(shape)), -1)
+    groups = environments_of([atoms], Usual.from_mapping(usual)).groups(np.zeros_like(atom), atom)
+    widths = conformal_widths(model.calibration, KINDS[quantity], level, groups).reshape(shape)
+    return widths if shape else float(widths)
 
 
 def intervals_of(calculator: MLIUQCalculator, level: float) -> dict[str, Any]:

@@ -58,9 +58,9 @@ def run(
     witnesses, and whether the old one is credible.
     """
     from mliuq import Model
-    from mliuq.fitting.calibrating import warn_of_doubtful
+    from mliuq.fitting.calibrating import calibrated, warn_of_doubtful
+    from mliuq.model.environments import Usual
     from mliuq.model.model_file import check_model
-    from mliuq.posterior.calibration import calibrate
     from mliuq.posterior.credibility import CREDIBLE, alpha_intervals
     from mliuq.posterior.thresholds import guard_thresholds
     from mliuq.readers import read_structures
@@ -80,10 +80,12 @@ def run(
         held_out = errors_on(loaded, batch, structures.name, data=data, stress=stress, progress=bar)
     held_out = held_out.of_enough_rows()
     warn_of_doubtful(held_out, batch, data.group_key)
-    found, intervals = calibrate(held_out).to_mapping(), alpha_intervals(held_out)
+    old = dict(loaded.calibration or {})
+    stored = (old.get("groups") or {}).get("usual")
+    usual = None if stored is None else Usual.from_mapping(stored)
+    found, intervals = calibrated(held_out, batch, usual), alpha_intervals(held_out)
     found["interval"] = {kind: [interval.low, interval.high] for kind, interval in intervals.items()}
     found["configurations"] = {kind: interval.configurations for kind, interval in intervals.items()}
-    old = dict(loaded.calibration or {})
     lines = [_line(kind, found, old, intervals.get(kind)) for kind in found["rows"]]
     credible = {line["quantity"] for line in lines if line["old"] == CREDIBLE}
     for kind in KINDS:
@@ -140,6 +142,15 @@ def _keep(kind: str, found: dict[str, Any], old: dict[str, Any]) -> None:
         found[part].pop(kind, None)
         if kind in old.get(part, {}):
             found[part][kind] = old[part][kind]
+    _of_groups(found).pop(kind, None)
+    if kind in _of_groups(old):
+        found.setdefault("groups", {"conformal": {}, "usual": old["groups"]["usual"]})
+        found["groups"]["conformal"][kind] = old["groups"]["conformal"][kind]
+
+
+def _of_groups(calibration: dict[str, Any]) -> dict[str, Any]:
+    """The quantiles of groups of environments by kind."""
+    return dict.get(calibration.get("groups") or {}, "conformal") or {}
 
 
 def errors_on(
@@ -155,7 +166,7 @@ def errors_on(
     from mliuq.judging.metrics import informative
     from mliuq.posterior.calibration import HeldOut
     from mliuq.posterior.predict import predict
-    from mliuq.regression.rows import KINDS
+    from mliuq.regression.rows import KINDS, atoms_of
     from mliuq.report.rows import reference_rows, warn_of_odd_stress
 
     if model.members is None:
@@ -168,4 +179,5 @@ def errors_on(
     warn_of_odd_stress(p, reference)
     floor = np.array([(model.noise or {}).get(name, 0.0) for name in KINDS])[p.kind]
     live = informative(p.kind, p.size) & ((p.std > 0.0) | (floor > 0.0))
-    return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source, p.config[live])
+    atom = atoms_of(p.kind, p.config)
+    return HeldOut((p.y - p.mean)[live], p.std[live], floor[live], p.kind[live], source, p.config[live], atom[live])

@@ -12,6 +12,7 @@ from ase import Atoms
 from mliuq.fitting.data import UNITS, the_first
 from mliuq.fitting.settings import FitSettings
 from mliuq.judging.metrics import informative
+from mliuq.model.environments import Usual, environments_of
 from mliuq.posterior.build import Posterior
 from mliuq.posterior.calibration import PRIOR, HeldOut, calibrate
 from mliuq.posterior.gaussian import FEW_CONFIGURATIONS
@@ -66,10 +67,12 @@ def calibration_of(
     *,
     structures: Sequence[Atoms] | None = None,
     few: bool = False,
+    say: bool = True,
 ) -> dict[str, Any] | None:
     """Calibrate to rows held out; without any, to those left out unless the posterior has learned from them.
 
-    Given the structures, those whose errors do not count are named.
+    Given the structures, intervals are found for their groups of environments, too, and those whose errors do not count
+    are named, unless the caller is one of many who would `say` the same.
     """
     if not settings.posterior.calibrate or not settings.posterior.members:
         return None
@@ -84,13 +87,33 @@ def calibration_of(
     if held_out is None:
         log.warning("error bars are not calibrated: too few configurations whose rows the others determine")
         return None
-    if structures is not None and not few:  # few count all
+    if say and structures is not None and not few:  # few count all
         warn_of_doubtful(held_out, structures, settings.data.group_key)
     prior = PRIOR if posterior.facts["kind"] == "gaussian" and not few else 0.0
-    found = calibrate(held_out, few=few, prior=prior).to_mapping()
+    found = calibrated(held_out, structures or (), few=few, prior=prior)
     spreads = spread_thresholds(_felt(predictions))
     if spreads is not None:
         found["thresholds"] = guard_thresholds(spreads, found["alpha_force"], posterior.noise.get("force", 0.0))
+    return found
+
+
+def calibrated(
+    held_out: HeldOut, structures: Sequence[Atoms], usual: Usual | None = None, *, few: bool = False, prior: float = 0.0
+) -> dict[str, Any]:
+    """Calibrate, with quantiles for each group of environments of the structures that the rows belong to.
+
+    Parameters
+    ----------
+    structures : by the configurations of the rows; none, for rows of unknown configurations: no groups
+    usual : what makes the groups; the medians of the structures when absent
+    """
+    if not len(structures) or held_out.config is None or held_out.atom is None:
+        return calibrate(held_out, few=few, prior=prior).to_mapping()
+    environments = environments_of(structures, usual)
+    groups = environments.groups(held_out.config, held_out.atom)
+    found = calibrate(held_out, few=few, prior=prior, groups=groups).to_mapping()
+    if "groups" in found:
+        found["groups"]["usual"] = environments.usual.to_mapping()
     return found
 
 

@@ -208,8 +208,9 @@ def _fit(
         left_out = left_out.of_first(n)
         unseen = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
         statistics = statistics.first(len(trained))
-        named = data.train if team.rank == 0 else None
-        calibration = calibration_of(unseen, trained, left_out, posterior, settings, structures=named)
+        calibration = calibration_of(
+            unseen, trained, left_out, posterior, settings, structures=data.train, say=team.rank == 0
+        )
         groups = [atoms.info.get(settings.data.group_key) for atoms in data.train]
         classes = class_out_lines(rows, solution, groups, protection, calibration, settings, team, progress)
     tested = None

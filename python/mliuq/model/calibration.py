@@ -9,7 +9,7 @@ from typing import Any
 
 from mliuq.errors import MliuqError
 
-TABLES = ("conformal", "rows", "interval", "configurations", "thresholds")
+TABLES = ("conformal", "rows", "interval", "configurations", "thresholds", "groups")
 """Parts that are tables, most of them by kind of quantity."""
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
 
@@ -39,12 +42,57 @@ def conformal_quantile(calibration: Mapping[str, Any] | None, kind: str, level: 
         raise MliuqError(
             f"the model carries no conformal quantiles of {kind}: calibrate it on structures that have references of it"
         )
+    known = _known(quantiles, f"calibration.conformal.{kind}")
+    width = _chord(known, level)
+    if width is None:
+        rows = (calibration or {}).get("rows", {}).get(kind, "few")
+        raise MliuqError(f"level is {level}, expected at most {known[-1][0]:g}: {kind} was calibrated on {rows} rows")
+    return width
+
+
+def conformal_widths(
+    calibration: Mapping[str, Any] | None, kind: str, level: float, groups: Mapping[str, NDArray[np.bool_]]
+) -> NDArray[np.float64]:
+    """Half-widths of intervals of rows by the groups of environments they belong to, in units of the predicted error.
+
+    A row of several groups has the largest of theirs. A group without quantiles of its own has those of all rows, and
+    beyond the levels it has, the larger of its last and that of all rows.
+
+    Parameters
+    ----------
+    groups : masks of any one shape by name, as `mliuq.model.environments.Environments.groups`; every row is in one
+
+    Raises
+    ------
+    MliuqError
+        As `conformal_quantile`.
+    """
+    pooled = conformal_quantile(calibration, kind, level)
+    stored = ((calibration or {}).get("groups") or {}).get("conformal") or {}
+    own = stored.get(kind) if isinstance(stored, Mapping) else None
+    widths = np.zeros(np.shape(next(iter(groups.values()))))
+    for name, rows in groups.items():
+        quantiles = own.get(name) if isinstance(own, Mapping) else None
+        width = pooled
+        if isinstance(quantiles, Mapping) and quantiles:
+            known = _known(quantiles, f"calibration.groups.conformal.{kind}.{name}")
+            between = _chord(known, level)
+            width = max(pooled, known[-1][1]) if between is None else between
+        widths = np.where(rows, np.maximum(widths, width), widths)
+    return widths
+
+
+def _known(quantiles: Mapping[str, Any], where: str) -> list[tuple[float, float]]:
+    """Levels and quantiles in order, from level 0, width 0."""
     try:
-        known = [(0.0, 0.0), *sorted((float(key), float(value)) for key, value in quantiles.items())]
+        return [(0.0, 0.0), *sorted((float(key), float(value)) for key, value in quantiles.items())]
     except (TypeError, ValueError) as error:
-        raise MliuqError(f"calibration.conformal.{kind} is {dict(quantiles)}, expected levels and numbers") from error
+        raise MliuqError(f"{where} is {dict(quantiles)}, expected levels and numbers") from error
+
+
+def _chord(known: Sequence[tuple[float, float]], level: float) -> float | None:
+    """The quantile between those known; None beyond them."""
     for (low, q_low), (high, q_high) in pairwise(known):
         if level <= high:
             return q_low + (q_high - q_low) * (level - low) / (high - low)
-    rows = (calibration or {}).get("rows", {}).get(kind, "few")
-    raise MliuqError(f"level is {level}, expected at most {known[-1][0]:g}: {kind} was calibrated on {rows} rows")
+    return None

@@ -82,4 +82,4 @@ def _averaged(parts: Sequence[HeldOut], source: str) -> HeldOut:
     spread, floor = (
         np.sqrt(np.mean([np.square(getattr(part, name)) for part in parts], axis=0)) for name in ("spread", "floor")
     )
-    return HeldOut(parts[0].error, spread, floor, parts[0].kind, source, parts[0].config)
+    return HeldOut(parts[0].error, spread, floor, parts[0].kind, source, parts[0].config, parts[0].atom)

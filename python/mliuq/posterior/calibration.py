@@ -54,6 +54,8 @@ PRIOR = 50.0
 was within a tenth of one: ln α ~ N(0, 0.1²), and n rows know ln α to (2n)^-½.  Of no account for hundreds of rows; with
 1.5 energies for each weight, fits without a fold have 1.2, and α of their errors alone makes bars a third too wide
 (benchmarks/little_data.py)."""
+FEW_WITNESSES = 10
+"""Configurations of a group below which it has no quantiles of its own: errors of one are alike."""
 FEW_ROWS = 10
 """Rows of a kind below which given structures do not calibrate it: α from n rows is uncertain by (2n)^-½."""
 
@@ -69,7 +71,7 @@ class HeldOut:
     floor : noise floor of each row
     kind : ENERGY, FORCE or STRESS
     source : where the rows come from, for the record
-    config : configuration of each row, where it is known
+    config, atom : configuration of each row, and atom of each force (−1 for others), where they are known
     """
 
     error: Floats
@@ -78,14 +80,16 @@ class HeldOut:
     kind: NDArray[np.int8]
     source: str
     config: Ints | None = None
+    atom: Ints | None = None
 
     @classmethod
     def joined(cls, parts: Sequence[HeldOut], source: str) -> HeldOut:
-        """Rows of all parts, one after the other; their configurations where every part knows them."""
+        """Rows of all parts, one after the other; their configurations and atoms where every part knows them."""
         columns = zip(*((part.error, part.spread, part.floor, part.kind) for part in parts), strict=True)
         error, spread, floor, kind = map(np.concatenate, columns)
-        config = [part.config for part in parts if part.config is not None]
-        return cls(error, spread, floor, kind, source, np.concatenate(config) if len(config) == len(parts) else None)
+        config, atom = ([getattr(part, name) for part in parts] for name in ("config", "atom"))
+        known = (None if any(part is None for part in some) else np.concatenate(some) for some in (config, atom))
+        return cls(error, spread, floor, kind, source, *known)
 
     def doubtful(self) -> Floats:
         """By how many bars energies and stresses are off whose α they do not count for, 0 for all other rows, (n,)."""
@@ -112,9 +116,9 @@ class HeldOut:
             )
         if few:
             log.warning("too few rows to calibrate on (%s; expected %d of a kind): left as they are", few, FEW_ROWS)
-        config = None if self.config is None else self.config[enough]
+        config, atom = (None if column is None else column[enough] for column in (self.config, self.atom))
         return HeldOut(
-            self.error[enough], self.spread[enough], self.floor[enough], self.kind[enough], self.source, config
+            self.error[enough], self.spread[enough], self.floor[enough], self.kind[enough], self.source, config, atom
         )
 
     def validate(self) -> None:
@@ -140,6 +144,7 @@ class Calibration:
     ----------
     alpha_energy, alpha_force, alpha_stress : α; 1 where nothing was there to calibrate on
     conformal : kind → level (text) → quantile of |e|/err
+    groups : kind → group of environments → the same of the rows of the group, where they are enough
     rows : kind → number of rows
     source : what the rows were
     """
@@ -150,6 +155,7 @@ class Calibration:
     conformal: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
+    groups: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
 
     def alpha(self, kind: NDArray[np.int8]) -> Floats:
         """α of each row, shape (n,)."""
@@ -161,6 +167,7 @@ class Calibration:
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for the model file."""
+        groups = {"conformal": {kind: dict(found) for kind, found in self.groups.items()}}
         return {
             "alpha_energy": self.alpha_energy,
             "alpha_force": self.alpha_force,
@@ -168,6 +175,7 @@ class Calibration:
             "conformal": {kind: dict(quantiles) for kind, quantiles in self.conformal.items()},
             "rows": dict(self.rows),
             "source": self.source,
+            **({"groups": groups} if self.groups else {}),
         }
 
 
@@ -178,6 +186,7 @@ def calibrate(
     few: bool = False,
     prior: float = 0.0,
     levels: Sequence[float] = LEVELS,
+    groups: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Calibration:
     """Find α and conformal quantiles of each kind present.
 
@@ -189,6 +198,8 @@ def calibrate(
     prior : for how many rows the belief counts that spreads are right as they are: ln α of n rows is multiplied by
         n/(n + prior), see `PRIOR`
     levels : probabilities of the conformal quantiles; one that needs more rows than there are is left out
+    groups : masks (n,) of rows that get quantiles of their own (Mondrian: Vovk, Gammerman, Shafer 2005) where they come
+        from `FEW_WITNESSES` configurations or more
 
     Raises
     ------
@@ -196,7 +207,7 @@ def calibrate(
         if there are no rows, or rows that cannot be calibrated on.
     """
     held_out.validate()
-    alpha, conformal, rows = {}, {}, {}
+    alpha, conformal, rows, by_group = {}, {}, {}, {}
     for kind in np.unique(held_out.kind):
         at, name = held_out.kind == kind, KINDS[kind]
         error, spread, floor = np.abs(held_out.error[at]), held_out.spread[at], held_out.floor[at]
@@ -207,9 +218,17 @@ def calibrate(
             alpha[name] = find(error, spread, floor, members=members)
         alpha[name] **= len(error) / (len(error) + prior)
         rows[name] = int(at.sum())
-        conformal[name] = _conformal(error / np.hypot(alpha[name] * spread, floor), levels)
+        score = error / np.hypot(alpha[name] * spread, floor)
+        conformal[name] = _conformal(score, levels)
+        own = {
+            group: _conformal(score[mask[at]], levels)
+            for group, mask in (groups or {}).items()
+            if held_out.config is not None and len(np.unique(held_out.config[at & mask])) >= FEW_WITNESSES
+        }
+        if own:
+            by_group[name] = own
     factors = {f"alpha_{name}": value for name, value in alpha.items()}
-    return Calibration(conformal=conformal, rows=rows, source=held_out.source, **factors)
+    return Calibration(conformal=conformal, rows=rows, source=held_out.source, groups=by_group, **factors)
 
 
 def alpha_by_likelihood(error: Floats, spread: Floats, floor: Floats, *, members: int | None = None) -> float:
@@ -302,7 +321,7 @@ def cross_fitted(
         floor[out] = posterior.noise.of(data.kind[out])
         log.debug("calibration: fold %d of %d", k + 1, folds)
     source = f"leave-one-configuration-out residuals, posterior cross-fitted in {folds} folds (seed {seed})"
-    return HeldOut(data.e, spread, floor, data.kind, source, data.config)
+    return HeldOut(data.e, spread, floor, data.kind, source, data.config, data.atom)
 
 
 def folds_of(config: Ints, folds: int, seed: int) -> Ints:

@@ -24,7 +24,7 @@ from mliuq.posterior.predict import Predictions, spread_of
 from mliuq.posterior.selection import Selection
 from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.loco import RowStatistics
-from mliuq.regression.rows import KINDS, Floats, Ints, RowSource
+from mliuq.regression.rows import KINDS, Floats, Ints, RowSource, atoms_of
 from mliuq.regression.solver import Solution
 
 _WHOLE = 1 - 1e-10  # leverage of a combination of rows that no other configuration determines
@@ -61,16 +61,21 @@ class LeftOutSettings:
 
 @dataclass(frozen=True)
 class LeftOutRows:
-    """Whitened rows z (n, rank) in the metric of the others, left-out residuals e, kinds, configurations (n,) each."""
+    """Whitened rows z (n, rank) in the metric of the others, left-out residuals e, kinds, configurations (n,) each.
+
+    `atom` is that of a force, −1 for others, where it is known.
+    """
 
     z: Floats
     e: Floats
     kind: NDArray[np.int8]
     config: Ints
+    atom: Ints | None = None
 
     def take(self, rows: NDArray[np.bool_]) -> LeftOutRows:
         """The rows of a mask (n,)."""
-        return LeftOutRows(self.z[rows], self.e[rows], self.kind[rows], self.config[rows])
+        atom = None if self.atom is None else self.atom[rows]
+        return LeftOutRows(self.z[rows], self.e[rows], self.kind[rows], self.config[rows], atom)
 
 
 def left_out_rows(
@@ -113,7 +118,8 @@ def left_out_rows(
             )
             z[filled : filled + len(part)] = part
             filled += len(part)
-    return LeftOutRows(z, statistics.loco[chosen], table.kind[chosen], table.config[chosen])
+    atom = atoms_of(table.kind, table.config)
+    return LeftOutRows(z, statistics.loco[chosen], table.kind[chosen], table.config[chosen], atom[chosen])
 
 
 def predict_left_out(

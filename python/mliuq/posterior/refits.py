@@ -33,7 +33,7 @@ from mliuq.regression.distributed import Progress, Team
 from mliuq.regression.evidence import Evidence
 from mliuq.regression.loco import examine, without_given
 from mliuq.regression.protection import Protection
-from mliuq.regression.rows import KINDS, Floats, Ints, RowSource, SubsetRows
+from mliuq.regression.rows import KINDS, Floats, Ints, RowSource, SubsetRows, atoms_of
 from mliuq.regression.solver import Solution, solve
 
 log = logging.getLogger(__name__)
@@ -181,10 +181,11 @@ def _predict(
             yield np.column_stack([error, spread, known & (block.w * near > least)])
 
     error, spread, use = team.gather(np.concatenate([np.zeros((0, 3)), *parts()])).T
-    chosen = use > 0.0
-    kind = rows.table.kind[chosen]
+    chosen, table = use > 0.0, rows.table
+    kind, atom = table.kind[chosen], atoms_of(table.kind, table.config)
     floor = np.array([posterior.noise.get(name, 0.0) for name in KINDS])[kind]
-    return chosen, HeldOut(error[chosen], spread[chosen], floor, kind, "a fold", rows.table.config[chosen])
+    unseen = HeldOut(error[chosen], spread[chosen], floor, kind, "a fold", table.config[chosen], atom[chosen])
+    return chosen, unseen
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,14 @@ class RowTable:
             raise MliuqError("every row has weight zero: nothing to fit")
 
 
+def atoms_of(kind: NDArray[np.int8], config: Ints) -> Ints:
+    """Return the atom of each force among rows (n,) of whole configurations, three in order for each; −1 for others."""
+    atom = np.full(len(kind), -1)
+    _, first, own = np.unique(config[kind == FORCE], return_index=True, return_inverse=True)
+    atom[kind == FORCE] = (np.arange(len(own)) - first[own]) // 3
+    return atom
+
+
 class RowSource(ABC):
     """A re-iterable source of design rows."""
 

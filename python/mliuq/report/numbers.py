@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mliuq.judging import metrics
-from mliuq.report.environments import Environments, groups_of
+from mliuq.model.environments import Environments
+from mliuq.report.environments import groups_of
 from mliuq.report.predictions import Predictions, labels_of
 
 #: Rows a class needs before ratios such as rms z say anything.
@@ -89,10 +90,7 @@ def by_label(p: Predictions, of_row: Sequence[str]) -> dict[str, dict[str, Any]]
 
 def intervals(p: Predictions) -> dict[str, dict[str, float]]:
     """Stated intervals by level: half-width in error bars, and the fraction of references they hold."""
-    return {
-        f"{level:g}": {"width": float(width), "held": float(np.mean(p.held(level)))}
-        for level, width in p.widths.items()
-    }
+    return {f"{level:g}": {"width": p.width(level), "held": float(np.mean(p.held(level)))} for level in p.widths}
 
 
 def by_environment(p: Predictions, environments: Environments | None) -> dict[str, dict[str, float]]:

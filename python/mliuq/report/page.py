@@ -133,8 +133,8 @@ def verdict(p: Predictions, summary: Mapping[str, Any]) -> str:
     inside = {level: 100 * float(np.mean(p.held(level))) for level in (0.6827, 0.9545)}
     return (
         f"{which} error bars of {ROWS_ARE[p.kind]} are {judgement}; "
-        f"intervals of 68 % (±{p.widths[0.6827]:.2f}σ) hold {inside[0.6827]:.0f} % of the references, "
-        f"those of 95 % (±{p.widths[0.9545]:.2f}σ) {inside[0.9545]:.0f} %."
+        f"intervals of 68 % (±{p.width(0.6827):.2f}σ) hold {inside[0.6827]:.0f} % of the references, "
+        f"those of 95 % (±{p.width(0.9545):.2f}σ) {inside[0.9545]:.0f} %."
     )
 
 

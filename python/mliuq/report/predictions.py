@@ -12,10 +12,11 @@ from scipy.stats import norm
 from mliuq.errors import MliuqError
 from mliuq.judging import metrics
 from mliuq.model import Model
-from mliuq.model.quantiles import conformal_quantile
+from mliuq.model.environments import Environments, Usual, environments_of
+from mliuq.model.quantiles import conformal_quantile, conformal_widths
 from mliuq.posterior.predict import predict as posterior_predict
 from mliuq.regression.distributed import Progress
-from mliuq.regression.rows import ENERGY, FORCE, STRESS, RowSource
+from mliuq.regression.rows import ENERGY, FORCE, STRESS, RowSource, atoms_of
 from mliuq.report.rows import ReferenceRows, warn_of_odd_stress
 
 Array = NDArray[np.float64]
@@ -50,6 +51,7 @@ class Predictions:
     mae_of_all, rmse_of_all : errors over all rows, those left out included
     widths : level → half-width, in units of `best`, of the interval that is stated to hold a reference with this
         probability: the model's conformal quantile, or that of a Gaussian where the model has none
+    own_widths : level → (n,) the same of each row, where the model has quantiles by group of environments
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Predictions:
     mae_of_all: float
     rmse_of_all: float
     widths: Mapping[float, float] = field(default_factory=dict)
+    own_widths: Mapping[float, Array] = field(default_factory=dict)
 
     @property
     def error(self) -> Array:
@@ -81,7 +84,12 @@ class Predictions:
 
     def held(self, level: float) -> NDArray[np.bool_]:
         """Which references lie in their intervals of this level, shape (n,)."""
-        return np.asarray(np.abs(self.error) <= self.widths[level] * self.best)
+        width = self.own_widths.get(level, self.widths[level])
+        return np.asarray(np.abs(self.error) <= width * self.best)
+
+    def width(self, level: float) -> float:
+        """Half-width of the interval of this level in error bars, the median where rows have their own."""
+        return float(np.median(self.own_widths.get(level, self.widths[level])))
 
     @property
     def envelope(self) -> tuple[Array, Array]:
@@ -116,6 +124,7 @@ def predict(
     warn_of_odd_stress(whole, reference)
     pooled = _pooled_deviations(rows, moves, seed)
 
+    surroundings, atoms = _surroundings(model, reference), atoms_of(whole.kind, whole.config)
     judged = metrics.informative(whole.kind, whole.size)
     found: list[Predictions] = []
     for name, code in KINDS.items():
@@ -130,6 +139,9 @@ def predict(
         at = np.flatnonzero(mask)[live]
         error = whole.y[mask] - whole.mean[mask]
         spread = spread[live]
+        config = whole.config[at]
+        atom = atoms[at]
+        groups = None if surroundings is None else surroundings.groups(config, atom)
         found.append(
             Predictions(
                 kind=name,
@@ -142,12 +154,13 @@ def predict(
                 lower=whole.low[at] + baseline[at],
                 upper=whole.high[at] + baseline[at],
                 deviations=pooled[code],
-                config=whole.config[at],
-                atom=_atoms_of(whole.config[mask])[live] if code == FORCE else np.full(at.size, -1),
+                config=config,
+                atom=atom,
                 n_left_out=int((~live).sum()),
                 mae_of_all=metrics.mae(error),
                 rmse_of_all=metrics.rmse(error),
                 widths={level: _width(model, name, level) for level in LEVELS},
+                own_widths=_own_widths(model, name, groups),
             )
         )
     if not found:
@@ -172,12 +185,6 @@ def _pooled_deviations(rows: RowSource, moves: Array, seed: int) -> dict[int, Ar
     return {code: np.concatenate([np.zeros(0), *pool]) for code, pool in pools.items()}
 
 
-def _atoms_of(config: Ints) -> Ints:
-    """The atom of each force row, given the rows' configurations: three rows an atom, in order."""
-    _, first, count = np.unique(config, return_index=True, return_counts=True)
-    return (np.arange(len(config)) - np.repeat(first, count)) // 3
-
-
 def labels_of(predictions: Predictions, of_config: Sequence[str]) -> list[str]:
     """The label of each row, given one label per configuration."""
     return [of_config[index] for index in predictions.config]
@@ -189,6 +196,25 @@ def _width(model: Model, kind: str, level: float) -> float:
         return conformal_quantile(model.calibration, kind, level)
     except MliuqError:
         return float(norm.ppf(0.5 + 0.5 * level))
+
+
+def _surroundings(model: Model, reference: ReferenceRows) -> Environments | None:
+    """Groups of the structures by what was usual where the model was fitted; None without quantiles of them."""
+    usual = ((model.calibration or {}).get("groups") or {}).get("usual")
+    if usual is None or not len(reference.structures):
+        return None
+    return environments_of(reference.structures, Usual.from_mapping(usual))
+
+
+def _own_widths(model: Model, kind: str, groups: Mapping[str, NDArray[np.bool_]] | None) -> dict[float, Array]:
+    """Half-widths of every row by its groups, at the levels that the model has quantiles for."""
+    found = {}
+    for level in LEVELS if groups is not None else ():
+        try:
+            found[level] = conformal_widths(model.calibration, kind, level, groups or {})
+        except MliuqError:
+            continue
+    return found
 
 
 def _scale(model: Model, kind: str) -> tuple[float, float | None]:

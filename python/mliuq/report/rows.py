@@ -33,11 +33,13 @@ class ReferenceRows:
     rows : references without nuclear repulsion and reference potential, as weights are linear in them
     baseline : (n,) nuclear repulsion and reference potential of each row, 0 for a model without
     keys : what the references were read with
+    structures : that the rows are of, by their configurations
     """
 
     rows: RowSource
     baseline: Floats
     keys: Keys = field(default_factory=Keys)
+    structures: Sequence[Atoms] = ()
 
 
 def reference_rows(
@@ -70,7 +72,7 @@ def reference_rows(
     if model.zbl is not None or reference is not None:
         whole = build_rows(structures, model.params, **options)  # type: ignore[arg-type]
         baseline = whole.table.y - rows.table.y
-    return ReferenceRows(MemoryRows(rows), baseline, keys or Keys())
+    return ReferenceRows(MemoryRows(rows), baseline, keys or Keys(), structures)
 
 
 def warn_of_odd_stress(predictions: Predictions, reference: ReferenceRows) -> None:

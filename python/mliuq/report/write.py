@@ -13,9 +13,9 @@ from ase import Atoms
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.model.environments import environments_of
 from mliuq.outputs import Kind, check_output, write_files
 from mliuq.regression.distributed import Progress
-from mliuq.report.environments import environments_of
 from mliuq.report.figures import draw
 from mliuq.report.numbers import JudgedSet, all_numbers, worst
 from mliuq.report.page import GENERATOR, render
