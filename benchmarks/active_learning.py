@@ -1,8 +1,9 @@
 """Labels needed to reach a force error: chosen by `mliuq select` against drawn at random, from the same dynamics.
 
-    python benchmarks/active_learning.py               # linear form, five seeds, some ten minutes on one thread
-    python benchmarks/active_learning.py --quadratic   # 496 weights, some twenty
+    python benchmarks/active_learning.py               # linear form, five seeds: 16 minutes beside other work
+    python benchmarks/active_learning.py --quadratic   # 496 weights: an hour
     python benchmarks/active_learning.py --seeds 10 --ways representation:represent   # another seed, a look
+    python benchmarks/active_learning.py --known       # what a choice would need that knew labels and test set
 
 Copper, the EAM of Mishin et al. (2001) as the reference.  For each seed, dynamics of its own makes a pool: 200 frames
 of the crystal at 300 to 1200 K, and eight each of a vacancy, a surface, an interstitial and the melt.  The test set is
@@ -46,6 +47,7 @@ from mliuq.regression.solver import triangularise
 RARE = ("vacancy", "surface", "interstitial", "melt")
 ENVIRONMENTS = ("bulk", *RARE)
 FIRST = 2
+WAYS = ("information", "representation:represent", "information:represent")
 LINEAR = FitSettings().updated(
     {
         "snap.twojmax": 8,
@@ -134,6 +136,14 @@ class Pool:
             np.testing.assert_allclose(error, same[kind], rtol=1e-6)
         return found
 
+    def fewest(self, test: TestSet, kind: str, target: float) -> int:
+        """Labels that a greedy choice would need that knew all labels and the test set: no choice can hope for less."""
+        order = self.first()
+        while test.errors(self.theta(order))[kind] > target:
+            left = [i for i in range(len(self.frames)) if i not in order]
+            order.append(min(left, key=lambda i: test.errors(self.theta([*order, i]))[kind]))
+        return len(order)
+
 
 def needed(found: Sequence[Errors], kinds: Sequence[str], targets: Errors, step: int) -> int:
     """Labels from which on errors stay below their targets; one step more than there were where they do not."""
@@ -155,7 +165,8 @@ def main() -> None:
     parser.add_argument("--quadratic", action="store_true", help="2J = 6 and quadratic, for linear 2J = 8")
     parser.add_argument("--labels", type=int, help="60, or 90 for the quadratic form")
     parser.add_argument("--draws", type=int, default=5, help="random orders for each seed")
-    parser.add_argument("--ways", nargs="+", default=["information", "representation:represent"])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS))
+    parser.add_argument("--known", action="store_true", help="only this: the fewest labels, were all of them known")
     parser.add_argument("--slack", type=float, nargs="+", default=[1.2, 1.1])
     parser.add_argument("--folder", type=Path, default=Path("active_learning"), help="for dynamics and errors")
     options = parser.parse_args()
@@ -169,6 +180,11 @@ def main() -> None:
         frames = dynamics(options.folder, f"pool_{seed}", seed, {"bulk": 200} | dict.fromkeys(RARE, 8), 25)
         pool = Pool(frames, settings)
         whole = test.errors(pool.theta(range(len(pool.frames))))
+        if options.known:
+            for slack in options.slack:
+                fewest = {kind: pool.fewest(test, kind, slack * whole[kind]) for kind in ENVIRONMENTS}
+                print(f"seed {seed}, target {slack:g} times the error of the whole pool: {fewest}", flush=True)
+            continue
         runs = {way: [pool.curve(way, test, labels, step, seed)] for way in options.ways}
         runs["random"] = [pool.curve("random", test, labels, step, 100 * seed + k) for k in range(options.draws)]
         seeds.append(runs | {"whole pool": [[whole]]})

@@ -5,6 +5,7 @@
     python benchmarks/load.py instances 500         # LAMMPS instances of one process, one after the other
     python benchmarks/load.py atoms 1000000         # one evaluation with energy_err on two ranks: memory per atom
     python benchmarks/load.py fit 10000 30000 100000     # configurations of a fit: time and memory of each size
+    python benchmarks/load.py pool 10000 30000 100000    # structures `mliuq select` chooses 20 of: the same
     python benchmarks/load.py file 4.2              # select from a pool of so many GB (made, read, removed)
 
 Small descriptors: what is measured is what grows, not how fast it is.
@@ -188,18 +189,39 @@ def fits(numbers: list[int], folder: Path) -> None:
             "--force-weight",
             "1",
         ]
-        child = os.fork()
-        if child == 0:
-            from mliuq.cli import main
+        seconds, peak = usage_of(words)
+        print(f"{number:14d} {seconds:14.1f} {peak:14.0f} {1e4 * seconds / number:12.2f}", flush=True)
 
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)  # that configurations are there before
-            os._exit(main(words))
-        _, raw, usage = os.wait4(child, 0)
-        assert os.waitstatus_to_exitcode(raw) == 0
-        seconds = usage.ru_utime + usage.ru_stime
-        print(f"{number:14d} {seconds:14.1f} {usage.ru_maxrss / 1024:14.0f} {1e4 * seconds / number:12.2f}", flush=True)
+
+def usage_of(words: list[str]) -> tuple[float, float]:
+    """Processor time (s) and largest memory (MiB) of a command of mliuq in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        from mliuq.cli import main
+
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)  # that configurations are there before
+        os._exit(main(words))
+    _, raw, usage = os.wait4(child, 0)
+    assert os.waitstatus_to_exitcode(raw) == 0
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def pools(numbers: list[int], folder: Path) -> None:
+    known, model = folder / "known.xyz", folder / "m.mliuq"
+    write_frames(known, 50, 50)
+    words = ["fit", str(known), "-o", str(model), "--twojmax", "4", "--rcut", "4.0", "--members", "20"]
+    usage_of([*words, "--test-fraction", "0"])
+    print(f"{'criterion':>14} {'structures':>14} {'processor / s':>14} {'largest / MiB':>14} {'s per 10000':>12}")
+    for number in numbers:
+        pool = folder / "pool.xyz"
+        write_frames(pool, number, number)
+        for criterion in ("information", "representation"):
+            words = ["select", str(pool), str(model), "-n", "20", "-o", str(folder / "batch.xyz"), "--threads", "1"]
+            seconds, peak = usage_of([*words, "--criterion", criterion, "--known", str(known)])
+            each = 1e4 * seconds / number
+            print(f"{criterion:>14} {number:14d} {seconds:14.1f} {peak:14.0f} {each:12.2f}", flush=True)
 
 
 def large_file(gigabytes: float, folder: Path) -> None:
@@ -226,7 +248,7 @@ def large_file(gigabytes: float, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("ase", "lammps", "instances", "atoms", "fit", "file"))
+    parser.add_argument("what", choices=("ase", "lammps", "instances", "atoms", "fit", "pool", "file"))
     parser.add_argument("number", nargs="+", type=float)
     parser.add_argument("--folder", type=Path, help="where large files go; temporary by default")
     arguments = parser.parse_args()
@@ -244,6 +266,8 @@ def main() -> None:
                 atoms(number, folder)
             case "fit":
                 fits([int(n) for n in arguments.number], folder)
+            case "pool":
+                pools([int(n) for n in arguments.number], folder)
             case "file":
                 large_file(arguments.number[0], folder)
 
