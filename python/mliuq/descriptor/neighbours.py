@@ -81,6 +81,17 @@ def pack(atoms: Atoms, params: SnapParams, cutoff: float | None = None) -> Packe
     return Neighbours(atoms, params, params.cutoff if cutoff is None else cutoff).structure
 
 
+def neighbour_distances(atoms: Atoms, reach: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Every atom's neighbours within reach (Å), images included, in any order: the atom and the distance, (n,) each."""
+    positions = np.array(atoms.positions, dtype=np.float64)
+    listed = listable(positions, atoms.cell.array, atoms.pbc, reach)
+    pairs, distances = NeighborList(
+        cutoff=list_cutoff(listed, atoms.pbc, reach), full_list=True, sorted=False, n_threads=1
+    ).compute(listed.positions, listed.cell, atoms.pbc, "Pd")
+    inside = distances < reach
+    return pairs[inside, 0].astype(np.int64), np.asarray(distances[inside], dtype=np.float64)
+
+
 def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """Full list of pairs within reach, in any order: atoms (n, 2), and shifts (n, 3) in cells of what is listed."""
     cutoff = list_cutoff(listed, pbc, reach)

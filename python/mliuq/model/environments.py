@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
+from mliuq.descriptor.neighbours import neighbour_distances
 from mliuq.errors import MliuqError
 
 Mask = NDArray[np.bool_]
@@ -155,7 +155,7 @@ def _medians(symbols: Sequence[Sequence[str]], values: Sequence[Array]) -> dict[
 
 def _surroundings(atoms: Atoms) -> tuple[Array, Array]:
     """Distance to the nearest neighbour and number of neighbours in the first shells of every atom, (N,) each."""
-    i, distance = neighbor_list("id", atoms, REACH)
+    i, distance = neighbour_distances(atoms, REACH)
     nearest = np.full(len(atoms), np.inf)
     np.minimum.at(nearest, i, distance)
     bound = nearest[np.isfinite(nearest)]
