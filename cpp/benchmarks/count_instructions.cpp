@@ -31,8 +31,7 @@ extern char __executable_start;
 namespace {
 
 constexpr int kNeighbours = 26;
-constexpr const char* kStages[] = {"geometry", "density", "expand", "couple", "ladder",
-                                   "force",    "store",   "lower",  "derive"};
+constexpr const char* kStages[] = {"geometry", "density", "expand", "couple", "ladder", "force", "store", "derive"};
 
 /// A tracer counts what happens between two of these.
 void mark() { raise(SIGUSR1); }
@@ -86,10 +85,9 @@ void run_stages(int twojmax, InstructionSet set, KernelPlan kind) {
     sums.ladder(plan, w.block), between();
     sums.force(plan, w.block), between();
     stages.store(plan, w.block), between();
-    stages.lower(plan, w.block), between();
     for (int slot = 0, count = 0; slot < w.block.n_slots; slot += count) {
       count = slots_derived_together(w.block.n_slots - slot);
-      stages.derive(plan, w.block, 0, slot, count);
+      stages.derive(plan, w.block, 0, slot, count, false);
     }
     between();
   };

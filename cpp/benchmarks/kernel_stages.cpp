@@ -231,13 +231,16 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
   for (int p = 0; p < plan.n_products; ++p) used += 2.0 * half_used(plan.products[p].j);
   Work with_B = coupling(plan), stored_Z = coupling(plan);
   with_B += Work{2, 4} * (used / 2);
-  // Four sums over the level below, what goes along n, and three directions of every component.
-  const double lowered = 8.0 * plan.n_lowered, terms = plan.first_gradient_term[plan.n_components];
+  // Gradients of the products as polynomials once; for every slot four sums over the level below, the value of a term,
+  // and three directions of every component and their total.
+  double lowered = 0.0;
+  const double terms = plan.first_gradient_term[plan.n_components];
+  for (int t = 0; t < terms; ++t)
+    if (const int j = plan.products[plan.gradient_terms[t].product].j; j > 0) lowered += 8.0 * half_used(j - 1);
   Work derive = recursion(twojmax - 1) * slots;
   derive += Work{lowered, 2 * lowered} * slots;
-  derive += Work{9.0 * plan.n_products + 4 * terms + 6.0 * plan.n_components,
-                 12.0 * plan.n_products + 8 * terms + 9.0 * plan.n_components} *
-            slots;
+  derive += Work{5 * terms + 18.0 * plan.n_components, 9 * terms + 26.0 * plan.n_components} * slots;
+  derive += Work{2, 3} * lowered;
   Work density = (polynomial ? moments(twojmax) : recursion(twojmax, {2, 2})) * slots;
   if (polynomial) density += maps(plan.to_density);
   std::vector<Timing> timings = {
@@ -254,7 +257,6 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
       {"describe", Work{1, 2} * (used / 2), {}},
       {"respond", Work{1, 2} * double(plan.n_components), {}},
       {"fold", Work{1, 2} * used, {}},
-      {"lower", Work{2, 3} * lowered, {}},
       {"derive", derive, {}},
   };
   using Stage = void (*)(const Plan<Real>&, const Block<Real>&);
@@ -262,7 +264,7 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
                              stages.expand, stages.couple,   stages.energy,
                              sums.ladder,   sums.force,      stages.couple_and_describe,
                              stages.store,  stages.describe, stages.respond,
-                             stages.fold,   stages.lower};
+                             stages.fold};
   for (Timing& t : timings) t.best.assign(n_blocks, 1e30);
   for (int repeat = 0; repeat < 40; ++repeat)
     for (int b = 0; b < n_blocks; ++b)
@@ -275,7 +277,7 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
         else
           for (int slot = 0, count = 0; slot < w.block.n_slots; slot += count) {
             count = slots_derived_together(w.block.n_slots - slot);
-            stages.derive(plan, w.block, 0, slot, count);
+            stages.derive(plan, w.block, 0, slot, count, false);
           }
         timings[s].best[b] = std::min(timings[s].best[b], now() - start);
       }

@@ -8,51 +8,26 @@
 namespace mliuq {
 namespace {
 
-/// y += s x.
-MLIUQ_CLONES void add_scaled(double* y, double s, const double* x, int n) {
-  for (int i = 0; i < n; ++i) y[i] += s * x[i];
-}
-
-/// Eight components at an address that need not be aligned.
+/// Eight numbers at an address that need not be aligned.
 constexpr int kTile = 8;
 typedef double Tile __attribute__((vector_size(kTile * sizeof(double)), aligned(8), may_alias));
 
-/// sums [kPairSums][K] ← Σ_pairs r_first ∂B/∂r_second by Voigt component, then Σ_pairs ∂B/∂r; r [pair][3], dB
-/// [pair][3][K]. Components in tiles whose sums stay in registers, the last of them overlapping.
-MLIUQ_CLONES void sum_pairs(int K, int n_pairs, const double* r, const double* dB, double* sums) {
-  if (K < kTile) {
-    constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[kPairSums] = {0, 1, 2, 2, 2, 1, 0, 1, 2};
-    for (int v = 0; v < kPairSums; ++v)
-      for (int k = 0; k < K; ++k) {
-        sums[v * K + k] = 0.0;
-        for (int n = 0; n < n_pairs; ++n)
-          sums[v * K + k] +=
-              (v < 6 ? r[3 * n + first[v]] : 1.0) * dB[(3 * static_cast<std::size_t>(n) + second[v]) * K + k];
-      }
-    return;
-  }
-  for (int begin = 0; begin < K; begin += kTile) {
-    const int k = begin + kTile <= K ? begin : K - kTile;
-    Tile xx{}, yy{}, zz{}, yz{}, xz{}, xy{}, all_x{}, all_y{}, all_z{};
-    for (int n = 0; n < n_pairs; ++n) {
-      const double* d = dB + 3 * static_cast<std::size_t>(n) * K + k;
-      const double x = r[3 * n], y = r[3 * n + 1], z = r[3 * n + 2];
-      const Tile dx = *reinterpret_cast<const Tile*>(d), dy = *reinterpret_cast<const Tile*>(d + K),
-                 dz = *reinterpret_cast<const Tile*>(d + 2 * K);
-      xx += x * dx;
-      yy += y * dy;
-      zz += z * dz;
-      yz += y * dz;
-      xz += x * dz;
-      xy += x * dy;
-      all_x += dx;
-      all_y += dy;
-      all_z += dz;
+/// y [n_rows][y_stride] += s x [n_rows][n]. In tiles; the last of a row overlaps the one before, so it is formed first.
+MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double* y, std::size_t y_stride) {
+  for (int row = 0; row < n_rows; ++row, x += n, y += y_stride) {
+    if (n < kTile) {
+      for (int i = 0; i < n; ++i) y[i] += s * x[i];
+      continue;
     }
-    const Tile all[kPairSums] = {xx, yy, zz, yz, xz, xy, all_x, all_y, all_z};
-    for (int v = 0; v < kPairSums; ++v) *reinterpret_cast<Tile*>(sums + v * K + k) = all[v];
+    Tile& last_of_y = *reinterpret_cast<Tile*>(y + n - kTile);
+    const Tile last = last_of_y + s * *reinterpret_cast<const Tile*>(x + n - kTile);
+    for (int i = 0; i + kTile < n; i += kTile)
+      *reinterpret_cast<Tile*>(y + i) += s * *reinterpret_cast<const Tile*>(x + i);
+    last_of_y = last;
   }
 }
+
+void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
 
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
 MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB,
@@ -80,31 +55,16 @@ void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk
     }
     return known * width;
   };
-  const int own_row = row_of_atom[i];
-  const std::size_t own = own_row >= 0 ? slot(own_row) : 0;
-  for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n) {
-    const int row = row_of_atom[chunk.block.neighbour[n]];
-    const double* from = chunk.block.dB.data() + n * width;
-    if (row >= 0) {
-      const std::size_t to = slot(row);  // may move the array
-      add_scaled(chunk.dB.data() + to, 1.0, from, static_cast<int>(width));
-    }
-    if (own_row >= 0) add_scaled(chunk.dB.data() + own, -1.0, from, static_cast<int>(width));
-  }
+  const auto add = [&](int row, double sign, const double* from) {
+    if (row < 0) return;
+    const std::size_t to = slot(row);  // may move the array
+    add_scaled(chunk.dB.data() + to, sign, from, static_cast<int>(width));
+  };
+  add(row_of_atom[i], -1.0, chunk.block.total.data() + c * width);
+  for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n)
+    add(row_of_atom[chunk.block.neighbour[n]], 1.0, chunk.block.dB.data() + n * width);
   for (std::size_t g = chunk.first.back(); g < chunk.row.size(); ++g) chunk.slot_of_row[chunk.row[g]] = -1;
   chunk.first.push_back(static_cast<int>(chunk.row.size()));
-}
-
-/// ∂B/∂strain of the c-th centre of the derived block, atom i, and the sum of its gradients.
-void sum_neighbours(const Neighbourhood& atoms, const GradientBlock& block, int K, std::size_t c, int i,
-                    std::vector<double>& distances, double* sums) {
-  const double* ri = atoms.positions + 3 * static_cast<std::size_t>(i);
-  distances.clear();
-  for (int n = block.first[c]; n < block.first[c + 1]; ++n)
-    for (int x = 0; x < 3; ++x)
-      distances.push_back(atoms.positions[3 * static_cast<std::size_t>(block.neighbour[n]) + x] - ri[x]);
-  sum_pairs(K, block.first[c + 1] - block.first[c], distances.data(),
-            block.dB.data() + 3 * static_cast<std::size_t>(block.first[c]) * K, sums);
 }
 
 }  // namespace
@@ -113,7 +73,7 @@ void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, 
             RowChunk& chunk) {
   if (!chunk.workspace) chunk.workspace = kernel.make_workspace();
   const std::size_t K = n_components, n = chunk.centres.size();
-  chunk.B.resize(n * K);
+  chunk.B.resize(request.B ? n * K : 0);
   if (!request.row_of_atom && !request.strain) {
     kernel.evaluate(atoms, chunk.centres, {.B = chunk.B.data()}, *chunk.workspace);
     return;
@@ -122,18 +82,17 @@ void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, 
   chunk.row.clear();
   chunk.dB.clear();
   chunk.slot_of_row.resize(std::max<std::size_t>(chunk.slot_of_row.size(), request.n_rows), -1);
-  const bool summed = request.strain || !request.gathered;
-  chunk.sums.resize(summed ? n * kPairSums * K : 0);
+  chunk.block.with_B = request.B;
+  chunk.block.with_strain = request.strain;
+  chunk.block.subtracted_from = request.subtracted_from;
+  chunk.strain.resize(request.strain ? n * 6 * K : 0);
   for (std::size_t begin = 0; begin < n; begin += kDerivedCentres) {
     const auto part = chunk.centres.subspan(begin, std::min(kDerivedCentres, n - begin));
     kernel.gradients(atoms, part, chunk.block, *chunk.workspace);
-    std::copy_n(chunk.block.B.begin(), part.size() * K, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
-    for (std::size_t c = 0; c < part.size(); ++c) {
-      if (request.row_of_atom && request.gathered) gather(request.row_of_atom, n_components, c, part[c], chunk);
-      if (summed)
-        sum_neighbours(atoms, chunk.block, n_components, c, part[c], chunk.distances,
-                       chunk.sums.data() + (begin + c) * kPairSums * K);
-    }
+    std::ranges::copy(chunk.block.B, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
+    std::ranges::copy(chunk.block.strain, chunk.strain.begin() + static_cast<std::ptrdiff_t>(begin * 6 * K));
+    if (request.row_of_atom && request.gathered)
+      for (std::size_t c = 0; c < part.size(); ++c) gather(request.row_of_atom, n_components, c, part[c], chunk);
   }
 }
 
@@ -142,7 +101,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
-    const double* B = chunk.B.data() + c * K;
+    const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * K;
     const std::size_t column = atoms.species(chunk.centres[c]) * P;
     if (targets.features && thread == 0) {
       targets.features[column] += 1.0;
@@ -158,7 +117,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
     }
     if (targets.strain)
       for (int v = thread; v < 6; v += n_threads)
-        add_feature_change(K, model_.quadratic(), 1.0, B, chunk.sums.data() + (c * kPairSums + v) * K,
+        add_feature_change(K, model_.quadratic(), 1.0, B, chunk.strain.data() + (c * 6 + v) * K,
                            targets.strain + v * width + column + 1);
   }
 }
@@ -172,15 +131,15 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
     double* const of_element = targets.forces + atoms.species(i) * P + 1;
     const auto mine = [&](int row) { return row >= 0 && row % n_threads == thread; };
     const auto add = [&](int row, double sign, const double* dB) {
-      for (int x = 0; x < 3; ++x)
-        add_scaled(of_element + (3 * static_cast<std::size_t>(row) + x) * width, sign, dB + x * K, K);
+      add_rows(3, K, sign, dB, of_element + 3 * static_cast<std::size_t>(row) * width, width);
     };
-    for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n) {
+    const bool kept = !chunk.block.subtracted_from.rows;
+    for (int n = kept ? chunk.block.first[c] : 0; kept && n < chunk.block.first[c + 1]; ++n) {
       const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * K;
       const int row = targets.row_of_atom[chunk.block.neighbour[n]];
       if (mine(row)) add(row, -1.0, dB);
     }
-    if (mine(own_row)) add(own_row, 1.0, chunk.sums.data() + (c * kPairSums + 6) * K);
+    if (mine(own_row)) add(own_row, 1.0, chunk.block.total.data() + c * 3 * K);
   }
 }
 
@@ -235,10 +194,19 @@ void RowAccumulator::add_gathered(const Neighbourhood& atoms, const RowTargets& 
 void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
                          std::span<RowChunk> threads) const {
   const int n_threads = static_cast<int>(threads.size());
-  const RowRequestOfChunk request{.row_of_atom = targets.forces ? targets.row_of_atom : nullptr,
-                                  .n_rows = targets.n_rows,
-                                  .strain = targets.strain != nullptr,
-                                  .gathered = model_.quadratic()};
+  RowRequestOfChunk request{.row_of_atom = targets.forces ? targets.row_of_atom : nullptr,
+                            .n_rows = targets.n_rows,
+                            .B = targets.features || model_.quadratic(),
+                            .strain = targets.strain != nullptr,
+                            .gathered = model_.quadratic()};
+  std::vector<std::size_t> of_element;
+  if (targets.forces && !model_.quadratic() && n_threads == 1) {  // nobody else writes to the rows
+    for (int e = 0; e < model_.n_elements(); ++e) of_element.push_back(e * model_.n_weights() + 1);
+    request.subtracted_from = {.row_of_atom = targets.row_of_atom,
+                               .rows = targets.forces,
+                               .stride = static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(),
+                               .of_element = of_element.data()};
+  }
   std::exception_ptr failure;
   const auto guarded = [&](auto&& work) {
     try {

@@ -34,9 +34,6 @@ struct RowQueue {
   }
 };
 
-/// Sums over the pairs of a centre: six of strain, three of the gradients.
-inline constexpr int kPairSums = 9;
-
 /// ∂B of one chunk of centres, gathered by row: neighbours that share a row (images of one atom) move together, so that
 /// products of quadratic features are formed once for them. Linear models take the pairs as they are. Reused from chunk
 /// to chunk.
@@ -44,19 +41,18 @@ struct RowChunk {
   std::unique_ptr<Workspace> workspace;
   GradientBlock block;
   std::span<const int> centres;
-  std::vector<int> slot_of_row;   ///< [n_rows], −1 between centres
-  std::vector<int> first;         ///< [n_centres + 1], range of gathered rows of each centre
-  std::vector<int> row;           ///< [n_gathered]
-  std::vector<double> dB;         ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
-  std::vector<double> sums;       ///< [n_centres][kPairSums][K], over pairs: ∂B_k(centre)/∂strain, then Σ ∂B_k/∂r
-  std::vector<double> distances;  ///< [pair of a centre][3]
-  std::vector<double> B;          ///< [n_centres][K]
-  RowQueue queue;                 ///< of the thread that this chunk belongs to
+  std::vector<int> slot_of_row;  ///< [n_rows], −1 between centres
+  std::vector<int> first;        ///< [n_centres + 1], range of gathered rows of each centre
+  std::vector<int> row;          ///< [n_gathered]
+  std::vector<double> dB;        ///< [n_gathered][3][K], ∂B_k(centre)/∂r of the row's atom
+  std::vector<double> strain;    ///< [n_centres][6][K], ∂B_k(centre)/∂strain
+  std::vector<double> B;         ///< [n_centres][K]
+  RowQueue queue;                ///< of the thread that this chunk belongs to
 };
 
-/// Centres whose gradients are derived at a time (some 550 KiB at 2J = 8), and that a thread gathers to be added
+/// Centres whose gradients are derived at a time (some 275 KiB at 2J = 8), and that a thread gathers to be added
 /// together (some 4.5 MiB): as many of a quadratic model, because its rows are long and read and written every time.
-inline constexpr std::size_t kDerivedCentres = 16;
+inline constexpr std::size_t kDerivedCentres = 8;
 inline constexpr std::size_t kGatheredCentres = 128;
 
 /// Centres that are worth a thread of their own.
@@ -66,8 +62,9 @@ inline constexpr std::size_t kRowChunk = 64;
 struct RowRequestOfChunk {
   const int* row_of_atom = nullptr;  ///< as in RowTargets; null: no gradients by row
   int n_rows = 0;
-  bool strain = false;
+  bool B = true, strain = false;
   bool gathered = true;  ///< by row; otherwise gradients stay in the block, pair by pair, of kDerivedCentres at most
+  GradientRows subtracted_from = {};  ///< where they go instead, with rows
 };
 
 void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, const RowRequestOfChunk& request,

@@ -4,11 +4,15 @@
 #include <array>
 #include <string>
 
+#include "aligned.hpp"
 #include "mliuq/error.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
 namespace {
+
+/// Numbers before the first row: what lies behind the constant of a row, where ∂B go, begins a line of the cache.
+constexpr std::size_t kLead = 7;
 
 bool wanted(const MoveSpreads& out) { return out.needs_members() || out.needs_box(); }
 
@@ -64,7 +68,8 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
     if (atoms.species(i) < 0) throw Error("spreads: atom " + atoms.name(i) + " is of no element of the model");
   const EnergyModel& model = potential.model();
   const std::size_t width = model.theta().size();
-  std::vector<double> strain_rows(wanted(strain) ? 6 * width : 0), rows;
+  std::vector<double> strain_rows(wanted(strain) ? 6 * width : 0);
+  AlignedVector<double> rows;
   std::vector<int> row_of_atom(structure.n_atoms(), -1);
   const RowTargets nothing{.row_of_atom = row_of_atom.data(),
                            .strain = strain_rows.empty() ? nullptr : strain_rows.data()};
@@ -78,11 +83,11 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
       for (std::size_t a = 0; a < tile.size(); ++a) row_of_atom[tile[a]] = static_cast<int>(a);
       for (int i = structure.n_owned(); i < structure.n_atoms(); ++i)
         row_of_atom[i] = row_of_atom[structure.owners()[i]];
-      rows.assign(3 * width * tile.size(), 0.0);
-      targets.forces = rows.data();
+      rows.assign(3 * width * tile.size() + kLead, 0.0);
+      targets.forces = rows.data() + kLead;
       targets.n_rows = static_cast<int>(tile.size());
       potential.accumulate_rows(atoms, structure.centres(), targets, n_threads);
-      spreads.put(rows, tile, n_threads);
+      spreads.put(std::span<const double>(rows).subspan(kLead), tile, n_threads);
       targets.strain = nullptr;  // the first tile has seen every centre
     }
   }

@@ -237,6 +237,57 @@ TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
   }
 }
 
+TEST(kernels, gradients_add_up_to_totals_strain_and_rows) {
+  constexpr int voigt[6][2] = {{0, 0}, {1, 1}, {2, 2}, {1, 2}, {0, 2}, {0, 1}};
+  for (const SnapParams& p : {scenes::params(1, 3), scenes::params(2, 2, true), scenes::params(1, 8)}) {
+    const std::size_t K = p.n_components(), width = p.n_elements() * (K + 1);
+    Scene scene(7, {14, 0, 43}, p.n_elements(), 15);  // more neighbours than are derived together
+    const Neighbourhood atoms = scene.view();
+    std::vector<std::size_t> of_element;
+    for (int e = 0; e < p.n_elements(); ++e) of_element.push_back(e * (K + 1) + 1);
+    std::vector<int> row_of_atom(atoms.n_atoms);
+    for (int i = 0; i < atoms.n_atoms; ++i) row_of_atom[i] = i % 4 - 1;
+    for (InstructionSet set : available_instruction_sets()) {
+      const auto kernel = make_kernel(p, scenes::random_model(p, 16), {set});
+      const auto workspace = kernel->make_workspace();
+      GradientBlock kept;
+      kept.with_strain = true;
+      kernel->gradients(atoms, scene.centres, kept, *workspace);
+      std::vector<double> total(kept.total.size()), strain(kept.strain.size()), rows(9 * width);
+      for (std::size_t c = 0; c < scene.centres.size(); ++c)
+        for (int n = kept.first[c]; n < kept.first[c + 1]; ++n) {
+          const double* dB = kept.dB.data() + 3 * K * n;
+          const int i = scene.centres[c], j = kept.neighbour[n];
+          for (std::size_t k = 0; k < K; ++k) {
+            for (int x = 0; x < 3; ++x) {
+              total[(3 * c + x) * K + k] += dB[x * K + k];
+              if (row_of_atom[j] >= 0)
+                rows[(3 * row_of_atom[j] + x) * width + of_element[atoms.species(i)] + k] -= dB[x * K + k];
+            }
+            for (int v = 0; v < 6; ++v)
+              strain[(6 * c + v) * K + k] +=
+                  (atoms.positions[3 * j + voigt[v][0]] - atoms.positions[3 * i + voigt[v][0]]) *
+                  dB[voigt[v][1] * K + k];
+          }
+        }
+      GradientBlock subtracted;
+      std::vector<double> into(rows.size());
+      subtracted.with_B = false;
+      subtracted.subtracted_from = {row_of_atom.data(), into.data(), width, of_element.data()};
+      kernel->gradients(atoms, scene.centres, subtracted, *workspace);
+      const auto equal = [](const std::vector<double>& a, const std::vector<double>& b) {
+        CHECK(a.size() == b.size() && largest(b) > 0.0);
+        for (std::size_t i = 0; i < a.size(); ++i) CHECK_NEAR(a[i], b[i], 1e-12 * largest(b));
+      };
+      equal(kept.total, total);
+      equal(kept.strain, strain);
+      equal(into, rows);
+      equal(subtracted.total, total);
+      CHECK(subtracted.strain.empty() && subtracted.dB.empty());
+    }
+  }
+}
+
 TEST(kernels, atoms_on_top_of_each_other_are_named) {
   const SnapParams p = scenes::params(1, 2);
   Scene scene(3, {10}, 1, 13);

@@ -330,11 +330,13 @@ void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
   const SummationTable<double> sums = summation_table<double>(f.set, kind);
   sums.ladder(f.plan, f.w.block);
   sums.force(f.plan, f.w.block);
-  f.stages.lower(f.plan, f.w.block);
+  std::fill_n(f.w.block.total, 3 * K * L, 0.0);
+  std::fill_n(f.w.block.strain, 6 * K * L, 0.0);
 
   const auto reference = make_reference_kernel(f.params, f.model);
   const auto workspace = reference->make_workspace();
   GradientBlock plain;
+  plain.with_strain = true;
   reference->gradients(f.scene.view, f.scene.centres, plain, *workspace);
   double scale = 0.0;
   for (double d : plain.dB) scale = std::max(scale, std::abs(d));
@@ -344,7 +346,7 @@ void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
          first += count) {
       count = std::min(most, f.w.first_slot[channel + 1] - first);  // one, two … slots at a time
       most = most % kDeriveSlots + 1;
-      f.stages.derive(f.plan, f.w.block, channel, first, count);
+      f.stages.derive(f.plan, f.w.block, channel, first, count, true);
       for (int slot = first; slot < first + count; ++slot)
         for (int lane = 0; lane < f.n; ++lane) {
           const int atom = f.w.slot_atom[slot * L + lane];
@@ -358,6 +360,12 @@ void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
           }
         }
     }
+  const auto check_sums = [&](const double* lanes, const std::vector<double>& expected, int n) {
+    for (int lane = 0; lane < f.n; ++lane)
+      for (int i = 0; i < n; ++i) check_close(lanes[i * L + lane], expected[lane * n + i], 1e-11 * scale);
+  };
+  check_sums(f.w.block.total, plain.total, 3 * K);
+  check_sums(f.w.block.strain, plain.strain, 6 * K);
 }
 
 void test_slots_derived_together() {

@@ -23,12 +23,26 @@ struct KernelOutput {
   double* atom_virials = nullptr;  ///< [n_atoms][6], eV, half of each pair to either end, added to
 };
 
+/// Rows of atoms from which ∂B/∂r of each neighbour is subtracted as soon as it is known.
+struct GradientRows {
+  const int* row_of_atom = nullptr;  ///< [n_atoms], −1: has none
+  double* rows = nullptr;            ///< [row][3][stride], from column of_element[species of the centre] on
+  std::size_t stride = 0;
+  const std::size_t* of_element = nullptr;
+};
+
 /// Derivatives of the descriptors of a run of centres, one entry per neighbour inside the cutoff.
 struct GradientBlock {
+  // What the caller wants.
+  bool with_B = true, with_strain = false;
+  GradientRows subtracted_from;  ///< with rows, first, neighbour and dB say nothing: no pair is kept
+
   std::vector<double> B;       ///< [n_centres][K]
   std::vector<int> first;      ///< [n_centres + 1], range of pairs of each centre
   std::vector<int> neighbour;  ///< [n_pairs], atom index
-  std::vector<double> dB;      ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å; the centre's own is minus the sum
+  std::vector<double> dB;      ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å
+  std::vector<double> total;   ///< [n_centres][3][K], Σ over the neighbours; the centre's own ∂B/∂r is minus this
+  std::vector<double> strain;  ///< [n_centres][6][K], ∂B_k(centre)/∂strain = Σ (r_j − r_i) ⊗ ∂B_k/∂r_j, Voigt
 };
 
 /// How sums over neighbours are made, the density and the forces: by the recursion through all levels, or by moments

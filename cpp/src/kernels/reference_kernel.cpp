@@ -111,9 +111,43 @@ class ReferenceKernel final : public Kernel {
                 inner(w.Y.data() + w.neighbours[n].channel * level_.back(), w.neighbours[n].du[x]);
       }
     }
+    sum_gradients(atoms, centres, out);
+    if (out.subtracted_from.rows) subtract_gradients(atoms, centres, out);
   }
 
  private:
+  void subtract_gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
+    const GradientRows& to = out.subtracted_from;
+    const std::size_t K = params_.n_components();
+    for (std::size_t c = 0; c < centres.size(); ++c)
+      for (int n = out.first[c]; n < out.first[c + 1]; ++n)
+        if (const int row = to.row_of_atom[out.neighbour[n]]; row >= 0)
+          for (std::size_t x = 0; x < 3; ++x)
+            for (std::size_t k = 0; k < K; ++k)
+              to.rows[(3 * row + x) * to.stride + to.of_element[atoms.species(centres[c])] + k] -=
+                  out.dB[(3 * static_cast<std::size_t>(n) + x) * K + k];
+    out.first.assign(1, 0);
+    out.neighbour.clear();
+    out.dB.clear();
+  }
+
+  void sum_gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
+    constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
+    const std::size_t K = params_.n_components();
+    out.total.assign(centres.size() * 3 * K, 0.0);
+    out.strain.assign(out.with_strain ? centres.size() * 6 * K : 0, 0.0);
+    for (std::size_t c = 0; c < centres.size(); ++c)
+      for (int n = out.first[c]; n < out.first[c + 1]; ++n) {
+        const double* const dB = out.dB.data() + static_cast<std::size_t>(n) * 3 * K;
+        for (std::size_t i = 0; i < 3 * K; ++i) out.total[c * 3 * K + i] += dB[i];
+        for (int v = 0; v < 6 && out.with_strain; ++v) {
+          const double r = atoms.positions[3 * static_cast<std::size_t>(out.neighbour[n]) + first[v]] -
+                           atoms.positions[3 * static_cast<std::size_t>(centres[c]) + first[v]];
+          for (std::size_t k = 0; k < K; ++k) out.strain[(c * 6 + v) * K + k] += r * dB[second[v] * K + k];
+        }
+      }
+  }
+
   void add_gradients(int centre, const KernelOutput& out, const ReferenceWorkspace& w) const {
     for (const Neighbour& n : w.neighbours) {
       std::array<double, 3> g;

@@ -49,6 +49,13 @@ static constexpr int first_column(int j) { return j * (j + 1) / 2; }
 static constexpr int half_size(int j) { return (j / 2 + 1) * (j + 1); }
 static constexpr int half_used(int j) { return j % 2 ? half_size(j) : half_size(j) - j / 2; }
 
+/// Elements before level j, j ≥ 1, of a table by the used elements of the level below.
+static constexpr int first_lowered(int j) {
+  int n = 0;
+  for (int i = 1; i < j; ++i) n += half_used(i - 1);
+  return n;
+}
+
 /// Copies of the full plane with factors of the coupling's coefficients (coupling.hpp) multiplied in.
 enum Image {
   kRoot,            // √binom(j, ma)

@@ -23,6 +23,7 @@ PlanStorage<Real>::PlanStorage(const SnapParams& params, const EnergyModel& mode
   plan_.switchinner = params.switchinnerflag;
   plan_.rmin0 = static_cast<Real>(params.rmin0);
   tabulate_scales();
+  tabulate_lowering();
   tabulate_products();
   tabulate_components();
   coupling_ = tabulate_coupling<Real>(params.twojmax, n_channels_, first_product_);
@@ -66,6 +67,35 @@ void PlanStorage<Real>::tabulate_scales() {
 }
 
 template <class Real>
+void PlanStorage<Real>::tabulate_lowering() {
+  for (int j = 1; j <= plan_.twojmax; ++j)
+    for (int mb = 0; 2 * mb <= j - 1; ++mb)
+      for (int m = 0; m <= (2 * mb == j - 1 ? mb : j - 1); ++m) {
+        const double share = 2 * share_[half_level(j - 1) + mb * j + m];
+        const struct {
+          int mb, m;
+          double factor;
+        } elements[4] = {{mb, m, share * (j - mb)},
+                         {mb + 1, m + 1, share * (mb + 1)},
+                         {mb + 1, m, share * (mb + 1)},
+                         {mb, m + 1, share * (j - mb)}};
+        LoweredElement element;
+        for (int e = 0; e < 4; ++e) {
+          const auto& [row, column, factor] = elements[e];
+          const bool mirrored = 2 * row > j || (2 * row == j && column > row);
+          element.from[e] = mirrored ? (j - row) * (j + 1) + j - column : row * (j + 1) + column;
+          const double sign = mirrored && (row + column) % 2 ? -1.0 : 1.0;
+          const double scale = sign * factor * to_u_[half_level(j) + element.from[e]];
+          lowered_coefficients_.push_back(static_cast<Real>(scale));
+          lowered_coefficients_.push_back(static_cast<Real>(mirrored == (e < 2) ? -scale : scale));
+        }
+        lowered_elements_.push_back(element);
+      }
+  plan_.lowered_elements = lowered_elements_.data();
+  plan_.lowered_coefficients = lowered_coefficients_.data();
+}
+
+template <class Real>
 int PlanStorage<Real>::product_index(int e1, int j1, int e2, int j2, int j) const {
   if (j1 == j2 && e1 > e2) std::swap(e1, e2);
   const int top = coupled_levels(plan_.twojmax, j1, j2).front();
@@ -76,17 +106,16 @@ template <class Real>
 void PlanStorage<Real>::tabulate_products() {
   const int n = plan_.twojmax + 1;
   first_product_.assign(static_cast<std::size_t>(n) * n * n_channels_ * n_channels_, -1);
-  int stored = 0, lowered = 0;
+  int stored = 0;
   for (int j1 = 0; j1 < n; ++j1)
     for (int j2 = 0; j2 <= j1; ++j2)
       for (int e1 = 0; e1 < n_channels_; ++e1)
         for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
           first_product_[pair_index(plan_.twojmax, n_channels_, e1, j1, e2, j2)] = static_cast<int>(products_.size());
           for (int j : coupled_levels(plan_.twojmax, j1, j2)) {
-            products_.push_back({.j = j, .stored = stored, .lowered = lowered, .j1 = j1});
+            products_.push_back({.j = j, .stored = stored, .j1 = j1});
             store_offset_.push_back(stored - half_level(j));
             stored += half_size(j);
-            lowered += j > 0 ? half_used(j - 1) : 0;
           }
         }
   for (int j = 0; j < n; ++j) {
@@ -99,7 +128,6 @@ void PlanStorage<Real>::tabulate_products() {
   plan_.store_offset = store_offset_.data();
   plan_.n_products = static_cast<int>(products_.size());
   plan_.n_stored = stored;
-  plan_.n_lowered = lowered;
   plan_.level_products = level_products_.data();
   plan_.first_of_level = first_of_level_.data();
 }
@@ -176,10 +204,22 @@ void PlanStorage<Real>::tabulate_gradient_terms() {
         if (!of_component.empty() && of_component.back().product == p)
           of_component.back().factor += terms_[t].factor;
         else
-          of_component.push_back({.product = p, .factor = terms_[t].factor});
+          of_component.push_back({.product = p, .factor = terms_[t].factor, .value_share = 0});
       }
     }
-  for (const auto& of_component : by_component) {
+  plan_.n_lowered = 0;
+  for (auto& of_component : by_component) {
+    const auto level = [&](const GradientTerm<Real>& term) { return products_[term.product].j; };
+    std::ranges::stable_sort(of_component, {}, level);
+    int lowered = 0;
+    for (std::size_t t = 0; t < of_component.size(); ++t) {
+      const int j = level(of_component[t]);
+      if (j == 0) continue;
+      const double next = t + 1 < of_component.size() ? 1.0 / level(of_component[t + 1]) : 0.0;
+      of_component[t].value_share = static_cast<Real>(1.0 / j - next);
+      lowered += half_used(j - 1);
+    }
+    plan_.n_lowered = std::max(plan_.n_lowered, lowered);
     first_gradient_term_.push_back(static_cast<int>(gradient_terms_.size()));
     gradient_terms_.insert(gradient_terms_.end(), of_component.begin(), of_component.end());
   }

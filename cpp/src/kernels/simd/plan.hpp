@@ -19,8 +19,7 @@ namespace mliuq::simd {
 struct Product {
   int j;
   int stored;
-  int lowered;  ///< where its gradient's polynomials lie in theirs (isa/derive.hpp)
-  int j1;       ///< B is made of products with j ≥ j1
+  int j1;  ///< B is made of products with j ≥ j1
 };
 
 /// Contribution of a component's derivative to the weight of a product in a channel's Y.
@@ -31,11 +30,20 @@ struct WeightTerm {
   Real factor;
 };
 
-/// The same contributions by component: what ∂B is gathered from.
+/// The same contributions by component, what ∂B is summed from: lowest level first.
 template <class Real>
 struct GradientTerm {
   int product;
   Real factor;
+  Real value_share;  ///< 1/j less that of the term after it: of q·G so far in the value (isa/derive.hpp)
+};
+
+/// What the gradient's polynomials of a product of level j take from it for one element (mb, m) of the level below:
+/// four elements of the half plane, (mb, m), (mb+1, m+1), (mb+1, m), (mb, m+1) or their mirror images. The coefficients
+/// of [re, im] of each stand elsewhere, side by side with those of other elements; those of the last two im are
+/// negative.
+struct LoweredElement {
+  int from[4];
 };
 
 /// One B as a product dotted with a channel of the density; `twin` is the component equal to it by symmetry, or −1.
@@ -61,11 +69,14 @@ struct Plan {
   int n_groups;
   const Product* products;  ///< [n_products]
   const int* store_offset;  ///< [n_products], where level j of the half plane would begin in the store of Z
-  int n_products, n_stored, n_lowered;
+  int n_products, n_stored;
   const int* first_term;  ///< [n_products][n_channels] + 1
   const WeightTerm<Real>* terms;
   const int* first_gradient_term;  ///< [n_channels][n_components] + 1
   const GradientTerm<Real>* gradient_terms;
+  const LoweredElement* lowered_elements;  ///< of level j from first_lowered(j) on
+  const Real* lowered_coefficients;        ///< [8] of each
+  int n_lowered;                           ///< elements of all terms of one component at most
   const DescriptorDot* dots;
   int n_dots;
   const int* component_of;       ///< [n_channels][n_products], B of a product dotted with a channel where j ≥ j1
@@ -92,6 +103,7 @@ class PlanStorage {
   void tabulate_products();
   void tabulate_components();
   void tabulate_gradient_terms();
+  void tabulate_lowering();
   void tabulate_weights(const EnergyModel& model);
   int product_index(int e1, int j1, int e2, int j2, int j) const;
 
@@ -109,6 +121,8 @@ class PlanStorage {
   std::vector<int> first_term_, first_gradient_term_, level_products_, first_of_level_, component_of_, store_offset_;
   std::vector<WeightTerm<Real>> terms_;
   std::vector<GradientTerm<Real>> gradient_terms_;
+  std::vector<LoweredElement> lowered_elements_;
+  std::vector<Real> lowered_coefficients_;
   std::vector<DescriptorDot> dots_;
 };
 

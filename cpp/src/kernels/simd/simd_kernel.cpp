@@ -66,7 +66,7 @@ class SimdKernel final : public Kernel {
       run_energy(out, w);
       if (out.energies)
         for (int lane = 0; lane < block.n; ++lane) out.energies[block.place[lane]] = w.block.energies[lane];
-      if (out.B) copy_descriptors(block, w, out.B);
+      if (out.B) copy_rows(block, w, w.block.B, storage_.view().n_components, out.B);
       if (wants_gradient(out)) add_forces(block, out, w);
     });
   }
@@ -94,24 +94,37 @@ class SimdKernel final : public Kernel {
     const std::size_t K = plan.n_components;
     auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
     w.reserve_products(true);
-    count_pairs(atoms, centres, out);
-    out.B.resize(centres.size() * K);
+    const GradientRows& rows = out.subtracted_from;
+    out.first.assign(1, 0);
+    if (!rows.rows) count_pairs(atoms, centres, out);
+    out.B.resize(out.with_B ? centres.size() * K : 0);
     out.neighbour.resize(out.first.back());
     out.dB.resize(static_cast<std::size_t>(out.first.back()) * 3 * K);
+    out.total.resize(centres.size() * 3 * K);
+    out.strain.resize(out.with_strain ? centres.size() * 6 * K : 0);
     for_each_block(atoms, centres, w, [&](const Places& block) {
       stages_.store(plan, w.block);
-      stages_.describe(plan, w.block);
-      copy_descriptors(block, w, out.B.data());
-      stages_.lower(plan, w.block);
+      if (out.with_B) {
+        stages_.describe(plan, w.block);
+        copy_rows(block, w, w.block.B, K, out.B.data());
+      }
+      std::fill_n(w.block.total, 3 * K * w.lanes, Real(0));
+      std::fill_n(w.block.strain, 6 * K * w.lanes, Real(0));
       std::vector<int>& next = w.pair_cursor;
       next.resize(block.n);
-      for (int lane = 0; lane < block.n; ++lane) next[lane] = out.first[block.place[lane]];
+      if (!rows.rows)
+        for (int lane = 0; lane < block.n; ++lane) next[lane] = out.first[block.place[lane]];
       for (int channel = 0; channel < plan.n_channels; ++channel)
         for (int slot = w.first_slot[channel], count = 0; slot < w.first_slot[channel + 1]; slot += count) {
           count = slots_derived_together(w.first_slot[channel + 1] - slot);
-          stages_.derive(plan, w.block, channel, slot, count);
-          copy_derivatives(slot, count, block.n, next, w, out);
+          stages_.derive(plan, w.block, channel, slot, count, out.with_strain);
+          if (rows.rows)
+            subtract_derivatives(slot, count, block.n, rows, w);
+          else
+            copy_derivatives(slot, count, block.n, next, w, out);
         }
+      copy_rows(block, w, w.block.total, 3 * K, out.total.data());
+      if (out.with_strain) copy_rows(block, w, w.block.strain, 6 * K, out.strain.data());
     });
   }
 
@@ -174,7 +187,6 @@ class SimdKernel final : public Kernel {
   }
 
   void count_pairs(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
-    out.first.assign(1, 0);
     for (int i : centres) {
       int n = 0;
       for_each_neighbour(atoms, i, pairs_.squared_cutoffs(atoms.species(i)),
@@ -183,27 +195,48 @@ class SimdKernel final : public Kernel {
     }
   }
 
-  void copy_descriptors(const Places& block, SimdWorkspace<Real>& w, double* B) const {
-    const std::size_t K = storage_.view().n_components;
+  /// from [size][lanes] → to [centre][size].
+  void copy_rows(const Places& block, SimdWorkspace<Real>& w, const Real* from, std::size_t size, double* to) const {
     w.lane_target.assign(w.lanes, nullptr);
-    for (int lane = 0; lane < block.n; ++lane) w.lane_target[lane] = B + block.place[lane] * K;
-    stages_.unpack(w.block.B, static_cast<int>(K), w.lane_target.data());
+    for (int lane = 0; lane < block.n; ++lane) w.lane_target[lane] = to + block.place[lane] * size;
+    stages_.unpack(from, static_cast<int>(size), w.lane_target.data());
+  }
+
+  /// Takes derived slots out of the lanes: to(lane, atom) is where the x-components of a pair go, null for none; those
+  /// of y and z follow at `stride`.
+  template <class Unpack, class To>
+  void unpack_derivatives(int slot, int count, int n, std::size_t stride, SimdWorkspace<Real>& w, Unpack&& unpack,
+                          To&& to) const {
+    const int K = storage_.view().n_components;
+    for (int s = 0; s < count; ++s) {
+      w.lane_target.assign(w.lanes, nullptr);
+      for (int lane = 0; lane < n; ++lane)
+        if (const int atom = w.slot_atom[static_cast<std::size_t>(slot + s) * w.lanes + lane]; atom >= 0)
+          w.lane_target[lane] = to(lane, atom);
+      for (int x = 0; x < 3; ++x) {
+        unpack(w.block.dB + static_cast<std::size_t>(3 * s + x) * K * w.lanes, K, w.lane_target.data());
+        for (double*& target : w.lane_target)
+          if (target) target += stride;
+      }
+    }
   }
 
   void copy_derivatives(int slot, int count, int n, std::vector<int>& next, SimdWorkspace<Real>& w,
                         GradientBlock& out) const {
-    const std::size_t rows = 3 * static_cast<std::size_t>(storage_.view().n_components);
-    for (int s = 0; s < count; ++s) {
-      w.lane_target.assign(w.lanes, nullptr);
-      for (int lane = 0; lane < n; ++lane) {
-        const int atom = w.slot_atom[static_cast<std::size_t>(slot + s) * w.lanes + lane];
-        if (atom < 0) continue;
-        const std::size_t pair = next[lane]++;
-        out.neighbour[pair] = atom;
-        w.lane_target[lane] = out.dB.data() + pair * rows;
-      }
-      stages_.unpack(w.block.dB + s * rows * w.lanes, static_cast<int>(rows), w.lane_target.data());
-    }
+    const std::size_t K = storage_.view().n_components;
+    unpack_derivatives(slot, count, n, K, w, stages_.unpack, [&](int lane, int atom) {
+      const std::size_t pair = next[lane]++;
+      out.neighbour[pair] = atom;
+      return out.dB.data() + pair * 3 * K;
+    });
+  }
+
+  void subtract_derivatives(int slot, int count, int n, const GradientRows& rows, SimdWorkspace<Real>& w) const {
+    double* const of_element = rows.rows + rows.of_element[w.block.species];
+    unpack_derivatives(slot, count, n, rows.stride, w, stages_.unpack_and_subtract, [&](int, int atom) -> double* {
+      const int row = rows.row_of_atom[atom];
+      return row < 0 ? nullptr : of_element + 3 * static_cast<std::size_t>(row) * rows.stride;
+    });
   }
 
   /// Forces from Y, added pair by pair, lane after lane, in the order of the lists: the same sums on every run.

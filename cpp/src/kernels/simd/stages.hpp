@@ -14,8 +14,7 @@
 //   ladder    Y → what the forces dot with v, or the coefficients of their polynomials
 //   force     slots, ladder → ∂e/∂r of every slot
 //   virial    slots, ∂e/∂r → their virial
-//   lower     Z → gradients of every product as polynomials in SU(2)
-//   derive    slots, these → ∂B/∂r of a few slots
+//   derive    slots, Z → ∂B/∂r of some slots and its sums
 //   unpack    lanes → one array each
 //
 // Each stage exists once in source and is compiled per instruction set (isa/), so that all that leaves such an object
@@ -26,10 +25,10 @@
 
 namespace mliuq::simd {
 
-/// Slots whose derivatives are computed together: each product loaded serves them all.
-inline constexpr int kDeriveSlots = 6;
+/// Slots whose derivatives are computed together: the gradients of each product are formed once for them all.
+inline constexpr int kDeriveSlots = 36;
 
-/// How many of the slots left to derive next: about equal shares, because few at a time waste what is loaded.
+/// How many of the slots left to derive next: about equal shares, because few at a time waste what was formed.
 inline int slots_derived_together(int n_left) {
   const int n_shares = (n_left + kDeriveSlots - 1) / kDeriveSlots;
   return (n_left + n_shares - 1) / n_shares;
@@ -59,10 +58,12 @@ struct Block {
   Real* Z;                ///< [n_stored] complex
   Real* B;                ///< [n_components]
   Real* beta;             ///< [n_components], ∂e/∂B
-  Real* lowered;          ///< [n_lowered][2][4], gradients of the products in SU(2)
-  Real* v;                ///< [n_half] complex, of every slot of a tile
-  Real* dots;             ///< [n_products][slot of a tile][4]
+  Real* lowered;          ///< [n_lowered][2][4], gradients of the products of a component in SU(2)
+  Real* coefficients;     ///< [half_used(twojmax − 1)][8], not lanes: of one product
+  Real* v;                ///< [kDeriveSlots][half_level(twojmax)] complex, tile by tile
   Real* dB;               ///< [kDeriveSlots][3][n_components]
+  Real* total;            ///< [3][n_components], Σ ∂B/∂r over the slots derived so far
+  Real* strain;           ///< [6][n_components], Σ r ⊗ ∂B/∂r, Voigt
   double* energies;       ///< [lanes]
 };
 
@@ -84,10 +85,11 @@ struct StageTable {
   void (*ladder)(const Plan<Real>&, const Block<Real>&);
   void (*force)(const Plan<Real>&, const Block<Real>&);
   void (*virial)(const Plan<Real>&, const Block<Real>&);
-  void (*lower)(const Plan<Real>&, const Block<Real>&);
-  void (*derive)(const Plan<Real>&, const Block<Real>&, int channel, int first_slot, int n_slots);
+  /// Adds to the totals, and to the strain where it is wanted.
+  void (*derive)(const Plan<Real>&, const Block<Real>&, int channel, int first_slot, int n_slots, bool strain);
   /// [n][lanes] → to[lane][n]; null: not wanted.
   void (*unpack)(const Real* from, int n, double* const* to);
+  void (*unpack_and_subtract)(const Real* from, int n, double* const* to);
   Real (*multiply_adds)(long rounds);  ///< the yardstick of benchmarks: nothing but arithmetic
   int multiply_adds_per_round;         ///< vector operations
 };

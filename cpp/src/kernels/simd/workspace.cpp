@@ -82,9 +82,11 @@ void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
     allocate(derivatives_, lanes, [&](Pieces<Real>& pieces) {
       const std::size_t slots = kDeriveSlots;
       block.lowered = pieces.take(8 * static_cast<std::size_t>(plan_.n_lowered));
-      block.v = pieces.take(slots * 2 * plan_.n_half);
-      block.dots = pieces.take(slots * 4 * plan_.n_products);
+      block.coefficients = pieces.take(plan_.twojmax > 0 ? 8 * half_used(plan_.twojmax - 1) / lanes + 1 : 0);
+      block.v = pieces.take(slots * 2 * half_level(plan_.twojmax));
       block.dB = pieces.take(slots * 3 * plan_.n_components);
+      block.total = pieces.take(3 * static_cast<std::size_t>(plan_.n_components));
+      block.strain = pieces.take(6 * static_cast<std::size_t>(plan_.n_components));
     });
 }
 

@@ -2,7 +2,7 @@
 
 // Scratch of one thread. At 2J = 8 with 26 neighbours, eight lanes of double: U 20 KB, its images 146 KB, Y 20 KB,
 // ladder 80 KB (of which polynomials use 18), moments 36 KB, powers 32 KB, slots 85 KB, lists 4 KB; and where products
-// are stored (quadratic models, derivatives) Z 298 KB, with derivatives another 1.2 MB. Sixteen lanes of float take the
+// are stored (quadratic models, derivatives) Z 298 KB, with derivatives another 1 MB. Sixteen lanes of float take the
 // same. Aligned vectors only: nothing is allocated by hand.
 
 #include <cstddef>

@@ -11,21 +11,28 @@ enum GradientPart { kGx, kGy, kGz, kG0, kGradientParts };
 ///     ∂(s F)/∂r = s (sinθ/r) G + n [s' F − s θ' sinθ G0 + (s θ' cosθ − s sinθ/r) n·G].
 template <class Real>
 struct SlotFrame {
-  Vector<Real> n[3], slope, across, stretch, turn, slope_cos, slope_sin;
+  Vector<Real> n[3], q[kGradientParts], slope, across, stretch, turn;
 
   MLIUQ_INLINE void set(const Vector<Real>* g, Vector<Real> theta_rate) {
     const Vector<Real> cosine = g[kAr], sine = g[kBr] * g[kNy] - g[kBi] * g[kNx] - g[kAi] * g[kNz];
-    for (int x = 0; x < 3; ++x) n[x] = g[kNx + x];
+    for (int x = 0; x < 3; ++x) {
+      n[x] = g[kNx + x];
+      q[x] = sine * n[x];
+    }
+    q[kG0] = cosine;
     slope = g[kDs];
     across = g[kS] * (cosine * g[kSinCosOverR] + sine * g[kSinSinOverR]);
     stretch = g[kS] * theta_rate * cosine - across;
     turn = -(g[kS] * theta_rate * sine);
-    slope_cos = slope * cosine;
-    slope_sin = slope * sine;
   }
 
   MLIUQ_INLINE Vector<Real> radial(const Vector<Real>* G) const {
     return G[kGx] * n[0] + G[kGy] * n[1] + G[kGz] * n[2];
+  }
+
+  /// q·G: a homogeneous polynomial times its degree.
+  MLIUQ_INLINE Vector<Real> along_q(const Vector<Real>* G) const {
+    return G[kGx] * q[kGx] + G[kGy] * q[kGy] + G[kGz] * q[kGz] + G[kG0] * q[kG0];
   }
 };
 

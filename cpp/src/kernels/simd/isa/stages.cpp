@@ -29,9 +29,9 @@ const StageTable<MLIUQ_SIMD_REAL>& stages(MLIUQ_SIMD_REAL) {
       .ladder = ladder<Real>,
       .force = force<Real>,
       .virial = virial<Real>,
-      .lower = lower<Real>,
       .derive = derive<Real>,
       .unpack = unpack<Real>,
+      .unpack_and_subtract = unpack_and_subtract<Real>,
       .multiply_adds = multiply_adds<Real>,
       .multiply_adds_per_round = kPeakChains,
   };
