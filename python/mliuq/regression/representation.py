@@ -30,7 +30,7 @@ from mliuq.regression.rows import BLOCK_NUMBERS, Floats
 from mliuq.regression.solver import stacked
 
 _SINGULAR = 1e-12  # relative size of a singular value of the column-scaled rows below which it is rounding
-_SILENT = 1e-10  # of a column of energies (1/Å), below which forces are zero by symmetry
+_SILENT = 1e-10  # of a column of energies (1/Å), or of its usual size, below which forces are zero by symmetry
 _ALIKE = 1e-10  # added to the diagonal of K, of its mean: structures that are the same share what they stand for
 _BLOCK = 256  # structures
 
@@ -45,6 +45,7 @@ class Population:
     forces : whether force rows tell structures apart, or energies (per atom) do
     size : structures
     whitener : (P, rank) W, Z = X W
+    silent : (P,) numbers of a row that are not larger than this are rounding
     threads : of the core, 0 for what OpenMP would take
     """
 
@@ -52,6 +53,7 @@ class Population:
     forces: bool
     size: int
     whitener: Floats
+    silent: Floats
     threads: int = 0
 
     @classmethod
@@ -84,7 +86,8 @@ class Population:
         rank = int(np.count_nonzero(s > _SINGULAR * s[0]))
         whitener = np.zeros((p, rank))
         whitener[seen] = vt[:rank].T / s[:rank] / scale[seen][:, None]
-        return cls(params, forces, size, whitener, threads)
+        silent = _SILENT * scale / np.sqrt(size) if forces else np.zeros(p)
+        return cls(params, forces, size, whitener, silent, threads)
 
     @property
     def rank(self) -> int:
@@ -94,7 +97,7 @@ class Population:
     def seen(self, structures: Iterable[Atoms]) -> Iterator[Floats]:
         """Yield the whitened rows Z of every structure."""
         for rows in _designs(structures, self.params, (not self.forces, self.forces), self.threads):
-            yield from (x @ self.whitener for x in rows)
+            yield from (np.where(np.abs(x) > self.silent, x, 0.0) @ self.whitener for x in rows)
 
     def stood_for(self, structures: Sequence[Atoms]) -> Floats:
         """Return how many structures of the population each of these stands for, w."""
