@@ -3,6 +3,7 @@
     python benchmarks/lammps_speed.py                       # the published potentials, single thread
     python benchmarks/lammps_speed.py --cases W Ta --kernels avx512 avx2 baseline --precision double single
     python benchmarks/lammps_speed.py --parallel            # 1 and 2 threads, 1 and 2 ranks
+    python benchmarks/lammps_speed.py --parallel --weak     # the same with twice the atoms where two share the work
     python benchmarks/lammps_speed.py --memory 1000000      # bytes per atom
 
 Forces alone are timed as the difference between a run of n + 1 steps and one of a single step: LAMMPS asks for the
@@ -294,24 +295,31 @@ def speed(arguments: argparse.Namespace, folder: Path) -> None:
 
 def parallel(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"{machine()}; forces alone; medians of {arguments.repeats} rounds\n")
-    print(f"{'case':14} {'ranks':>6} {'threads':>8} {'snap':>8} {'mliuq':>8} {'x':>6} {'speed-up of mliuq':>18}")
+    gain = "efficiency" if arguments.weak else "speed-up"
+    heads = " ".join(f"{head:>8}" for head in ("threads", "atoms", "snap", "mliuq"))
+    print(f"{'case':14} {'ranks':>6} {heads} {'x':>6} {gain + ' of mliuq':>20}")
     for label in arguments.cases:
         case = CASES[label]
         model_file(case, folder)
         styles = [Style("snap", "forces"), Style("mliuq", "forces", arguments.kernels[0])]
-        request = {
-            "case": label,
-            "styles": [dataclasses.asdict(style) for style in styles],
-            "repeats": arguments.repeats,
-            "folder": str(folder),
-            "cells": (arguments.repeat,) * 3 if arguments.repeat else case.cells,
-        }
+        x, y, z = (arguments.repeat,) * 3 if arguments.repeat else case.cells
         alone = None
         for ranks, threads in ((1, 1), (1, 2), (2, 1)):
+            sharing = ranks * threads if arguments.weak else 1
+            cells = (x * sharing, y, z)
+            request = {
+                "case": label,
+                "styles": [dataclasses.asdict(style) for style in styles],
+                "repeats": arguments.repeats,
+                "folder": str(folder),
+                "cells": cells,
+            }
             time_of = medians(launch(request, ranks=ranks, threads=threads))
             stock, mine = (time_of[style] for style in styles)
             alone = alone or mine
-            print(f"{label:14} {ranks:6} {threads:8} {stock:8.2f} {mine:8.2f} {stock / mine:6.1f} {alone / mine:18.2f}")
+            atoms = int(np.prod(cells)) * (2 if case.lattice.startswith("bcc") else 8)
+            share = f"{label:14} {ranks:6} {threads:8} {atoms:8}"
+            print(f"{share} {stock:8.2f} {mine:8.2f} {stock / mine:6.1f} {alone / mine / sharing:20.2f}")
 
 
 def memory(arguments: argparse.Namespace, folder: Path) -> None:
@@ -357,6 +365,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--repeat", type=int, default=0, help="unit cells along each axis instead of the case's own")
     parser.add_argument("--parallel", action="store_true")
+    parser.add_argument("--weak", action="store_true", help="with --parallel: as many atoms for each thread or rank")
     parser.add_argument("--memory", type=int, default=0, metavar="ATOMS")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--memory-worker", nargs=4, help=argparse.SUPPRESS)
