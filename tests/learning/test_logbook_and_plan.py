@@ -326,7 +326,7 @@ def test_a_round_whose_frames_cannot_be_labelled_is_the_end(monkeypatch: pytest.
         loop, "choose", lambda *given, **named: told.append((given[2:], named)) or ([], [{"left_out": "too large"}])
     )
     run = SimpleNamespace(
-        settings=SimpleNamespace(stop=SimpleNamespace(labels=30), select=SimpleNamespace(n=20)),
+        settings=SimpleNamespace(stop=SimpleNamespace(labels=30), select=SimpleNamespace(n=20, criterion="random")),
         folder=SimpleNamespace(round=lambda index: SimpleNamespace(model=f"model {index}")),
         _spent=lambda index: 13, _known=lambda index: [], _beginning=SimpleNamespace(region=[], target=[1]),
     )  # fmt: skip
