@@ -13,7 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from numpy.typing import NDArray
 
-from mliuq.ase.intervals import interval
+from mliuq.ase.intervals import interval, surroundings
 from mliuq.core import PackedStructure, Potential
 from mliuq.descriptor.bispectrum import descriptors
 from mliuq.descriptor.neighbours import Neighbours
@@ -179,10 +179,21 @@ class MLIUQCalculator(Calculator):
         MliuqError
             For a model that is not calibrated for `quantity`, or not up to `level`.
         """
-        atoms = self.atoms if atoms is None else atoms
+        atoms = self.evaluated() if atoms is None else atoms
+        return interval(self, quantity, level, atoms, surroundings(self.model, atoms))
+
+    def evaluated(self) -> Atoms:
+        """Return the structure evaluated last.
+
+        Raises
+        ------
+        MliuqError
+            Before the first.
+        """
+        atoms: Atoms | None = self.atoms
         if atoms is None:
             raise MliuqError("nothing has been evaluated yet, expected atoms=")
-        return interval(self, self.model, quantity, level, atoms)
+        return atoms
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what C++ holds: copies and other processes make their own."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, PropertyNotImplementedError
+from ase.calculators.calculator import PropertyNotImplementedError
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
-from mliuq.model.environments import Usual, environments_of
+from mliuq.model.environments import Environments, Usual, environments_of
 from mliuq.model.quantiles import conformal_quantile, conformal_widths
 
 if TYPE_CHECKING:
@@ -22,29 +22,30 @@ KINDS = {"energy": "energy", "forces": "force", "stress": "stress"}
 
 
 def interval(
-    calculator: Calculator, model: Model, quantity: str, level: float, atoms: Atoms
+    calculator: MLIUQCalculator, quantity: str, level: float, atoms: Atoms, around: Environments | None
 ) -> tuple[NDArray[np.float64] | float, NDArray[np.float64] | float]:
-    """Lower and upper ends of `quantity` ± quantile × predicted error; see `MLIUQCalculator.interval`."""
+    """Lower and upper ends of `quantity` ± quantile × predicted error; see `MLIUQCalculator.interval`.
+
+    `around` is what `surroundings` finds.
+    """
     if quantity not in KINDS:
         raise MliuqError(f"quantity is {quantity!r}, expected one of {', '.join(KINDS)}: others have no references")
-    conformal_quantile(model.calibration, KINDS[quantity], level)  # refuses before anything is computed
+    calibration, kind = calculator.model.calibration, KINDS[quantity]
+    width: Any = conformal_quantile(calibration, kind, level)  # refuses before anything is computed
     value: Any = calculator.get_property(quantity, atoms)
     error: Any = calculator.get_property(f"{quantity}_err", atoms)
-    width = _width(model, quantity, level, atoms, np.shape(value))
+    if around is not None:
+        shape = np.shape(value)
+        atom = np.repeat(np.arange(len(atoms)), 3) if quantity == "forces" else np.full(int(np.prod(shape)), -1)
+        widths = conformal_widths(calibration, kind, level, around.groups(np.zeros_like(atom), atom))
+        width = widths.reshape(shape) if shape else float(widths[0])
     return value - width * error, value + width * error
 
 
-def _width(
-    model: Model, quantity: str, level: float, atoms: Atoms, shape: tuple[int, ...]
-) -> NDArray[np.float64] | float:
-    """Half-width of the interval of every number, in error bars, by the groups of environments that it belongs to."""
-    usual = ((model.calibration or {}).get("groups") or {}).get("usual")
-    if usual is None:
-        return conformal_quantile(model.calibration, KINDS[quantity], level)
-    atom = np.repeat(np.arange(len(atoms)), 3) if quantity == "forces" else np.full(int(np.prod(shape)), -1)
-    groups = environments_of([atoms], Usual.from_mapping(usual)).groups(np.zeros_like(atom), atom)
-    widths = conformal_widths(model.calibration, KINDS[quantity], level, groups).reshape(shape)
-    return widths if shape else float(widths)
+def surroundings(model: Model, atoms: Atoms) -> Environments | None:
+    """Groups of the environments of `atoms`; None where the model has no quantiles of groups."""
+    usual = Usual.of(model.calibration)
+    return None if usual is None else environments_of([atoms], usual)
 
 
 def intervals_of(calculator: MLIUQCalculator, level: float) -> dict[str, Any]:
@@ -62,9 +63,11 @@ def intervals_of(calculator: MLIUQCalculator, level: float) -> dict[str, Any]:
     if not kinds:
         raise MliuqError("the model carries no conformal quantiles: calibrate it (mliuq calibrate)")
     found: dict[str, Any] = {}
+    atoms = calculator.evaluated()
+    around = surroundings(calculator.model, atoms)
     for quantity in kinds:
         try:
-            low, high = calculator.interval(quantity, level)
+            low, high = interval(calculator, quantity, level, atoms, around)
         except PropertyNotImplementedError:  # stress without a volume
             continue
         found |= {f"{quantity}_low": low, f"{quantity}_high": high}

@@ -81,9 +81,7 @@ def run(
     held_out = held_out.of_enough_rows()
     warn_of_doubtful(held_out, batch, data.group_key)
     old = dict(loaded.calibration or {})
-    stored = (old.get("groups") or {}).get("usual")
-    usual = None if stored is None else Usual.from_mapping(stored)
-    found, intervals = calibrated(held_out, batch, usual), alpha_intervals(held_out)
+    found, intervals = calibrated(held_out, batch, Usual.of(old)), alpha_intervals(held_out)
     found["interval"] = {kind: [interval.low, interval.high] for kind, interval in intervals.items()}
     found["configurations"] = {kind: interval.configurations for kind, interval in intervals.items()}
     lines = [_line(kind, found, old, intervals.get(kind)) for kind in found["rows"]]

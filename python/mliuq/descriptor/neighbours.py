@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
@@ -85,22 +87,25 @@ def neighbour_distances(atoms: Atoms, reach: float) -> tuple[NDArray[np.int64], 
     """Every atom's neighbours within reach (Å), images included, in any order: the atom and the distance, (n,) each."""
     positions = np.array(atoms.positions, dtype=np.float64)
     listed = listable(positions, atoms.cell.array, atoms.pbc, reach)
-    pairs, distances = NeighborList(
-        cutoff=list_cutoff(listed, atoms.pbc, reach), full_list=True, sorted=False, n_threads=1
-    ).compute(listed.positions, listed.cell, atoms.pbc, "Pd")
-    inside = distances < reach
-    return pairs[inside, 0].astype(np.int64), np.asarray(distances[inside], dtype=np.float64)
+    pairs, distances = _within(listed, atoms.pbc, reach, "Pd")
+    return pairs[:, 0].astype(np.int64), np.asarray(distances, dtype=np.float64)
+
+
+def _within(listed: Listable, pbc: NDArray[np.bool_], reach: float, quantities: str) -> list[NDArray[Any]]:
+    """Vesin's quantities, distances the last, of all pairs within reach, in any order."""
+    cutoff = list_cutoff(listed, pbc, reach)
+    found = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1).compute(
+        listed.positions, listed.cell, pbc, quantities
+    )
+    if cutoff > reach:
+        inside = found[-1] < reach
+        return [column[inside] for column in found]
+    return list(found)
 
 
 def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """Full list of pairs within reach, in any order: atoms (n, 2), and shifts (n, 3) in cells of what is listed."""
-    cutoff = list_cutoff(listed, pbc, reach)
-    pairs, shifts, distances = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1).compute(
-        listed.positions, listed.cell, pbc, "PSd"
-    )
-    if cutoff > reach:
-        inside = distances < reach
-        pairs, shifts, distances = pairs[inside], shifts[inside], distances[inside]
+    pairs, shifts, distances = _within(listed, pbc, reach, "PSd")
     if len(distances) and distances.min() < CLOSEST:
         nearest = int(distances.argmin())
         i, j = sorted(pairs[nearest])

@@ -58,6 +58,18 @@ class Usual:
         return asdict(self)
 
     @classmethod
+    def of(cls, calibration: Mapping[str, Any] | None) -> Usual | None:
+        """What a model's calibration compares with; None where it has no quantiles of groups.
+
+        Raises
+        ------
+        MliuqError
+            as `from_mapping`.
+        """
+        stored = ((calibration or {}).get("groups") or {}).get("usual")
+        return None if stored is None else cls.from_mapping(stored)
+
+    @classmethod
     def from_mapping(cls, stored: Any) -> Usual:
         """Read what a model file holds.
 

@@ -200,10 +200,9 @@ def _width(model: Model, kind: str, level: float) -> float:
 
 def _surroundings(model: Model, reference: ReferenceRows) -> Environments | None:
     """Groups of the structures by what was usual where the model was fitted; None without quantiles of them."""
-    usual = ((model.calibration or {}).get("groups") or {}).get("usual")
-    if usual is None or not len(reference.structures):
+    if not len(reference.structures) or (usual := Usual.of(model.calibration)) is None:
         return None
-    return environments_of(reference.structures, Usual.from_mapping(usual))
+    return environments_of(reference.structures, usual)
 
 
 def _own_widths(model: Model, kind: str, groups: Mapping[str, NDArray[np.bool_]] | None) -> dict[float, Array]:
