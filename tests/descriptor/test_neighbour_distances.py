@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.neighborlist import neighbor_list
+from mliuq.descriptor import geometry
 from mliuq.descriptor.neighbours import neighbour_distances
 
 
@@ -26,3 +27,13 @@ def test_as_ase_lists_them(atoms: Atoms) -> None:
     for n in range(len(atoms)):
         own, of_ase = (np.sort(distance[index == n]) for index, distance in (found, expected))
         np.testing.assert_allclose(own, of_ase, rtol=1e-9)
+
+
+def test_none_beyond_reach_where_the_list_looks_farther(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(geometry, "_MOST_CELLS", 1)
+    atoms = bulk("W", a=3.18, cubic=True).repeat(4)
+    listed = geometry.listable(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
+    assert geometry.list_cutoff(listed, atoms.pbc, 4.0) > np.sqrt(2) * 3.18 > 4.0
+    index, distance = neighbour_distances(atoms, 4.0)
+    np.testing.assert_array_equal(np.bincount(index), 14)
+    assert distance.max() == pytest.approx(3.18)
