@@ -220,6 +220,37 @@ def test_a_poscar_that_claims_too_many_atoms(tmp_path, counts, name):
         read_structures(tmp_path / name)
 
 
+GRID = "2 1 0 0\n1 0 1 0\n1 0 0 1\n29 0 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.cube", f"c\nc\n100000000000 0 0 0\n{GRID}1 2\n", "claims 100000000000 atoms, the file has 9 lines"),
+        ("a.cube", f"c\nc\n-9_000_000_000 0 0 0\n{GRID}1 2\n", "claims 9_000_000_000 atoms, the file has 9 lines"),
+        ("a.cube", f"c\nc\n1 0 0 0 1000000000000\n{GRID}1 2\n", "claims 1000000000000 values at a point"),
+        ("a.cube", f"c\nc\n-1 0 0 0\n{GRID}1000000000000 1\n", "the text ends before what it claims to hold"),
+        ("a.gen", "100000000000 C\nCu\n1 1 0 0 0\n", "claims 100000000000 atoms, the file has 4 lines"),
+        ("a.xsf", "ATOMS\n29 0 0\n" * 2, "cannot be read"),
+        ("a.xsf", "ANIMSTEPS 1000000000000\nATOMS\n29 0 0 0\n", "cannot be read"),
+    ],
+)
+def test_rarer_formats_that_claim_too_much(tmp_path, name, text, says):
+    """ASE reads on after the end, makes room, or passes over the claim."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(MliuqError, match=f"{name}: .*{says}"):
+        read_structures(tmp_path / name)
+
+
+def test_cube_files_are_read_compressed_or_not(tmp_path):
+    text = f"c\nc\n1 0 0 0\n{GRID}1 2\n"
+    (tmp_path / "a.cube").write_text(text)
+    (tmp_path / "b.cube.gz").write_bytes(gzip.compress(text.encode()))
+    first, second = (read_structures(tmp_path / name)[0] for name in ("a.cube", "b.cube.gz"))
+    assert first == second
+    assert first.symbols[0] == "Cu"
+
+
 @pytest.mark.parametrize("damage", [b"\0", b"\xff"])
 def test_what_is_not_text_goes_to_no_reader_of_text(tmp_path, damage):
     """Its bounds cannot be checked: a POSCAR with a zero byte took any memory."""

@@ -130,6 +130,21 @@ def refuse_absurd_outcar(text: str) -> None:
                 raise MliuqError(f"claims {word[:40]} k-points or bands, the file has {len(text)} characters")
 
 
+def refuse_absurd_cube(text: str) -> None:
+    """Refuse counts of atoms and of values at a point that a Gaussian cube file does not hold.
+
+    Raises
+    ------
+    MliuqError
+        naming the count and what the file has.
+    """
+    words = "".join(text.split("\n", 3)[2:3]).split()
+    refuse_more_than_lines((word.lstrip("-") for word in words[:1]), text)  # below zero: labels follow
+    for word in words[4:5]:
+        if (whole_number(word) or 0) > len(text):
+            raise MliuqError(f"claims {word[:40]} values at a point, the file has {len(text)} characters")
+
+
 def refuse_more_than_lines(words: Iterable[str], text: str) -> None:
     """Refuse counts of atoms, the first words that are whole numbers, that are more than a text has lines.
 

@@ -17,7 +17,15 @@ from ase.io.formats import filetype, ioformats
 
 from mliuq.errors import MliuqError
 from mliuq.inputs import refuse_streams
-from mliuq.readers.bounds import HEAD, OPENERS, open_text, refuse_absurd_outcar, refuse_absurd_poscar
+from mliuq.readers.bounds import (
+    HEAD,
+    OPENERS,
+    open_text,
+    refuse_absurd_cube,
+    refuse_absurd_outcar,
+    refuse_absurd_poscar,
+    refuse_more_than_lines,
+)
 from mliuq.readers.database import read_database
 from mliuq.readers.deepmd import deepmd_systems, read_deepmd
 from mliuq.readers.dialect import Dialect
@@ -48,6 +56,15 @@ _BY_FORMAT: dict[str, Callable[[str, Dialect], list[Atoms]]] = {
     "lammps-dump-text": read_dump,
     "vasp-out": lambda text, _: _read_outcar(text),
 }
+
+#: Formats whose counts ASE believes or passes over, and who looks at them.
+_COUNTS: dict[str, Callable[[str], None]] = {
+    "vasp": refuse_absurd_poscar,
+    "cube": refuse_absurd_cube,
+    "gen": lambda text: refuse_more_than_lines(text.split(maxsplit=1)[:1], text),
+}
+
+_LINES_AFTER_END = 1000  # empty ones that a reader may ask for
 
 
 log = logging.getLogger(__name__)
@@ -156,8 +173,10 @@ def _read_file(path: Path, dialect: Dialect, root: Path | None) -> tuple[Iterabl
         raise MliuqError(f"holds zero bytes or is not UTF-8, expected text ({format_})")
     if text is not None and format_ in _BY_FORMAT:
         return _BY_FORMAT[format_](text, dialect), True
-    if text is not None and format_ == "vasp":
-        refuse_absurd_poscar(text)
+    if text is not None and format_ in _COUNTS:
+        _COUNTS[format_](text)
+    if text is not None and _is_text(format_):
+        return _by_ase(text, format_, str(path)), True
     return _as_list(ase.io.read(path, ":", format=format_, do_not_split_by_at_sign=True)), True
 
 
@@ -217,13 +236,23 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Stream(StringIO):
-    """Text with a name: some of ASE's readers ask for one."""
+    """Text with a name, for some of ASE's readers ask for one, that ends: some read on until a count is full."""
 
-    name = ""
+    def __init__(self, text: str, name: str = "") -> None:
+        super().__init__(text)
+        self.name = name
+        self._after_end = 0
+
+    def readline(self, size: int = -1, /) -> str:  # type: ignore[override]  # of IOBase, as StringIO's own
+        line = super().readline(size)
+        self._after_end = 0 if line else self._after_end + 1
+        if self._after_end > _LINES_AFTER_END:
+            raise MliuqError("the text ends before what it claims to hold")
+        return line
 
 
-def _by_ase(text: str, format_: str) -> list[Atoms]:
-    return _as_list(ase.io.read(_Stream(text), ":", format=format_))
+def _by_ase(text: str, format_: str, name: str = "") -> list[Atoms]:
+    return _as_list(ase.io.read(_Stream(text, name), ":", format=format_))
 
 
 def _read_outcar(text: str) -> list[Atoms]:
