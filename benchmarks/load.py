@@ -171,6 +171,16 @@ def write_frames(path: Path, number: int, block: int = 1000) -> None:
             stream.write(text)
 
 
+def write_different_frames(path: Path, number: int) -> None:
+    """So many different configurations of two atoms, few in memory at a time: what is left of them in this process
+    counts as memory of those it forks."""
+    rng = np.random.default_rng(2)
+    path.unlink(missing_ok=True)
+    for begin in range(0, number, 1000):
+        frames = [_frame(k, rng) for k in range(begin, min(begin + 1000, number))]
+        write(path, frames, format="extxyz", append=True)
+
+
 def fits(numbers: list[int], folder: Path) -> None:
     print(f"{'configurations':>14} {'processor / s':>14} {'largest / MiB':>14} {'s per 10000':>12}")
     for number in numbers:
@@ -216,7 +226,7 @@ def pools(numbers: list[int], folder: Path) -> None:
     print(f"{'criterion':>14} {'structures':>14} {'processor / s':>14} {'largest / MiB':>14} {'s per 10000':>12}")
     for number in numbers:
         pool = folder / "pool.xyz"
-        write_frames(pool, number, number)
+        write_different_frames(pool, number)
         for criterion in ("information", "representation"):
             words = ["select", str(pool), str(model), "-n", "20", "-o", str(folder / "batch.xyz"), "--threads", "1"]
             seconds, peak = usage_of([*words, "--criterion", criterion, "--known", str(known)])
