@@ -95,12 +95,9 @@ def test_weights_stay_and_everything_else_is_there(adopted: AdoptResult, publish
     np.testing.assert_allclose(by_file["forces"], mliuq.evaluate(published, atoms, ("forces",))["forces"], rtol=1e-12)
 
 
-def test_bars_hold_on_the_rest_of_the_set(
-    adopted: AdoptResult, split: tuple[list[Atoms], list[Atoms], list[Atoms]]
-) -> None:
-    model = adopted.model
+def assert_bars_hold(model: Model, structures: list[Atoms]) -> None:
     assert model.members is not None
-    rows = reference_rows(model, split[2], threads=1).rows
+    rows = reference_rows(model, structures, threads=1).rows
     theta = model.theta.ravel()
     p = predict(rows, theta, model.members.reshape(model.n_members, -1) - theta)
     bars = predicted_error(p, model.noise or {}, model.calibration)
@@ -109,6 +106,25 @@ def test_bars_hold_on_the_rest_of_the_set(
         at = live & (p.kind == kind)
         assert 0.8 < metrics.rms_z((p.y - p.mean)[at], bars[at]) < 1.25
         assert metrics.spearman((p.y - p.mean)[at], bars[at]) > 0.1, "bars that are the same for all"
+
+
+def test_bars_hold_on_the_rest_of_the_set(
+    adopted: AdoptResult, split: tuple[list[Atoms], list[Atoms], list[Atoms]]
+) -> None:
+    assert_bars_hold(adopted.model, split[2])
+
+
+def test_bars_of_many_weights_come_from_the_data(
+    split: tuple[list[Atoms], list[Atoms], list[Atoms]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A prior strong enough to predict best, which is no move at all, left nothing for the data to say."""
+    form = {"snap.twojmax": 4, "snap.quadratic": True, "data.test_fraction": 0.0, "solver.threads": 1}
+    fitted = mliuq.fit(split[0], settings={**form, "posterior.members": 0})
+    with caplog.at_level("WARNING"):
+        result = run_adopt(Model(fitted.params, fitted.theta), split[1], {"solver.threads": 1})
+    (lent,) = [float(r.args[0]) for r in caplog.records if r.msg.startswith("the data leave")]  # type: ignore[index,arg-type]
+    assert 0.0 < lent < 0.1 * fitted.theta.size
+    assert_bars_hold(result.model, split[2])
 
 
 def test_members_have_the_posterior_of_the_residuals_as_they_stand(adopted: AdoptResult, published: Model) -> None:

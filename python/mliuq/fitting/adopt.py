@@ -190,10 +190,10 @@ def _adopt(
         constants = training_constants(data, left.table, settings)
         balance = choose_balance(left, constants, n_configurations=n, seed=seed, progress=progress)
         balanced = ReweightedRows(left, balance.applied(left.table, np.isnan(constants)))
-        refit, _ = _moves(balanced, data, params, settings, progress)
+        refit, _ = _moves(balanced, data, params, settings, progress, strengthen=True)
         bias = _bias(left.table, examine(balanced, refit, progress=progress).loco)
         even = ReweightedRows(left, _even_weights(left.table))
-        metric, protection = _moves(even, data, params, settings, progress)
+        metric, protection = _moves(even, data, params, settings, progress, strengthen=False)
         if protection.triangle is not None:
             log.warning(
                 "the data leave %.1f of %d weights open: error bars along them are guesses, which more kinds of"
@@ -238,14 +238,23 @@ def _moves(
     params: SnapParams,
     settings: FitSettings,
     progress: Progress | None,
+    *,
+    strengthen: bool,
 ) -> tuple[Solution, Protection]:
-    """Fit moves about the published weights: no move where the data say nothing."""
+    """Fit moves about the published weights: no move where the data say nothing.
+
+    `strengthen` the prior to where left-out errors are least, for weights to predict with; their metric asks what the
+    data determine.
+    """
     solver = settings.solver
     triangle, rcond = triangularise(rows, Team(), progress), solver.rcond or None
     if solver.ridge != "auto":
         return solve_triangle(triangle, rows.table, ridge=solver.ridge, rcond=rcond, quiet=True), Protection()
     displaced = displaced_rows(data.train, params, rows.table, seed=settings.seed, threads=solver.threads)
-    protection = protect(rows, triangle, displaced, n_configurations=len(data.train), rcond=rcond, seed=settings.seed)
+    protection = protect(
+        *(rows, triangle, displaced), n_configurations=len(data.train), rcond=rcond, seed=settings.seed,
+        strengthen=strengthen,
+    )  # fmt: skip
     return solve_triangle(triangle, rows.table, rcond=rcond, prior=protection.triangle, quiet=True), protection
 
 

@@ -181,6 +181,7 @@ def protect(
     rcond: float | None = None,
     seed: int = 0,
     team: Team | None = None,
+    strengthen: bool = True,
 ) -> Protection:
     """Return the prior of a fit, or none where the data say more along every combination of weights.
 
@@ -189,6 +190,8 @@ def protect(
     rows, triangle : the weighted rows and their triangular factor (P + 1, P + 1)
     displaced : rows of displaced copies
     n_configurations : configurations from this number on are given, not judged
+    strengthen : whether t is chosen, or 1: where no move at all is the best guess, errors are least under the
+        strongest prior, which says nothing of what the data determine
     """
     p, table = rows.n_weights, rows.table
     alone = solve_triangle(triangle, table, rcond=rcond, quiet=True)
@@ -205,14 +208,18 @@ def protect(
     prior[: len(reduced)] = reduced
     if not _held(prior, triangle, rows, rcond)[0][0] > ENOUGH:
         return Protection()
-    sample = (table.config < n_configurations) & sampled(table, NUMBERS // p, seed)
-    line = LeftOutLine(rows, np.zeros(len(table), dtype=np.bool_), table.w, np.ones(len(table)), sample, team or Team())
-    line.diagonalise((1.0, prior), [(1.0, triangle)])
-    strengths = 10.0 ** np.arange(0.0, DECADES + 0.25, 0.5)
-    scores = [score(line.errors(t)) for t in strengths]
-    allowed = [t for t, found in zip(strengths, scores, strict=True) if found <= min(scores) + TOLERANCE]
-    strength = min(allowed, default=1.0)
-    prior *= np.sqrt(strength)
+    strength = 1.0
+    if strengthen:
+        sample = (table.config < n_configurations) & sampled(table, NUMBERS // p, seed)
+        left_out = LeftOutLine(
+            rows, np.zeros(len(table), dtype=np.bool_), table.w, np.ones(len(table)), sample, team or Team()
+        )
+        left_out.diagonalise((1.0, prior), [(1.0, triangle)])
+        strengths = 10.0 ** np.arange(0.0, DECADES + 0.25, 0.5)
+        scores = [score(left_out.errors(t)) for t in strengths]
+        allowed = [t for t, found in zip(strengths, scores, strict=True) if found <= min(scores) + TOLERANCE]
+        strength = min(allowed, default=1.0)
+        prior *= np.sqrt(strength)
     share, axes = _held(prior, triangle, rows, rcond)
     spread, sharing = _spread(share, axes, np.sqrt(strength) * forces[:, :p], noise)
     if not (table.kind == ENERGY).any():  # the zero of energies is a matter of convention then
