@@ -79,27 +79,33 @@ UnfoldedPairs unfold(const PeriodicPairs& list) {
   std::iota(out.owners.begin(), out.owners.end(), 0);
   out.offsets.resize(n + 1);
 
-  struct Crossing {
+  // A pair seen from its first atom, then from its second.
+  struct Sight {
+    int from, to;  ///< `to` becomes the image
     std::int64_t shift;
-    std::size_t pair;
   };
-  std::vector<Crossing> crossings;  // pairs that leave the cell, by neighbour
-  std::vector<std::int64_t> numbers(n_pairs);
+  std::vector<Sight> sights(2 * n_pairs);
   std::vector<std::size_t> last(n + 1);
   for (std::size_t p = 0; p < n_pairs; ++p) {
     const std::size_t i = list.pairs[2 * p], j = list.pairs[2 * p + 1];
-    numbers[p] = shifts.number(p, i, j);
+    const std::int64_t shift = shifts.number(p, i, j);
+    sights[2 * p] = {static_cast<int>(i), static_cast<int>(j), shift};
+    sights[2 * p + 1] = {static_cast<int>(j), static_cast<int>(i), 2 * kHome - shift};
     ++out.offsets[i + 1];
-    last[j + 1] += numbers[p] != kHome;
+    ++out.offsets[j + 1];
+    last[i + 1] += shift != kHome;
+    last[j + 1] += shift != kHome;
   }
   std::partial_sum(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
   std::partial_sum(last.begin(), last.end(), last.begin());
-  crossings.resize(last[n]);
-  for (std::size_t p = 0; p < n_pairs; ++p)
-    if (numbers[p] != kHome) crossings[last[list.pairs[2 * p + 1]]++] = {numbers[p], p};
 
-  std::vector<int> target(n_pairs);
-  for (std::size_t p = 0; p < n_pairs; ++p) target[p] = static_cast<int>(list.pairs[2 * p + 1]);
+  struct Crossing {
+    std::int64_t shift;
+    std::size_t sight;
+  };
+  std::vector<Crossing> crossings(last[n]);  // sights that leave the cell, by neighbour
+  for (std::size_t s = 0; s < sights.size(); ++s)
+    if (sights[s].shift != kHome) crossings[last[sights[s].to]++] = {sights[s].shift, s};
   for (std::size_t j = 0, begin = 0; j < n; begin = last[j++]) {
     const auto from = crossings.begin() + static_cast<std::ptrdiff_t>(begin);
     const auto to = crossings.begin() + static_cast<std::ptrdiff_t>(last[j]);
@@ -119,13 +125,13 @@ UnfoldedPairs unfold(const PeriodicPairs& list) {
         out.species.push_back(list.species[j]);
         out.owners.push_back(static_cast<int>(j));
       }
-      target[crossing->pair] = static_cast<int>(out.owners.size()) - 1;
+      sights[crossing->sight].to = static_cast<int>(out.owners.size()) - 1;
     }
   }
 
-  out.indices.resize(n_pairs);
+  out.indices.resize(sights.size());
   std::vector<int> next(out.offsets.begin(), out.offsets.end() - 1);
-  for (std::size_t p = 0; p < n_pairs; ++p) out.indices[next[list.pairs[2 * p]]++] = target[p];
+  for (const Sight& sight : sights) out.indices[next[sight.from]++] = sight.to;
   return out;
 }
 

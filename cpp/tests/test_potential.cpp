@@ -234,25 +234,28 @@ TEST(potential, unfolded_pairs) {
   // Two atoms in a box, listed after the second was moved by a cell along x, in cell vectors a + b, b, c.
   const std::vector<double> x = {0.5, 0.5, 0.5, 3.5, 0.5, 0.5}, cell = {4.0, 0.0, 0.0, 0.0, 5.0, 0.0, 0.0, 0.0, 6.0};
   const std::vector<int> species = {1, 0};
-  std::vector<std::uint64_t> pairs = {1, 0, 0, 1, 0, 0, 1, 0, 0, 1};
-  std::vector<std::int64_t> shifts = {0, 0, 0, 0, 0, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0},
-                            basis = {1, 1, 0, 0, 1, 0, 0, 0, 1}, wraps = {0, 0, 0, 1, 0, 0};
+  std::vector<std::uint64_t> pairs = {1, 0, 0, 0, 1, 0, 0, 1};
+  std::vector<std::int64_t> shifts = {0, 0, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0}, basis = {1, 1, 0, 0, 1, 0, 0, 0, 1},
+                            wraps = {0, 0, 0, 1, 0, 0};
   const auto list = [&] { return PeriodicPairs{x, species, cell, pairs, shifts, basis, wraps}; };
   PackedStructure structure(unfold(list()), 2, 120.0);
-  // Images: of atom 0 by +1 and +2 cells, of atom 1 by −1; its last pair stays in the cell.
-  CHECK(structure.n_owned() == 2 && structure.n_atoms() == 5);
+  // Images: of atom 0 by −1, +1 and +2 cells, of atom 1 by −2 and −1; the last pair stays in the cell.
+  CHECK(structure.n_owned() == 2 && structure.n_atoms() == 7);
   const std::vector<int> owners(structure.owners().begin(), structure.owners().end());
-  CHECK(owners == (std::vector<int>{0, 1, 0, 0, 1}));
+  CHECK(owners == (std::vector<int>{0, 1, 0, 0, 0, 1, 1}));
   const Neighbourhood& atoms = structure.neighbourhood();
-  CHECK(std::vector<double>(atoms.positions + 6, atoms.positions + 15) ==
-        (std::vector<double>{4.5, 0.5, 0.5, 8.5, 0.5, 0.5, -0.5, 0.5, 0.5}));
-  CHECK(std::vector<int>(atoms.types, atoms.types + 5) == (std::vector<int>{1, 0, 1, 1, 0}));
-  CHECK(std::vector<int>(atoms.neighbours[0], atoms.neighbours[0] + 3) == (std::vector<int>{4, 2, 1}));
-  CHECK(std::vector<int>(atoms.neighbours[1], atoms.neighbours[1] + 2) == (std::vector<int>{2, 3}));
+  CHECK(std::vector<double>(atoms.positions + 6, atoms.positions + 21) ==
+        (std::vector<double>{-3.5, 0.5, 0.5, 4.5, 0.5, 0.5, 8.5, 0.5, 0.5, -4.5, 0.5, 0.5, -0.5, 0.5, 0.5}));
+  CHECK(std::vector<int>(atoms.types, atoms.types + 7) == (std::vector<int>{1, 0, 1, 1, 1, 0, 0}));
+  CHECK(atoms.n_neighbours[0] == 5 && atoms.n_neighbours[1] == 3);
+  CHECK(std::vector<int>(atoms.neighbours[0], atoms.neighbours[0] + 5) == (std::vector<int>{6, 3, 2, 5, 1}));
+  CHECK(std::vector<int>(atoms.neighbours[1], atoms.neighbours[1] + 3) == (std::vector<int>{3, 4, 0}));
   structure.move_owned(std::vector<double>{0.0, 0.1, 0.2, 3.0, 3.1, 3.2});
-  CHECK(std::vector<double>(atoms.positions, atoms.positions + 15) ==
-        (std::vector<double>{0.0, 0.1, 0.2, 3.0, 3.1, 3.2, 4.0, 0.1, 0.2, 8.0, 0.1, 0.2, -1.0, 3.1, 3.2}));
-  CHECK_THROWS(structure.move_owned(std::vector<double>(9)), "9 coordinates and 9 shifts of images, expected 6 and 9");
+  CHECK(std::vector<double>(atoms.positions, atoms.positions + 21) ==
+        (std::vector<double>{0.0, 0.1, 0.2, 3.0, 3.1,  3.2, -4.0, 0.1,  0.2, 4.0, 0.1,
+                             0.2, 8.0, 0.1, 0.2, -5.0, 3.1, 3.2,  -1.0, 3.1, 3.2}));
+  CHECK_THROWS(structure.move_owned(std::vector<double>(9)),
+               "9 coordinates and 15 shifts of images, expected 6 and 15");
   PackedStructure plain(x, {0, 0}, {0, 0}, {0, 0}, {}, 1, 1.0);
   CHECK_THROWS(plain.move_owned(std::vector<double>(3)), "3 coordinates and 0 shifts of images, expected 3 and 3");
 
@@ -262,7 +265,7 @@ TEST(potential, unfolded_pairs) {
   wraps[0] = 1 << 20;
   CHECK_THROWS(unfold(list()), "cells outside the cell, wrap the positions into the cell first");
   wraps = {0, 0, 0};
-  CHECK_THROWS(unfold(list()), "6 coordinates and 3 wraps of 2 atoms, 15 shifts of 5 pairs");
+  CHECK_THROWS(unfold(list()), "6 coordinates and 3 wraps of 2 atoms, 12 shifts of 4 pairs");
 }
 
 TEST(potential, design_rows_times_weights) {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from mliuq.errors import MliuqError
@@ -11,8 +12,9 @@ from mliuq.errors import MliuqError
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of containers
 
 
+@cache
 def total_memory() -> float:
-    """Bytes of memory of this machine or container."""
+    """Bytes of memory of this machine or container, asked for once: every neighbour list is held against them."""
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for file in map(Path, _LIMITS):
         with suppress(OSError, ValueError):  # absent, or "max"

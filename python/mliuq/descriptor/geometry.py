@@ -55,12 +55,13 @@ def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: flo
         raise MliuqError(f"an atom and its image are {repeat:.2e} Å apart, expected more than {CLOSEST} Å")
     _refuse_too_many(positions, full, pbc, reach)
     moved = positions
+    extents, longest = _extents(moved, full, pbc), (len(positions) + 10) * reach
     for axis in range(3):
-        extent = _extent(moved, full, pbc, axis)
-        if extent > (len(positions) + 10) * reach:
+        if extents[axis] > longest:
             moved, full, turns = _without_gaps(moved, full, bool(pbc[axis]), axis, reach)
             wraps += turns[:, None] * basis[axis]
             full, basis = _reduced(full, basis, pbc)  # a vector made short along one direction may be skewed now
+            extents = _extents(moved, full, pbc)
     turns = np.floor(moved @ np.linalg.inv(full)).astype(np.int64) * pbc
     if turns.any():  # vesin walks to an atom outside the cell cell by cell
         moved = moved - turns @ full
@@ -82,13 +83,13 @@ def completed(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
 
 def heights(full: Floats) -> Floats:
     """Distance between the faces of a cell, Å, by vector."""
-    return np.asarray(1.0 / np.linalg.norm(np.linalg.inv(full), axis=0))
+    return np.asarray(1.0 / np.sqrt(np.square(np.linalg.inv(full)).sum(axis=0)))
 
 
 def list_cutoff(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> float:
     """Cutoff of at least `reach` at which the cells of the list can be counted, Å."""
     full = completed(listed.cell, pbc)
-    extents = np.array([_extent(listed.positions, full, pbc, axis) for axis in range(3)])
+    extents = _extents(listed.positions, full, pbc)
     while True:
         cells = np.maximum(np.trunc(extents / reach), 1.0)
         if cells.min() * np.cbrt(_MOST_CELLS / cells.prod()) >= 2.0 or cells.prod() <= _MOST_CELLS:
@@ -107,11 +108,11 @@ def _reduced(full: Floats, basis: Integers, pbc: NDArray[np.bool_]) -> tuple[Flo
     return np.asarray(reduced), np.asarray(operation) @ basis
 
 
-def _extent(positions: Floats, full: Floats, pbc: NDArray[np.bool_], axis: int) -> float:
-    if pbc[axis]:
-        return float(heights(full)[axis])
-    across = positions @ np.linalg.inv(full)[:, axis]
-    return float(np.ptp(across))
+def _extents(positions: Floats, full: Floats, pbc: NDArray[np.bool_]) -> Floats:
+    """How far a structure reaches along the normals of faces, Å; vectors that are not periodic have length one."""
+    if pbc.all():
+        return heights(full)
+    return np.where(pbc, heights(full), np.ptp(positions @ np.linalg.inv(full), axis=0))
 
 
 def _without_gaps(
@@ -145,8 +146,8 @@ def _without_gaps(
 def _refuse_too_many(positions: Floats, full: Floats, pbc: NDArray[np.bool_], reach: float) -> None:
     """Say what a structure would need before it is built, from its mean density."""
     volume = abs(float(np.linalg.det(full)))  # of periodic vectors, the others are of length one
-    for axis in np.flatnonzero(~pbc):
-        volume *= _extent(positions, full, pbc, int(axis)) + reach
+    if not pbc.all():
+        volume *= float(np.prod(_extents(positions, full, pbc)[~pbc] + reach))
     pairs = len(positions) ** 2 / volume * 4.0 / 3.0 * math.pi * reach**3
     needed = pairs * _BYTES_PER_PAIR
     memory = total_memory()

@@ -87,14 +87,16 @@ def neighbour_distances(atoms: Atoms, reach: float) -> tuple[NDArray[np.int64], 
     """Every atom's neighbours within reach (Å), images included, in any order: the atom and the distance, (n,) each."""
     positions = np.array(atoms.positions, dtype=np.float64)
     listed = listable(positions, atoms.cell.array, atoms.pbc, reach)
-    pairs, distances = _within(listed, atoms.pbc, reach, "Pd")
+    pairs, distances = _within(listed, atoms.pbc, reach, "Pd", twice=True)
     return pairs[:, 0].astype(np.int64), np.asarray(distances, dtype=np.float64)
 
 
-def _within(listed: Listable, pbc: NDArray[np.bool_], reach: float, quantities: str) -> list[NDArray[Any]]:
-    """Vesin's quantities, distances the last, of all pairs within reach, in any order."""
+def _within(
+    listed: Listable, pbc: NDArray[np.bool_], reach: float, quantities: str, *, twice: bool
+) -> list[NDArray[Any]]:
+    """Vesin's quantities, distances the last, of pairs within reach, in any order; `twice`: seen from both atoms."""
     cutoff = list_cutoff(listed, pbc, reach)
-    found = NeighborList(cutoff=cutoff, full_list=True, sorted=False, n_threads=1).compute(
+    found = NeighborList(cutoff=cutoff, full_list=twice, sorted=False, n_threads=1).compute(
         listed.positions, listed.cell, pbc, quantities
     )
     if cutoff > reach:
@@ -104,8 +106,8 @@ def _within(listed: Listable, pbc: NDArray[np.bool_], reach: float, quantities: 
 
 
 def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Full list of pairs within reach, in any order: atoms (n, 2), and shifts (n, 3) in cells of what is listed."""
-    pairs, shifts, distances = _within(listed, pbc, reach, "PSd")
+    """Every pair within reach once, in any order: atoms (n, 2), and shifts (n, 3) in cells of what is listed."""
+    pairs, shifts, distances = _within(listed, pbc, reach, "PSd", twice=False)
     if len(distances) and distances.min() < CLOSEST:
         nearest = int(distances.argmin())
         i, j = sorted(pairs[nearest])
@@ -123,10 +125,11 @@ def _check(atoms: Atoms) -> None:
         raise MliuqError(
             f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers"
         )
-    farthest = np.abs(atoms.positions).max(axis=1).astype(np.float64)  # half precision does not reach the bound
-    if farthest.max() > _FARTHEST:
+    farthest = float(np.abs(atoms.positions).max())
+    if farthest > _FARTHEST:
+        atom = int(np.abs(atoms.positions).max(axis=1).argmax())
         raise MliuqError(
-            f"atom {int(farthest.argmax())} (counted from 0) is {farthest.max():.3g} Å from the origin, "
+            f"atom {atom} (counted from 0) is {farthest:.3g} Å from the origin, "
             f"expected at most {_FARTHEST:.0e} Å: wrap the positions into the cell first"
         )
     cell = atoms.cell.array

@@ -130,13 +130,14 @@ class SnapParams:
             For a symbol that is not among the elements, naming the first such atom.
         """
         table = {symbol: e for e, symbol in enumerate(self.elements)}
-        for i, symbol in enumerate(symbols):
-            if symbol not in table:
-                raise MliuqError(
-                    f"atom {i} (counted from 0) is {symbol}, "
-                    f"expected one of the model's elements: {' '.join(self.elements)}"
-                )
-        return [table[symbol] for symbol in symbols]
+        try:
+            return [table[symbol] for symbol in symbols]
+        except KeyError as unknown:
+            symbol = unknown.args[0]
+            raise MliuqError(
+                f"atom {list(symbols).index(symbol)} (counted from 0) is {symbol}, "
+                f"expected one of the model's elements: {' '.join(self.elements)}"
+            ) from None
 
     def to_metadata(self) -> dict[str, Any]:
         """The ``snap`` object of a model file (elements stand beside it)."""
