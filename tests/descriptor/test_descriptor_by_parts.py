@@ -266,19 +266,19 @@ def test_cells_by_hand() -> None:
     )
     skewed = np.array([[2.0, 0, 0], [3.0, 4.0, 0], [0, 0, 5.0]])
     np.testing.assert_allclose(geometry.heights(skewed), [2.0 * 4.0 / 5.0, 4.0, 5.0])
-    dense = np.zeros((100_000, 3))
+    apart = np.array([[0.0, 0, 0], [0.0, 2.5, 1.0]])
+    np.testing.assert_allclose(geometry.listable(apart, np.diag([3.0, 4.0, 5.0]), pbc, 3.0).extents, [3.0, 2.5, 5.0])
+    every, edges = np.ones(3, bool), np.full(3, 3.4)
     with pytest.raises(MliuqError, match=re.escape("100000 atoms in this cell have some")):
-        geometry._refuse_too_many(dense, 3.4 * np.eye(3), np.ones(3, bool), 5.0)
-    geometry._refuse_too_many(np.zeros((10, 3)), 3.4 * np.eye(3), np.ones(3, bool), 5.0)
+        geometry._refuse_too_many(100_000, 3.4 * np.eye(3), edges, every, 5.0)
+    geometry._refuse_too_many(10, 3.4 * np.eye(3), edges, every, 5.0)
     with refused("an atom and its image are 5.00e-04 Å apart, expected more than 0.001 Å"):
         geometry.listable(np.zeros((1, 3)), np.diag([5e-4, 5.0, 5.0]), np.ones(3, bool), 3.0)
 
 
 def cut_at(*counts: float) -> float:
     """Cutoff of a list of so many cells as wide as a reach of 5 Å, in units of it."""
-    edges = np.diag(5.0 * (np.array(counts) + 0.5))
-    listed = geometry.Listable(np.zeros((1, 3)), edges, np.eye(3, dtype=np.int64), np.zeros((1, 3), dtype=np.int64))
-    return geometry.list_cutoff(listed, np.ones(3, bool), 5.0) / 5.0
+    return geometry.list_cutoff(5.0 * (np.array(counts) + 0.5), 5.0) / 5.0
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,7 @@ def test_no_more_pairs_than_offsets_can_count(off: float, monkeypatch: pytest.Mo
     monkeypatch.setattr(geometry, "total_memory", lambda: np.inf)
     edge = (4 / 3 * np.pi / (2**31 - 1 + off)) ** (1 / 3)
     with nullcontext() if off < 0 else refused("1 atoms in this cell have some 2.1e+09 neighbours within 1 Å"):
-        geometry._refuse_too_many(np.zeros((1, 3)), edge * np.eye(3), np.ones(3, bool), 1.0)
+        geometry._refuse_too_many(1, edge * np.eye(3), np.full(3, edge), np.ones(3, bool), 1.0)
 
 
 @pytest.mark.parametrize("pbc", [(True, True, True), (True, False, True), (False, False, True), (False, False, False)])
@@ -379,6 +379,7 @@ def test_memory_of_neighbours_by_hand(pbc: tuple[bool, ...], monkeypatch: pytest
     volume = np.prod(np.where(periodic, [4.0, 5.0, 6.0], np.array([1.0, 2.0, 3.0]) + reach))
     pairs = 4 / volume * 4 / 3 * np.pi * reach**3
     full = geometry.completed(cell, periodic)
+    extents = geometry._extents(positions, full, periodic)
     for memory, too_much in ((100 * pairs * 1.001, False), (100 * pairs * 0.999, True)):
         monkeypatch.setattr(geometry, "total_memory", lambda memory=memory: memory)
         if too_much:
@@ -388,6 +389,6 @@ def test_memory_of_neighbours_by_hand(pbc: tuple[bool, ...], monkeypatch: pytest
                 "2.1e+09: expected a larger cell or a shorter cutoff"
             )
             with refused(says):
-                geometry._refuse_too_many(positions, full, periodic, reach)
+                geometry._refuse_too_many(2, full, extents, periodic, reach)
         else:
-            geometry._refuse_too_many(positions, full, periodic, reach)
+            geometry._refuse_too_many(2, full, extents, periodic, reach)

@@ -94,11 +94,8 @@ def test_vacuum_of_a_tenth_of_a_millimetre(calculator: MLIUQCalculator) -> None:
 
 
 def test_a_bar_longer_than_a_list_of_cells_can_be() -> None:
-    pbc, here = np.ones(3, dtype=bool), np.zeros((1, 3))
-
     def cutoff(*edges: float) -> float:
-        listed = geometry.Listable(here, np.diag(edges), np.eye(3, dtype=np.int64), np.zeros((1, 3), dtype=np.int64))
-        return geometry.list_cutoff(listed, pbc, REACH)
+        return geometry.list_cutoff(np.array(edges), REACH)
 
     assert cutoff(3.2, 3.2, 4e5) == REACH
     assert cutoff(500.0, 500.0, 500.0) == REACH

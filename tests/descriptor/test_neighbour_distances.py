@@ -33,7 +33,7 @@ def test_none_beyond_reach_where_the_list_looks_farther(monkeypatch: pytest.Monk
     monkeypatch.setattr(geometry, "_MOST_CELLS", 1)
     atoms = bulk("W", a=3.18, cubic=True).repeat(4)
     listed = geometry.listable(atoms.positions, atoms.cell.array, atoms.pbc, 4.0)
-    assert geometry.list_cutoff(listed, atoms.pbc, 4.0) > np.sqrt(2) * 3.18 > 4.0
+    assert geometry.list_cutoff(listed.extents, 4.0) > np.sqrt(2) * 3.18 > 4.0
     index, distance = neighbour_distances(atoms, 4.0)
     np.testing.assert_array_equal(np.bincount(index), 14)
     assert distance.max() == pytest.approx(3.18)

@@ -36,6 +36,7 @@ class Listable:
     cell: Floats
     basis: Integers  # (3, 3): cell = basis @ given cell, as far as shifts are concerned
     wraps: Integers  # (N, 3): cells by which an atom was moved, counted in the given cell
+    extents: Floats  # (3,): how far it reaches along the normals of the faces, Å
 
 
 def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: float) -> Listable:
@@ -50,12 +51,12 @@ def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: flo
     wraps = np.zeros((len(positions), 3), dtype=np.int64)
     full = completed(cell, pbc)
     full, basis = _reduced(full, basis, pbc)
-    repeat = np.linalg.norm(full[pbc], axis=1).min(initial=np.inf)
+    repeat = float(np.sqrt(np.square(full[pbc]).sum(axis=1).min(initial=np.inf)))
     if repeat < CLOSEST:
         raise MliuqError(f"an atom and its image are {repeat:.2e} Å apart, expected more than {CLOSEST} Å")
-    _refuse_too_many(positions, full, pbc, reach)
     moved = positions
     extents, longest = _extents(moved, full, pbc), (len(positions) + 10) * reach
+    _refuse_too_many(len(positions), full, extents, pbc, reach)
     for axis in range(3):
         if extents[axis] > longest:
             moved, full, turns = _without_gaps(moved, full, bool(pbc[axis]), axis, reach)
@@ -66,7 +67,7 @@ def listable(positions: Floats, cell: Floats, pbc: NDArray[np.bool_], reach: flo
     if turns.any():  # vesin walks to an atom outside the cell cell by cell
         moved = moved - turns @ full
         wraps += turns @ basis
-    return Listable(moved, np.where(pbc[:, None], full, 0.0), basis, wraps)
+    return Listable(moved, np.where(pbc[:, None], full, 0.0), basis, wraps, extents)
 
 
 def completed(cell: Floats, pbc: NDArray[np.bool_]) -> Floats:
@@ -86,10 +87,8 @@ def heights(full: Floats) -> Floats:
     return np.asarray(1.0 / np.sqrt(np.square(np.linalg.inv(full)).sum(axis=0)))
 
 
-def list_cutoff(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> float:
+def list_cutoff(extents: Floats, reach: float) -> float:
     """Cutoff of at least `reach` at which the cells of the list can be counted, Å."""
-    full = completed(listed.cell, pbc)
-    extents = _extents(listed.positions, full, pbc)
     while True:
         cells = np.maximum(np.trunc(extents / reach), 1.0)
         if cells.min() * np.cbrt(_MOST_CELLS / cells.prod()) >= 2.0 or cells.prod() <= _MOST_CELLS:
@@ -99,7 +98,7 @@ def list_cutoff(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> float
 
 def _reduced(full: Floats, basis: Integers, pbc: NDArray[np.bool_]) -> tuple[Floats, Integers]:
     """Shorter vectors of the same lattice where a cell is skewed."""
-    if not (heights(full) < _SKEWED * np.linalg.norm(full, axis=1)).any():
+    if not (heights(full) < _SKEWED * np.sqrt(np.square(full).sum(axis=1))).any():
         return full, basis
     try:
         reduced, operation = minkowski_reduce(full, pbc)
@@ -143,17 +142,17 @@ def _without_gaps(
     return positions, full, turns.astype(np.int64)
 
 
-def _refuse_too_many(positions: Floats, full: Floats, pbc: NDArray[np.bool_], reach: float) -> None:
+def _refuse_too_many(n_atoms: int, full: Floats, extents: Floats, pbc: NDArray[np.bool_], reach: float) -> None:
     """Say what a structure would need before it is built, from its mean density."""
     volume = abs(float(np.linalg.det(full)))  # of periodic vectors, the others are of length one
     if not pbc.all():
-        volume *= float(np.prod(_extents(positions, full, pbc)[~pbc] + reach))
-    pairs = len(positions) ** 2 / volume * 4.0 / 3.0 * math.pi * reach**3
+        volume *= float(np.prod(extents[~pbc] + reach))
+    pairs = n_atoms**2 / volume * 4.0 / 3.0 * math.pi * reach**3
     needed = pairs * _BYTES_PER_PAIR
     memory = total_memory()
     if pairs > _MOST_PAIRS or needed > memory:
         raise MliuqError(
-            f"{len(positions)} atoms in this cell have some {pairs:.1e} neighbours within {reach:.4g} Å, which need "
+            f"{n_atoms} atoms in this cell have some {pairs:.1e} neighbours within {reach:.4g} Å, which need "
             f"{needed / 1e9:.3g} GB; this machine has {memory / 1e9:.3g} GB, the core takes at most {_MOST_PAIRS:.1e}: "
             "expected a larger cell or a shorter cutoff"
         )

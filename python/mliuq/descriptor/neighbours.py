@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -95,7 +95,7 @@ def _within(
     listed: Listable, pbc: NDArray[np.bool_], reach: float, quantities: str, *, twice: bool
 ) -> list[NDArray[Any]]:
     """Vesin's quantities, distances the last, of pairs within reach, in any order; `twice`: seen from both atoms."""
-    cutoff = list_cutoff(listed, pbc, reach)
+    cutoff = list_cutoff(listed.extents, reach)
     found = NeighborList(cutoff=cutoff, full_list=twice, sorted=False, n_threads=1).compute(
         listed.positions, listed.cell, pbc, quantities
     )
@@ -120,32 +120,33 @@ def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDAr
 def _check(atoms: Atoms) -> None:
     if len(atoms) == 0:
         raise MliuqError("the structure has no atoms, expected at least one")
-    if not np.all(np.isfinite(atoms.positions)):
-        atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
-        raise MliuqError(
-            f"atom {atom} (counted from 0) has position {atoms.positions[atom].tolist()}, expected finite numbers"
-        )
-    farthest = float(np.abs(atoms.positions).max())
-    if farthest > _FARTHEST:
-        atom = int(np.abs(atoms.positions).max(axis=1).argmax())
-        raise MliuqError(
-            f"atom {atom} (counted from 0) is {farthest:.3g} Å from the origin, "
-            f"expected at most {_FARTHEST:.0e} Å: wrap the positions into the cell first"
-        )
+    if not float(np.abs(atoms.positions).max()) <= _FARTHEST:  # half precision does not reach the bound
+        _refuse_positions(atoms.positions)
     cell = atoms.cell.array
-    if not np.all(np.isfinite(cell)):
-        raise MliuqError(f"the cell is {cell.tolist()}, expected finite numbers")
-    if np.abs(cell).max() > _FARTHEST:
-        raise MliuqError(f"the cell is {cell.tolist()}, expected numbers of at most {_FARTHEST:.0e} Å")
+    if not float(np.abs(cell).max()) <= _FARTHEST:
+        expected = f"numbers of at most {_FARTHEST:.0e} Å" if np.all(np.isfinite(cell)) else "finite numbers"
+        raise MliuqError(f"the cell is {cell.tolist()}, expected {expected}")
     if not atoms.pbc.any():
         return
-    for axis in np.flatnonzero(atoms.pbc):
-        length = np.linalg.norm(cell[axis])
-        if length < _THINNEST:
-            raise MliuqError(
-                f"cell vector {axis} is {length:.3g} Å long, expected at least {_THINNEST} Å in a periodic direction"
-            )
+    lengths = np.sqrt(np.square(cell).sum(axis=1))
+    for axis in np.flatnonzero(atoms.pbc & (lengths < _THINNEST)):
+        raise MliuqError(
+            f"cell vector {axis} is {lengths[axis]:.3g} Å long, expected at least {_THINNEST} Å in a periodic direction"
+        )
     periodic = cell[atoms.pbc]
     spread = np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0))
-    if spread < 1e-6 * np.prod(np.linalg.norm(periodic, axis=1)):
+    if spread < 1e-6 * np.prod(lengths[atoms.pbc]):
         raise MliuqError(f"the periodic cell vectors {periodic.tolist()} are linearly dependent")
+
+
+def _refuse_positions(positions: NDArray[Any]) -> NoReturn:
+    unknown = ~np.isfinite(positions).all(axis=1)
+    atom = int(unknown.argmax() if unknown.any() else np.abs(positions).max(axis=1).argmax())
+    if unknown.any():
+        raise MliuqError(
+            f"atom {atom} (counted from 0) has position {positions[atom].tolist()}, expected finite numbers"
+        )
+    raise MliuqError(
+        f"atom {atom} (counted from 0) is {float(np.abs(positions[atom]).max()):.3g} Å from the origin, "
+        f"expected at most {_FARTHEST:.0e} Å: wrap the positions into the cell first"
+    )
