@@ -260,23 +260,30 @@ SnapParams read_params(const Json& metadata) {
   return p;
 }
 
+/// Largest α and noise floor: no finite spread becomes infinite when it is multiplied by them.
+constexpr double kLargestScale = 1e50;
+
 /// Optional number of an optional object, with a default.
-double number_or(const Json& metadata, const char* section, const char* key, double fallback) {
+double scale_or(const Json& metadata, const char* section, const char* key, double fallback) {
   const Json* object = metadata.find(section);
   const Json* value = object && !object->is_null() ? object->find(key) : nullptr;
   if (!value || value->is_null()) return fallback;
-  if (value->as_number() < 0.0)
-    throw Error(std::string(section) + "." + key + " is negative, expected a number of at least 0");
-  return value->as_number();
+  const double scale = value->as_number();
+  if (!(scale >= 0.0 && scale <= kLargestScale)) {
+    char found[40];
+    std::snprintf(found, sizeof found, "%.6g", scale);
+    throw Error(std::string(section) + "." + key + " is " + found + ", expected a number from 0 to 1e50");
+  }
+  return scale;
 }
 
 ErrorScale read_error_scale(const Json& metadata) {
-  return {.alpha_energy = number_or(metadata, "calibration", "alpha_energy", 1.0),
-          .alpha_force = number_or(metadata, "calibration", "alpha_force", 1.0),
-          .alpha_stress = number_or(metadata, "calibration", "alpha_stress", 1.0),
-          .noise_energy = number_or(metadata, "noise", "energy", 0.0),
-          .noise_force = number_or(metadata, "noise", "force", 0.0),
-          .noise_stress = number_or(metadata, "noise", "stress", 0.0)};
+  return {.alpha_energy = scale_or(metadata, "calibration", "alpha_energy", 1.0),
+          .alpha_force = scale_or(metadata, "calibration", "alpha_force", 1.0),
+          .alpha_stress = scale_or(metadata, "calibration", "alpha_stress", 1.0),
+          .noise_energy = scale_or(metadata, "noise", "energy", 0.0),
+          .noise_force = scale_or(metadata, "noise", "force", 0.0),
+          .noise_stress = scale_or(metadata, "noise", "stress", 0.0)};
 }
 
 /// calibration.thresholds, {"force_err": [save, halt], …}.

@@ -224,7 +224,7 @@ TEST(files, model_file_metadata) {
   CHECK_THROWS(read_model_file(with("\"rcutfac\":4.5", "\"rcutfac\":1e-9")), "is 1e-09 Å, expected 0.100000 to");
   CHECK_THROWS(read_model_file(with("\"data\":{}", "\"data\":5")), "data is a number, expected an object");
   CHECK_THROWS(read_model_file(with("\"data\":{}", "\"seed\":\"x\"")), "seed is a string, expected a number");
-  CHECK_THROWS(read_model_file(with("\"energy\":0.01", "\"energy\":-0.01")), "noise.energy is negative");
+  CHECK_THROWS(read_model_file(with("\"energy\":0.01", "\"energy\":-0.01")), "noise.energy is -0.01");
   CHECK_THROWS(read_model_file(with("\"alpha_energy\":1.5", "\"alpha_energy\":\"x\"")),
                "is a string, expected a number");
   CHECK_THROWS(read_model_file(with("[\"W\",\"Be\"]", "[\"W\",\"\\u00e9\"]")), "not printable ASCII");

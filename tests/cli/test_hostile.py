@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import resource
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from ase import Atoms
 from ase.io import write
 from mliuq import MliuqError, Model, SnapParams
 from mliuq.cli import main
+from mliuq.cli.logs import logged
 from mliuq.core import read_model_file
 from systems import random_model
 
@@ -209,3 +212,16 @@ def test_values_given_twice(plain: Path, tmp_path: Path, capsys: pytest.CaptureF
     path = tmp_path / "a.json"
     path.write_text('{"Dataset": {}, "Dataset": {"Data": []}}')
     assert "JSON gives 'Dataset' twice" in refused(capsys, "eval", plain, path, "-o", tmp_path / "o.xyz")
+
+
+def test_warnings_of_libraries_are_one_line() -> None:
+    stream = io.StringIO()
+    with logged(stream, verbose=False):
+        warnings.simplefilter("always")
+        warnings.warn("overflow\n \x1b[2J met", RuntimeWarning, stacklevel=1)
+    assert stream.getvalue() == "mliuq: warning: RuntimeWarning: overflow \\x1b[2J met\n"
+
+
+def test_seeds_below_zero(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "propagate", "eos", plain, "bcc", "-o", tmp_path, "--members", "2", "--seed", "-1")
+    assert line.endswith("seed is -1, expected a number from 0 to 9.0072e+15")

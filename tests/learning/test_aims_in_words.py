@@ -75,8 +75,8 @@ def test_weights_of_labels_that_are_none(model: Model) -> None:
         ([], None, "rows has [], expected some of energy, forces, stress"),
         (["energy", "b", "a"], None, "rows has 'a', expected some of energy, forces, stress"),
         (LABELS, {"force": 1.0}, "weights has 'force', expected some of energy, forces, stress"),
-        (LABELS, {"energy": -0.5}, "weight of energy is -0.5, expected a number not below zero"),
-        (LABELS, {"energy": np.inf}, "weight of energy is inf, expected a number not below zero"),
+        (LABELS, {"energy": -0.5}, "weight of energy is -0.5, expected a number from 0 to 1e+50"),
+        (LABELS, {"energy": np.inf}, "weight of energy is inf, expected a number from 0 to 1e+50"),
         (["energy", "stress"], {"forces": 1.0},
          "the fit gives no weight to energy and stress: labels of that kind would teach it nothing"),
     ):  # fmt: skip

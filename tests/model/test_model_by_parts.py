@@ -59,9 +59,9 @@ def test_arrays_of_the_wrong_shape() -> None:
          f"arrays sharing.moves, sharing.coefficients have shapes [(2, 2, {p}), (2, 2)], expected (s, 2, {p}), (3, s)"),
         ({"arrays": {"sharing.coefficients": np.ones((3, 2))}}, "arrays sharing.moves, sharing.coefficients have"),
         ({"arrays": {"sharing.moves": np.ones((0, 2, p)), "sharing.coefficients": np.ones((3, 0))}}, "arrays sharing"),
-        ({"noise": {"energy": -0.1}}, "noise of energy is -0.1, expected a number of at least 0"),
-        ({"noise": {"stress": np.inf}}, "noise of stress is inf, expected a number of at least 0"),
-        ({"calibration": {"alpha_force": True}}, "alpha of force is True, expected a number of at least 0"),
+        ({"noise": {"energy": -0.1}}, "noise of energy is -0.1, expected a number from 0 to 1e+50"),
+        ({"noise": {"stress": np.inf}}, "noise of stress is inf, expected a number from 0 to 1e+50"),
+        ({"calibration": {"alpha_force": True}}, "alpha of force is True, expected a number from 0 to 1e+50"),
         ({"zbl": (2.0, 1.0)}, ""),
     ):  # fmt: skip
         with refused(says):
@@ -382,6 +382,18 @@ def test_quantiles_beyond_what_is_stored() -> None:
             conformal_quantile(told, "energy", 0.5)
     with refused("calibration.conformal.force is {'0.5': 'x'}, expected levels and numbers"):
         conformal_quantile({"conformal": {"force": {"0.5": "x"}}}, "force", 0.5)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"0.5": -1.0}, {"0.5": 2.0, "0.9": 1.0}, {"0.5": 1.0, "0.50": 2.0}, {"1.5": 1.0}, {"0": 1.0}, {"nan": 1.0}],
+)
+def test_quantiles_that_turn_an_interval_inside_out(table: dict[str, float]) -> None:
+    with refused(f"calibration.conformal.force is {table}, expected levels"):
+        conformal_quantile({"conformal": {"force": table}}, "force", 0.4)
+    for width in ("1", True, np.nan, 1e51):
+        with refused("calibration.conformal.force is {"):
+            conformal_quantile({"conformal": {"force": {"0.5": width}}}, "force", 0.4)
 
 
 # --- stock LAMMPS ----------------------------------------------------------------------------------------------------

@@ -126,6 +126,9 @@ def test_density_follows_the_true_one() -> None:
     assert np.std((found - truth)[near]) < 0.35
     assert np.corrcoef(found, truth)[0, 1] > 0.9
     assert EnvironmentDensity(points)(np.array([[50.0, 0.0]]))[0] < found.min() - 3.0
+    points[0, 0] = 1e200
+    with pytest.raises(MliuqError, match="too far apart for a density"):
+        EnvironmentDensity(points)
 
 
 def test_density_does_not_depend_on_units_or_turns() -> None:

@@ -166,6 +166,10 @@ class TestRefusals:
             compare(a, b, coefficients=[1, -1, 1], model=model)
         with pytest.raises(MliuqError, match="expected finite numbers"):
             compare(a, b, coefficients=[1, np.nan], model=model)
+        with pytest.raises(MliuqError, match="expected finite numbers"):
+            compare(a, b, coefficients=[1, Fraction(10) ** 400], model=model)
+        with pytest.raises(MliuqError, match="the combination is not a finite number"):
+            compare(a, b, coefficients=[1e308, 1e308], model=model)
         with pytest.raises(MliuqError, match="at least one structure"):
             compare(model=model)
 
@@ -255,6 +259,7 @@ class TestCommand:
             (["a.xyz", "b.xyz", "c.xyz"], 1, "coefficients are missing"),
             (["a.xyz", "b.xyz", "--coefficients"], 2, "--coefficients"),
             (["a.xyz", "b.xyz", "--coefficients", "one"], 2, "--coefficients"),
+            (["a.xyz", "b.xyz", "--coefficients", "1e-999999999"], 2, "--coefficients"),
             (["two.xyz"], 1, "two.xyz: holds 2 configurations"),
             (["two.xyz@5"], 1, "two.xyz holds 2 configurations"),
             (["two.xyz@x"], 1, "two.xyz@x"),

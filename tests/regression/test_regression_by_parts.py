@@ -421,15 +421,17 @@ def test_weight_settings_by_parts() -> None:
     assert WeightSettings(0.0, 0.0, 0.0, {"a": GroupWeights(stress=1.0)}).wanted() == (False, False, True)
     assert WeightSettings(1.0, 0.0, "auto").wanted() == (True, False, True)
     for settings, says in (
-        (WeightSettings(force=-1.0), "force weight is -1.0, expected a number not below zero"),
+        (WeightSettings(force=-1.0), "force weight is -1.0, expected a number from 0 to 1e+50"),
+        (WeightSettings(stress=1e60), "stress weight is 1e+60, expected a number from 0 to 1e+50"),
         (WeightSettings(groups={"a": GroupWeights(stress=np.nan)}), "stress weight of group 'a' is nan, expected"),
         (WeightSettings(columns={"b": "x", "a": "y"}), "weight column for 'a', expected one of energy, force, stress"),
         (WeightSettings(near_equilibrium=NearEquilibrium(1.0, 0.0)), "near-equilibrium scales are NearEquilibrium("),
+        (WeightSettings(near_equilibrium=NearEquilibrium(1.0, np.nan)), "near-equilibrium scales are NearEquilibrium("),
         (WeightSettings(0.0, 0.0), "energy, force and stress weights are all zero: nothing to fit"),
     ):
         with pytest.raises(MliuqError, match=f"^{re.escape(says)}"):
             settings.validate()
-    atoms = [Atoms("W", info={"config_type": 3, "w": "2", "v": -1, "u": "x"}), Atoms("W", info={"w": 4})]
+    atoms = [Atoms("W", info={"config_type": 3, "w": "2", "v": -1, "u": "x", "t": 1e200}), Atoms("W", info={"w": 4})]
     given = [Targets(0.0, np.zeros((1, 3)), None)] * 2
     found = row_weights(atoms, given, WeightSettings(3.0, 5.0, columns={"energy": "w"}), Keys())
     assert [(w[0], w[1].tolist(), w[2]) for w in found] == [(6.0, [5.0], 0.0), (12.0, [5.0], 0.0)]
@@ -438,7 +440,8 @@ def test_weight_settings_by_parts() -> None:
     own = WeightSettings(3.0, groups={"3": GroupWeights(energy=7.0)})
     assert [w[0] for w in row_weights(atoms, given, own, Keys())] == [7.0, 3.0]
     for settings, says in (
-        (WeightSettings(columns={"energy": "v"}), r"configuration 0 .*: energy weight column 'v' holds -1"),
+        (WeightSettings(columns={"energy": "v"}), r"configuration 0 .*: energy weight column 'v' is -1"),
+        (WeightSettings(columns={"energy": "t"}, columns_multiply_rows=True), r"configuration 0 .*'t' is 1e\+200, exp"),
         (WeightSettings(columns={"force": "u"}), r"configuration 0 \(the 1st, 3\): force weight column 'u' holds 'x'"),
         (WeightSettings(groups={"b": GroupWeights(1.0), "c": GroupWeights(1.0)}),
          "weights are given for group 'b', but the data has these groups: 3$"),

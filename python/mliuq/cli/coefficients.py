@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -37,8 +38,9 @@ def parsed(text: str) -> list[Fraction]:
     return [number for number in numbers if number is not None]
 
 
+_WRITTEN = re.compile(r"[+-]?[0-9]+/[0-9]*[1-9][0-9]*|[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?", re.ASCII)
+
+
 def _number(text: str) -> Fraction | None:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        return None
+    """Return the number; powers of ten beyond two digits, of which a `Fraction` writes out every zero, are none."""
+    return Fraction(text) if len(text) <= 100 and _WRITTEN.fullmatch(text) else None

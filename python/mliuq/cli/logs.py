@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -35,7 +36,10 @@ class _Line(logging.Formatter):
 
 @contextmanager
 def logged(stream: TextIO, verbose: bool) -> Iterator[None]:
-    """Write warnings to a stream while the block runs, and what is being done if asked for."""
+    """Write warnings to a stream while the block runs, and what is being done if asked for.
+
+    Those of Python and NumPy are one line each, too, without the path and the line of code that raised them.
+    """
     handler, logger = logging.StreamHandler(stream), logging.getLogger("mliuq")
     handler.addFilter(_Once())
     handler.setFormatter(_Line())
@@ -43,7 +47,13 @@ def logged(stream: TextIO, verbose: bool) -> Iterator[None]:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO if verbose else logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn  # type: ignore[assignment]
+            yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def _warn(message: Warning | str, category: type[Warning], *where: object) -> None:
+    logging.getLogger("mliuq").warning("%s: %s", category.__name__, " ".join(str(message).split()))

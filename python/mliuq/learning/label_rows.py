@@ -16,10 +16,10 @@ from scipy.linalg import solve_triangular
 
 from mliuq.descriptor.bispectrum import atomic_rows, descriptors, design_rows
 from mliuq.descriptor.params import SnapParams
-from mliuq.errors import MliuqError
+from mliuq.errors import MliuqError, in_range
 from mliuq.model import Model
 from mliuq.regression.rows import KINDS, Floats, Ints
-from mliuq.regression.weights import WeightSettings
+from mliuq.regression.weights import LARGEST, WeightSettings
 from mliuq.toml import from_mapping
 
 #: What labels are called here and in ASE, in the order of `KINDS`.
@@ -160,8 +160,7 @@ def weights_of_labels(
         if unknown := set(weights) - set(LABELS):
             raise MliuqError(f"weights has {sorted(unknown)[0]!r}, expected some of {', '.join(LABELS)}")
         for name, value in weights.items():
-            if not (np.isfinite(value) and value >= 0.0):
-                raise MliuqError(f"weight of {name} is {value}, expected a number not below zero")
+            in_range(f"weight of {name}", value, 0.0, LARGEST)
         energy, forces, stress = (float(weights.get(name, 0.0)) for name in LABELS)
         found_weights = (energy, forces, stress)
     energy, forces, stress = (w if name in rows else 0.0 for name, w in zip(LABELS, found_weights, strict=True))

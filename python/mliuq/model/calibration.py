@@ -12,6 +12,15 @@ from mliuq.errors import MliuqError
 TABLES = ("conformal", "rows", "interval", "configurations", "thresholds", "groups")
 """Parts that are tables, most of them by kind of quantity."""
 
+LARGEST_SCALE = 1e50
+"""Of α, noise floors and quantiles: no finite spread becomes infinite when it is multiplied by them."""
+
+
+def is_scale(value: Any) -> bool:
+    """Whether `value` is a number from 0 to `LARGEST_SCALE`."""
+    number: Any = value if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    return bool(0.0 <= number <= LARGEST_SCALE)
+
 
 def checked_calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
     """Return a calibration without what is null.

@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mliuq.errors import MliuqError
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -56,6 +58,11 @@ class EnvironmentDensity:
     Attributes
     ----------
     dimension : d
+
+    Raises
+    ------
+    MliuqError
+        for descriptors so large that their variance is not a finite number
     """
 
     def __init__(self, environments: Array) -> None:
@@ -90,7 +97,10 @@ class EnvironmentDensity:
 
 def _whitener(environments: Array) -> Array:
     """Return (K, r): descriptors times it have unit covariance over the environments."""
-    spread = environments.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = environments.std(axis=0)
+    if not np.isfinite(spread).all():
+        raise MliuqError("the environments of the model are too far apart for a density: one of them is damaged")
     scale = np.where(spread > _ROUNDING * spread.max(initial=0.0), spread, np.inf)
     variances, axes = np.linalg.eigh(np.atleast_2d(np.cov((environments / scale).T)))
     kept = variances > _ROUNDING * variances[-1]

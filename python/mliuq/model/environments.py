@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from mliuq.descriptor.neighbours import neighbour_distances
 from mliuq.errors import MliuqError
+from mliuq.model.calibration import is_scale
 
 Mask = NDArray[np.bool_]
 Array = NDArray[np.float64]
@@ -79,15 +80,16 @@ class Usual:
             for anything else.
         """
         try:
-            nearest, neighbours = (
-                {str(element): float(value) for element, value in stored[name].items()}
-                for name in ("nearest", "neighbours")
-            )
-            return cls(nearest, neighbours, float(stored["volume"]))
+            nearest, neighbours = (dict(stored[name].items()) for name in ("nearest", "neighbours"))
+            volume = stored["volume"]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MliuqError(
                 f"calibration.groups.usual is {stored!r:.200}, expected nearest and neighbours by element, and volume"
             ) from error
+        for value in (*nearest.values(), *neighbours.values(), volume):
+            if not is_scale(value):
+                raise MliuqError(f"calibration.groups.usual holds {value!r:.200}, expected numbers of at least 0")
+        return cls(nearest, neighbours, volume)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mliuq.core import ErrorScale, ModelFile, Potential, read_snap_files, valida
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.model import model_file
-from mliuq.model.calibration import checked_calibration
+from mliuq.model.calibration import LARGEST_SCALE, checked_calibration, is_scale
 from mliuq.model.novelty import Novelty, check_arrays
 from mliuq.model.snap_export import write_snap
 
@@ -141,8 +141,8 @@ class Model:
             ):
                 value = (source or {}).get(key)
                 value = default if value is None else value
-                if not isinstance(value, Real) or isinstance(value, bool) or not 0.0 <= float(value) < np.inf:
-                    raise MliuqError(f"{prefix} of {kind} is {value!r}, expected a number of at least 0")
+                if not is_scale(value):
+                    raise MliuqError(f"{prefix} of {kind} is {value!r}, expected a number from 0 to {LARGEST_SCALE:g}")
                 setattr(scale, f"{prefix}_{kind}", float(value))
         return scale
 

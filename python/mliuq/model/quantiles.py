@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError, in_range
+from mliuq.model.calibration import is_scale
 
 
 def conformal_quantile(calibration: Mapping[str, Any] | None, kind: str, level: float) -> float:
@@ -83,11 +84,29 @@ def conformal_widths(
 
 
 def _known(quantiles: Mapping[str, Any], where: str) -> list[tuple[float, float]]:
-    """Levels and quantiles in order, from level 0, width 0."""
+    """Levels and quantiles in order, from level 0, width 0.
+
+    Raises
+    ------
+    MliuqError
+        For anything but levels between 0 and 1, each once, and widths from 0 to `LARGEST_SCALE` that fall nowhere: an
+        interval must not be inside out, nor narrower for a higher level.
+    """
     try:
-        return [(0.0, 0.0), *sorted((float(key), float(value)) for key, value in quantiles.items())]
+        known = [(0.0, 0.0), *sorted((float(key), _width(value)) for key, value in quantiles.items())]
     except (TypeError, ValueError) as error:
         raise MliuqError(f"{where} is {dict(quantiles)}, expected levels and numbers") from error
+    if not all(low < high <= 1.0 and 0.0 <= q_low <= q_high for (low, q_low), (high, q_high) in pairwise(known)):
+        raise MliuqError(
+            f"{where} is {dict(quantiles)}, expected levels between 0 and 1, each once, and widths that rise with them"
+        )
+    return known
+
+
+def _width(value: Any) -> float:
+    if not is_scale(value):
+        raise ValueError(f"{value!r} is no width")
+    return float(value)
 
 
 def _chord(known: Sequence[tuple[float, float]], level: float) -> float | None:

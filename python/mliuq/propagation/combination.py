@@ -136,9 +136,15 @@ def compare(
 
     scale = model.error_scale
     c_once = _merged(everything, c)
-    energy, members = float(c_once @ energies), c_once @ comm
-    std = float(np.sqrt(np.mean(np.square(members - energy))))
-    noise = float(np.linalg.norm(c_once * [len(atoms) for atoms in everything])) * scale.noise_energy
+    with np.errstate(over="ignore", invalid="ignore"):
+        energy, members = float(c_once @ energies), c_once @ comm
+        std = float(np.sqrt(np.mean(np.square(members - energy))))
+        noise = float(np.linalg.norm(c_once * [len(atoms) for atoms in everything])) * scale.noise_energy
+    if not (np.isfinite(members).all() and np.isfinite([energy, std, noise]).all()):
+        raise MliuqError(
+            f"the combination is not a finite number: coefficients are {c.tolist()!s:.200}, energies in eV are "
+            f"{energies.tolist()!s:.200}"
+        )
     return Comparison(
         energy=energy,
         energy_std=std,
@@ -180,7 +186,10 @@ def _checked(coefficients: Sequence[Coefficient] | None, n: int) -> Array:
         if n > 2:
             raise MliuqError(f"coefficients are missing, expected {n}, one for each structure")
         return np.array([1.0, -1.0][:n])
-    values = np.array([float(c) for c in coefficients])
+    try:
+        values = np.array([float(c) for c in coefficients])
+    except OverflowError:  # of a fraction
+        raise MliuqError(f"coefficients are {coefficients!s:.200}, expected finite numbers") from None
     if len(values) != n:
         raise MliuqError(f"{len(values)} coefficients, expected {n}, one for each structure (references find theirs)")
     if not np.all(np.isfinite(values)):

@@ -57,6 +57,7 @@ class PropagationSettings:
             raise MliuqError(f"engine is {self.engine!r}, expected one of {', '.join(get_args(Engine))}")
         if self.relaxer not in get_args(Relaxer):
             raise MliuqError(f"relaxer is {self.relaxer!r}, expected one of {', '.join(get_args(Relaxer))}")
+        in_range("seed", self.seed, 0, 2**53)
         in_range("corrections", self.corrections, 0, np.inf)
         in_range("fmax", self.fmax, 1e-10, 1.0)
         in_range("steps", self.steps, 1, np.inf)

@@ -17,13 +17,16 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from mliuq.errors import MliuqError
+from mliuq.errors import MliuqError, in_range
 from mliuq.readers.keys import Keys
 from mliuq.readers.origin import describe
 from mliuq.regression.rows import ENERGY, FORCE, KINDS, STRESS, Floats
 from mliuq.regression.targets import Targets
 
 Constant = float | Literal["auto"]
+
+LARGEST = 1e50
+"""Of weights: squares and products of them stay finite."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,13 @@ class WeightSettings:
         for group in (None, *self.groups):
             for kind, name in enumerate(KINDS):
                 value = self._constant(group, kind)
-                if not (np.isfinite(value) and value >= 0.0):
-                    place = f"of group {group!r} " if group is not None else ""
-                    raise MliuqError(f"{name} weight {place}is {value}, expected a number not below zero")
+                in_range(f"{name} weight" + (f" of group {group!r}" if group is not None else ""), value, 0.0, LARGEST)
         if unknown := set(self.columns) - set(KINDS):
             raise MliuqError(f"weight column for {sorted(unknown)[0]!r}, expected one of {', '.join(KINDS)}")
-        if (
-            self.near_equilibrium
-            and not min(self.near_equilibrium.energy_scale, self.near_equilibrium.force_scale) > 0.0
+        if (near := self.near_equilibrium) and not all(
+            0.0 < scale <= LARGEST for scale in (near.energy_scale, near.force_scale)
         ):
-            raise MliuqError(f"near-equilibrium scales are {self.near_equilibrium}, expected numbers above zero")
+            raise MliuqError(f"near-equilibrium scales are {near}, expected numbers above zero, at most {LARGEST:g}")
         if not any(self.wanted()):
             raise MliuqError("energy, force and stress weights are all zero: nothing to fit")
 
@@ -187,6 +187,5 @@ def _column(atoms: Atoms, kind: str, settings: WeightSettings, where: str) -> fl
         number = float(value)
     except (TypeError, ValueError):
         raise MliuqError(f"{where}: {kind} weight column {key!r} holds {value!r}, expected a number") from None
-    if not (np.isfinite(number) and number >= 0.0):
-        raise MliuqError(f"{where}: {kind} weight column {key!r} holds {number}, expected a number not below zero")
+    in_range(f"{where}: {kind} weight column {key!r}", number, 0.0, LARGEST)
     return number**2 if settings.columns_multiply_rows else number
