@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 
 #include "clones.hpp"
 
@@ -46,19 +47,18 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const 
 /// Gathers the c-th centre of the derived block, the chunk's centre i.
 void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk) {
   const std::size_t width = 3 * static_cast<std::size_t>(K);
-  const auto slot = [&](int row) {
-    int& known = chunk.slot_of_row[row];
-    if (known < 0) {
-      known = static_cast<int>(chunk.row.size());
-      chunk.row.push_back(row);
-      chunk.dB.resize(chunk.dB.size() + width, 0.0);
-    }
-    return known * width;
-  };
   const auto add = [&](int row, double sign, const double* from) {
     if (row < 0) return;
-    const std::size_t to = slot(row);  // may move the array
-    add_scaled(chunk.dB.data() + to, sign, from, static_cast<int>(width));
+    int& slot = chunk.slot_of_row[row];
+    if (slot >= 0) {
+      add_scaled(chunk.dB.data() + slot * width, sign, from, static_cast<int>(width));
+      return;
+    }
+    slot = static_cast<int>(chunk.row.size());
+    chunk.row.push_back(row);
+    chunk.dB.insert(chunk.dB.end(), from, from + width);
+    if (sign < 0.0)
+      std::ranges::transform(chunk.dB.end() - width, chunk.dB.end(), chunk.dB.end() - width, std::negate());
   };
   add(row_of_atom[i], -1.0, chunk.block.total.data() + c * width);
   for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n)

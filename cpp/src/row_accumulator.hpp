@@ -51,9 +51,9 @@ struct RowChunk {
 };
 
 /// Centres whose gradients are derived at a time (some 275 KiB at 2J = 8), and that a thread gathers to be added
-/// together (some 4.5 MiB): as many of a quadratic model, because its rows are long and read and written every time.
+/// together (some 9 MiB): as many of a quadratic model, because its rows are long and read and written every time.
 inline constexpr std::size_t kDerivedCentres = 8;
-inline constexpr std::size_t kGatheredCentres = 128;
+inline constexpr std::size_t kGatheredCentres = 256;
 
 /// Centres that are worth a thread of their own.
 inline constexpr std::size_t kRowChunk = 64;

@@ -107,8 +107,19 @@ void absolute_sums(const Panel* panels, int n_panels, const double* features, do
 /// Components whose products with a vector of the others are summed at a time.
 constexpr int kProductRows = 8;
 
+/// What of a product counts by l − k, from −kProductRows on: each pair once, squares half.
+constexpr auto kShares = [] {
+  struct {
+    double of[3 * kProductRows];
+  } shares{};
+  for (int d = -kProductRows; d < 2 * kProductRows; ++d) shares.of[d + kProductRows] = d < 0 ? 0.0 : d > 0 ? 1.0 : 0.5;
+  return shares;
+}();
+
 void subtract_products(int n_components, int n, const double* B, const double* dB, int stride, double* triangle) {
   constexpr int L = kLanes<double>;
+  const double* const end = triangle + n_components * (n_components + 1) / 2;
+  const auto row_at = [&](int k, int l) { return triangle + k * n_components - k * (k + 1) / 2 + l; };
   for (int k0 = 0; k0 < n_components; k0 += kProductRows)
     for (int l0 = k0 / L * L; l0 < n_components; l0 += L) {
       V sums[kProductRows] = {};
@@ -121,15 +132,23 @@ void subtract_products(int n_components, int n, const double* B, const double* d
           sums[k] += d[k0 + k] * bl;
         }
       }
-      V stored[kProductRows];  // the sums stay in registers: these are what is addressed
+      // Lanes below the diagonal and beyond the components lie in the rows before and after, and add nothing to them.
       MLIUQ_UNROLL
-      for (int k = 0; k < kProductRows; ++k) stored[k] = sums[k];
-      for (int k = k0; k < k0 + kProductRows && k < n_components; ++k) {
-        const double* sum = reinterpret_cast<const double*>(stored + (k - k0)) - l0;
-        double* row = triangle + k * n_components - k * (k - 1) / 2 - k;
-        const int first = l0 > k ? l0 : k, last = l0 + L < n_components ? l0 + L : n_components;
-        if (l0 <= k && k < last) row[k] -= 0.5 * sum[k];
-        for (int l = k < first ? first : k + 1; l < last; ++l) row[l] -= sum[l];
+      for (int k = k0; k < k0 + kProductRows; ++k) {
+        if (k >= n_components) break;
+        V share, old;
+        __builtin_memcpy(&share, kShares.of + (l0 - k0 < kProductRows ? l0 - k + kProductRows : 2 * kProductRows),
+                         sizeof share);
+        double* const row = row_at(k, l0);
+        const int room = static_cast<int>(end - row) < L ? static_cast<int>(end - row) : L;
+        if (room == L) {
+          __builtin_memcpy(&old, row, sizeof old);
+          old -= share * sums[k - k0];
+          __builtin_memcpy(row, &old, sizeof old);
+        } else {
+          const V part = share * sums[k - k0];
+          for (int l = 0; l < room; ++l) row[l] -= reinterpret_cast<const double*>(&part)[l];
+        }
       }
     }
 }
