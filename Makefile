@@ -2,6 +2,7 @@
 # make test    build, run the C++ and Python tests
 # make lint    ruff, mypy, clang-format
 # make bench   tables of speed and of error-bar quality
+# make test-arm  the C++ tests on 64-bit ARM (NEON, SVE) by a cross compiler and an emulator
 # make mutants faults put into the package one by one: which the tests notice; make faults: the same for the C++ core
 #
 # Each creates .venv first and installs the package into it; nothing outside this folder is touched.
@@ -9,7 +10,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cpp test-python sanitize sanitize-plugin sanitize-threads other-lammps fuzz mutants faults lint format bench clean
+.PHONY: help demo test test-cpp test-python test-arm sanitize sanitize-plugin sanitize-threads other-lammps fuzz mutants faults lint format bench clean
 
 # A python3.11 that is only a version manager's shim does not count: try each until one runs and is new enough.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -91,6 +92,28 @@ sanitize-threads: $(VENV)/.developer
 OTHER_LAMMPS ?= 2024.8.29.3.0
 other-lammps: $(VENV)/.developer
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/lammps/other_lammps.py $(OTHER_LAMMPS)
+
+# The kernels for 64-bit ARM under emulation (Debian: apt-get install g++-aarch64-linux-gnu qemu-user): every test on
+# processors whose SVE registers have 256 and 512 bits; that others, without SVE too, fall back to NEON. Left out is what
+# runs no kernel and is slow there. Some 20 minutes on two busy cores.
+ARM_CXX ?= aarch64-linux-gnu-g++
+ARM_EMULATOR ?= qemu-aarch64
+ARM_ROOT ?= /usr/aarch64-linux-gnu
+ARM_TESTS := concurrency|formulas|gradients|ensemble|kernels|potential|simd_stages|symbols_.*
+test-arm: $(VENV)/.developer
+ifeq ($(and $(shell command -v $(ARM_CXX)),$(shell command -v $(ARM_EMULATOR))),)
+	@echo "== no $(ARM_CXX) or no $(ARM_EMULATOR): tests for ARM are left out"
+else
+	$(BIN)/cmake -S . -B build/arm -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=$(ARM_CXX) \
+	  "-DCMAKE_CROSSCOMPILING_EMULATOR=$(ARM_EMULATOR);-L;$(ARM_ROOT)" $(CMAKE_TESTS) -DMLIUQ_BUILD_BENCHMARKS=ON
+	$(BIN)/cmake --build build/arm -j $(JOBS)
+	run() { echo "== $$1: $$2" && QEMU_CPU="$$1" MLIUQ_EXPECTED_SETS="$$2" \
+	    $(BIN)/ctest --test-dir build/arm --output-on-failure -j $(JOBS) -R "^($$3)$$"; }; \
+	  length=max,sve-default-vector-length && neon="reference baseline" && \
+	  run cortex-a72 "$$neon" '$(ARM_TESTS)' && run $$length=16 "$$neon" kernels && run $$length=128 "$$neon" kernels && \
+	  run $$length=32 "$$neon sve256" '$(ARM_TESTS)' && run $$length=64 "$$neon sve512" '$(ARM_TESTS)'
+endif
 
 # Readers of files on any bytes, with sanitizers: libFuzzer where clang is installed (Debian: apt-get install clang); the two
 # readers of model files on what it found and on mutants, and every reader of text on mutants.

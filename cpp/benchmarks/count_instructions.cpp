@@ -1,16 +1,20 @@
-// Instructions of every stage of the vector kernel as they are executed, address by address, for one block of atoms:
-// the processor steps through the compiled code one instruction at a time (Linux, x86-64).
+// Instructions of every stage of the vector kernel as they are executed, address by address, for one block of atoms.
 //
-//   count_instructions [2J] [baseline|avx2|avx512] [polynomial|recursion]
+//   count_instructions [2J] [instruction set] [polynomial|recursion]
 //
-// Prints lines "stage address count", and "base" with where the program lies in memory. benchmarks/instructions.py
-// names the instructions, sorts them into kinds and says what they cost at least on several processors.
+// On x86-64 (Linux) the processor steps through the compiled code one instruction at a time, and the program prints
+// lines "stage address count". Elsewhere it is run by an emulator that logs every instruction. Both ways it prints
+// "base" with where the program lies in memory, and "mark" with the function that is called between stages.
+// benchmarks/instructions.py runs it, names the instructions, sorts them into kinds and says what they cost at least on
+// several processors.
 
+#ifdef __x86_64__
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include <cmath>
 #include <cstdio>
@@ -33,8 +37,19 @@ namespace {
 constexpr int kNeighbours = 26;
 constexpr const char* kStages[] = {"geometry", "density", "expand", "couple", "ladder", "force", "store", "derive"};
 
-/// A tracer counts what happens between two of these.
-void mark() { raise(SIGUSR1); }
+/// Whoever counts does so between two of these.
+[[gnu::noinline]] void mark() {
+#ifdef __x86_64__
+  raise(SIGUSR1);
+#else
+  asm volatile("");
+#endif
+}
+
+void print_places() {
+  const auto place = [](auto* p) { return static_cast<unsigned long long>(reinterpret_cast<std::size_t>(p)); };
+  std::printf("base %llx\nmark %llx\n", place(&__executable_start), place(&mark));
+}
 
 void run_stages(int twojmax, InstructionSet set, KernelPlan kind) {
   const SnapParams params = tungsten(twojmax);
@@ -91,17 +106,19 @@ void run_stages(int twojmax, InstructionSet set, KernelPlan kind) {
     }
     between();
   };
-  all([] {});
+#ifdef __x86_64__
+  all([] {});  // the linker looks up what they call
   ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+#endif
   mark();
   all(mark);
 }
 
+#ifdef __x86_64__
 int trace(pid_t child) {
   int status = 0;
   waitpid(child, &status, 0);  // the first mark
   if (!WIFSTOPPED(status)) return 1;
-  std::printf("base %llx\n", static_cast<unsigned long long>(reinterpret_cast<std::size_t>(&__executable_start)));
   for (const char* stage : kStages) {
     std::map<unsigned long long, long> counts;
     while (true) {
@@ -118,6 +135,7 @@ int trace(pid_t child) {
   kill(child, SIGKILL);
   return 0;
 }
+#endif
 
 }  // namespace
 
@@ -126,11 +144,18 @@ int main(int argc, char** argv) {
   InstructionSet set = available_instruction_sets().back();
   for (InstructionSet available : available_instruction_sets())
     if (argc > 2 && argv[2] == to_string(available)) set = available;
-  const bool recursion = argc > 3 && argv[3] == to_string(KernelPlan::recursion);
-  const pid_t child = fork();
-  if (child == 0) {
-    run_stages(twojmax, set, recursion ? KernelPlan::recursion : KernelPlan::polynomial);
-    _exit(0);
+  if (argc > 2 && argv[2] != to_string(set)) {
+    std::fprintf(stderr, "count_instructions: %s is not run here\n", argv[2]);
+    return 2;
   }
-  return trace(child);
+  const bool recursion = argc > 3 && argv[3] == to_string(KernelPlan::recursion);
+  const KernelPlan kind = recursion ? KernelPlan::recursion : KernelPlan::polynomial;
+  print_places();
+  std::fflush(stdout);
+#ifdef __x86_64__
+  const pid_t child = fork();
+  if (child != 0) return trace(child);
+#endif
+  run_stages(twojmax, set, kind);
+  return 0;
 }

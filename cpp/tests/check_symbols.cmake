@@ -1,7 +1,7 @@
 # An object compiled for a wide instruction set may define symbols of its own namespace only. Any other weak symbol (an
 # inline function of a shared header, a template of the standard library) could be picked by the linker for everybody,
 # and stop the program on a machine without that instruction set.
-#   cmake -DNM=nm -DOBJECT=stages.cpp.o -P check_symbols.cmake
+#   cmake -DNM=nm -DOBJECT=stages.cpp.o -DISA=avx2 -P check_symbols.cmake
 
 execute_process(COMMAND ${NM} -C --defined-only --extern-only ${OBJECT} OUTPUT_VARIABLE symbols RESULT_VARIABLE failed)
 if(failed OR symbols STREQUAL "")
@@ -10,7 +10,7 @@ endif()
 string(REPLACE ";" "," symbols "${symbols}")
 string(REGEX REPLACE "\n+" ";" lines "${symbols}")
 foreach(line IN LISTS lines)
-  if(NOT line STREQUAL "" AND NOT line MATCHES "mliuq::simd::(baseline|avx2|avx512)::")
+  if(NOT line STREQUAL "" AND NOT line MATCHES "mliuq::simd::${ISA}::")
     message(SEND_ERROR "${OBJECT}: foreign symbol ${line}")
   endif()
 endforeach()

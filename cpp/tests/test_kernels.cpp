@@ -1,9 +1,12 @@
 // Every kernel of this build against the reference, on environments of 0 to 300 neighbours and any number of centres.
 
 #include <algorithm>
+#include <cstdlib>
 #include <random>
+#include <set>
 
 #include "check.hpp"
+#include "kernels/simd/processor.hpp"
 #include "mliuq/error.hpp"
 #include "mliuq/kernel.hpp"
 #include "scenes.hpp"
@@ -304,6 +307,32 @@ TEST(kernels, atoms_on_top_of_each_other_are_named) {
     kernel->evaluate(scene.view(), others, {.energies = energies.data()}, *workspace);
     CHECK(std::isfinite(energies[0] + energies[1]));
   }
+}
+
+TEST(kernels, sve_is_taken_at_its_own_length_only) {
+  using simd::fits_sve;
+  for (int bytes : {0, 16, 32, 48, 64, 128, 256}) {
+    CHECK(fits_sve(InstructionSet::sve256, bytes) == (8 * bytes == 256));
+    CHECK(fits_sve(InstructionSet::sve512, bytes) == (8 * bytes == 512));
+    CHECK(!fits_sve(InstructionSet::baseline, bytes) && !fits_sve(InstructionSet::avx512, bytes));
+  }
+}
+
+/// The sets have names of their own; where somebody knows what this processor has (make test-arm), they are those.
+TEST(kernels, sets_are_those_of_the_processor) {
+  std::set<std::string_view> names;
+  std::string found;
+  for (InstructionSet set : {InstructionSet::reference, InstructionSet::baseline, InstructionSet::avx2,
+                             InstructionSet::avx512, InstructionSet::sve256, InstructionSet::sve512}) {
+    CHECK(names.insert(to_string(set)).second && to_string(set) != "unknown");
+    if (!cpu_runs(set)) CHECK_THROWS(make_kernel(scenes::params(1, 2), EnergyModel::zero(1, 5), {set}), "does not run");
+  }
+  for (InstructionSet set : available_instruction_sets())
+    found += (found.empty() ? "" : " ") + std::string(to_string(set));
+  CHECK(found.starts_with("reference baseline"));
+  CHECK(found.find("avx") == found.npos || found.find("sve") == found.npos);
+  if (const char* expected = std::getenv("MLIUQ_EXPECTED_SETS"); expected && found != expected)
+    check::fail("sets are " + found + ", expected " + expected, std::source_location::current());
 }
 
 TEST(kernels, weights_of_another_shape_are_refused) {

@@ -382,6 +382,16 @@ void test_slots_derived_together() {
   }
 }
 
+/// The table of a set is the one compiled for its vectors.
+void test_widths(InstructionSet set) {
+  const int bytes = set == InstructionSet::baseline                                ? 16
+                    : set == InstructionSet::avx2 || set == InstructionSet::sve256 ? 32
+                                                                                   : 64;
+  check(stage_table<double>(set).lanes * static_cast<int>(sizeof(double)) == bytes);
+  check(stage_table<float>(set).lanes * static_cast<int>(sizeof(float)) == bytes);
+  check(projection_table(set).group * static_cast<int>(sizeof(double)) % bytes == 0);
+}
+
 /// [n][lanes] → one array a lane, some of them not wanted; and rows → lanes, the way back.
 void test_lanes(InstructionSet set) {
   const StageTable<double>& stages = stage_table<double>(set);
@@ -440,6 +450,7 @@ int main() {
   test_plans_agree({available_instruction_sets().back(), kMaxTwojmax, false});
   for (InstructionSet set : available_instruction_sets()) {
     if (set == InstructionSet::reference) continue;
+    test_widths(set);
     test_lanes(set);
     test_products(set);
     for (bool chem : {false, true})

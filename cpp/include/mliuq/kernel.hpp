@@ -77,11 +77,13 @@ class Kernel {
                          Workspace& workspace) const = 0;
 };
 
-enum class InstructionSet { reference, baseline, avx2, avx512 };
+/// A build holds those of its architecture: avx2 and avx512, or sve256 and sve512, which are for processors whose SVE
+/// registers have exactly 256 or 512 bits; `baseline` is SSE2 or NEON.
+enum class InstructionSet { reference, baseline, avx2, avx512, sve256, sve512 };
 enum class Precision { double_precision, single_precision };
 
 /// Which kernel to build. `automatic()` takes the widest instruction set of this machine unless the environment
-/// variable MLIUQ_KERNEL (reference, baseline, avx2, avx512) says otherwise.
+/// variable MLIUQ_KERNEL (reference, baseline, avx2, avx512, sve256, sve512) says otherwise.
 struct KernelChoice {
   InstructionSet instruction_set = InstructionSet::reference;
   Precision precision = Precision::double_precision;

@@ -3,6 +3,7 @@
 
 #include "kernels/equal_components.hpp"
 #include "kernels/reference_kernel.hpp"
+#include "kernels/simd/processor.hpp"
 #include "kernels/simd/simd_kernel.hpp"
 #include "mliuq/error.hpp"
 #include "mliuq/kernel.hpp"
@@ -19,6 +20,10 @@ std::string_view to_string(InstructionSet set) {
       return "avx2";
     case InstructionSet::avx512:
       return "avx512";
+    case InstructionSet::sve256:
+      return "sve256";
+    case InstructionSet::sve512:
+      return "sve512";
   }
   return "unknown";
 }
@@ -44,8 +49,8 @@ void take_plan_of_environment(KernelChoice& choice) {
 
 std::vector<InstructionSet> available_instruction_sets() {
   std::vector<InstructionSet> available;
-  for (InstructionSet set :
-       {InstructionSet::reference, InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512})
+  for (InstructionSet set : {InstructionSet::reference, InstructionSet::baseline, InstructionSet::avx2,
+                             InstructionSet::avx512, InstructionSet::sve256, InstructionSet::sve512})
     if (cpu_runs(set)) available.push_back(set);
   return available;
 }

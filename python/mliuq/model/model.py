@@ -178,7 +178,8 @@ class Model:
         Parameters
         ----------
         kernel : str
-            "reference", "baseline", "avx2" or "avx512"; empty for the widest this machine runs (or ``MLIUQ_KERNEL``).
+            "reference", "baseline", "avx2" or "avx512" (ARM: "sve256" or "sve512"); empty for the widest this
+            machine runs (or ``MLIUQ_KERNEL``).
         precision : {"double", "single"}
             Of descriptors and forces; energies are summed in double either way.
         """

@@ -2,26 +2,22 @@
 
 #include <algorithm>
 
+#include "kernels/simd/instruction_sets.hpp"
+
 namespace mliuq::simd {
 
-namespace baseline {
-const ProjectionTable& projections();
-}
-#ifdef MLIUQ_SIMD_X86
-namespace avx2 {
-const ProjectionTable& projections();
-}
-namespace avx512 {
-const ProjectionTable& projections();
-}
-#endif
+#define MLIUQ_TABLE(set)                \
+  namespace set {                       \
+  const ProjectionTable& projections(); \
+  }
+MLIUQ_SIMD_SETS(MLIUQ_TABLE)
+#undef MLIUQ_TABLE
 
 const ProjectionTable& projection_table(InstructionSet set) {
-#ifdef MLIUQ_SIMD_X86
-  if (set == InstructionSet::avx512) return avx512::projections();
-  if (set == InstructionSet::avx2) return avx2::projections();
-#endif
-  (void)set;
+#define MLIUQ_PROJECTIONS(known) \
+  if (set == InstructionSet::known) return known::projections();
+  MLIUQ_SIMD_SETS(MLIUQ_PROJECTIONS)
+#undef MLIUQ_PROJECTIONS
   return baseline::projections();
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/simd/instruction_sets.hpp"
 #include "kernels/simd/pack.hpp"
 #include "kernels/simd/plan_choice.hpp"
 #include "neighbour_packing.hpp"
@@ -13,26 +14,15 @@
 namespace mliuq {
 namespace simd {
 
-namespace baseline {
-const StageTable<double>& stages(double);
-const StageTable<float>& stages(float);
-const SummationTable<double>& polynomial_stages(double);
-const SummationTable<float>& polynomial_stages(float);
-}  // namespace baseline
-#ifdef MLIUQ_SIMD_X86
-namespace avx2 {
-const StageTable<double>& stages(double);
-const StageTable<float>& stages(float);
-const SummationTable<double>& polynomial_stages(double);
-const SummationTable<float>& polynomial_stages(float);
-}  // namespace avx2
-namespace avx512 {
-const StageTable<double>& stages(double);
-const StageTable<float>& stages(float);
-const SummationTable<double>& polynomial_stages(double);
-const SummationTable<float>& polynomial_stages(float);
-}  // namespace avx512
-#endif
+#define MLIUQ_TABLES(set)                                  \
+  namespace set {                                          \
+  const StageTable<double>& stages(double);                \
+  const StageTable<float>& stages(float);                  \
+  const SummationTable<double>& polynomial_stages(double); \
+  const SummationTable<float>& polynomial_stages(float);   \
+  }
+MLIUQ_SIMD_SETS(MLIUQ_TABLES)
+#undef MLIUQ_TABLES
 
 namespace {
 
@@ -296,11 +286,10 @@ class SimdKernel final : public Kernel {
 
 template <class Real>
 const StageTable<Real>& stage_table(InstructionSet set) {
-#ifdef MLIUQ_SIMD_X86
-  if (set == InstructionSet::avx512) return avx512::stages(Real());
-  if (set == InstructionSet::avx2) return avx2::stages(Real());
-#endif
-  (void)set;
+#define MLIUQ_STAGES(known) \
+  if (set == InstructionSet::known) return known::stages(Real());
+  MLIUQ_SIMD_SETS(MLIUQ_STAGES)
+#undef MLIUQ_STAGES
   return baseline::stages(Real());
 }
 
@@ -310,10 +299,10 @@ SummationTable<Real> summation_table(InstructionSet set, KernelPlan plan) {
     const StageTable<Real>& stages = stage_table<Real>(set);
     return {.density = stages.density, .ladder = stages.ladder, .force = stages.force};
   }
-#ifdef MLIUQ_SIMD_X86
-  if (set == InstructionSet::avx512) return avx512::polynomial_stages(Real());
-  if (set == InstructionSet::avx2) return avx2::polynomial_stages(Real());
-#endif
+#define MLIUQ_STAGES(known) \
+  if (set == InstructionSet::known) return known::polynomial_stages(Real());
+  MLIUQ_SIMD_SETS(MLIUQ_STAGES)
+#undef MLIUQ_STAGES
   return baseline::polynomial_stages(Real());
 }
 
@@ -328,23 +317,6 @@ std::unique_ptr<Kernel> make_simd_kernel(const SnapParams& params, const EnergyM
   if (choice.precision == Precision::single_precision)
     return std::make_unique<simd::SimdKernel<float>>(params, model, choice);
   return std::make_unique<simd::SimdKernel<double>>(params, model, choice);
-}
-
-bool cpu_runs(InstructionSet set) {
-  switch (set) {
-    case InstructionSet::reference:
-    case InstructionSet::baseline:
-      return true;
-#ifdef MLIUQ_SIMD_X86
-    case InstructionSet::avx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    case InstructionSet::avx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
-#endif
-    default:
-      return false;
-  }
 }
 
 }  // namespace mliuq

@@ -10,7 +10,4 @@ namespace mliuq {
 /// sets of the build other than `reference`. A set that cpu_runs() denies is the caller's mistake.
 std::unique_ptr<Kernel> make_simd_kernel(const SnapParams& params, const EnergyModel& model, KernelChoice choice);
 
-/// Whether this build holds the vector kernel of that set and this machine runs it.
-bool cpu_runs(InstructionSet set);
-
 }  // namespace mliuq

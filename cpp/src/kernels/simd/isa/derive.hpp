@@ -22,7 +22,7 @@
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
 /// Slots whose sums fill the vector registers, four to each.
-inline constexpr int kTileSlots = MLIUQ_SIMD_BYTES == 64 ? 6 : 3;
+inline constexpr int kTileSlots = kRegisters == 32 ? 6 : 3;
 static_assert(kDeriveSlots % kTileSlots == 0, "derive takes whole tiles");
 
 /// A product times a factor, lowered: per element of the half plane of the level below what multiplies Re v, then what

@@ -7,12 +7,8 @@
 
 namespace mliuq::simd::MLIUQ_SIMD_ISA {
 
-/// Slots side by side and rows of sums: what 32 or 16 vector registers hold.
-#if MLIUQ_SIMD_BYTES == 64 || defined(__aarch64__)
-inline constexpr int kPolynomialSlots = 4, kPolynomialRows = 5;
-#else
-inline constexpr int kPolynomialSlots = 3, kPolynomialRows = 3;
-#endif
+/// Slots side by side and rows of sums: what the registers hold.
+inline constexpr int kPolynomialSlots = kRegisters == 32 ? 4 : 3, kPolynomialRows = kRegisters == 32 ? 5 : 3;
 static_assert(kPolynomialSlots <= kMaxPolynomialSlots, "the workspace has room");
 
 template <class Real>

@@ -9,7 +9,7 @@ namespace {
 using V = Vector<double>;
 
 /// Vectors of atoms: with six columns to each, sums take 24 of 32 registers or 12 of 16.
-constexpr int kVectors = MLIUQ_SIMD_BYTES == 64 ? 4 : 2;
+constexpr int kVectors = kRegisters == 32 ? 4 : 2;
 constexpr int kGroup = kVectors * kLanes<double>;
 
 const V* vectors_of(const double* p) { return reinterpret_cast<const V*>(p); }

@@ -25,6 +25,13 @@ struct VectorOf {
 template <class Real>
 using Vector = typename VectorOf<Real>::type;
 
+/// Vector registers that sums may fill.
+#if MLIUQ_SIMD_BYTES == 64 || defined(__aarch64__)
+inline constexpr int kRegisters = 32;
+#else
+inline constexpr int kRegisters = 16;
+#endif
+
 template <class Real>
 inline constexpr int kLanes = MLIUQ_SIMD_BYTES / static_cast<int>(sizeof(Real));
 
