@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -50,10 +51,22 @@ std::string short_number(double value) {
   return text;
 }
 
-/// Whether a file could be appended to, without leaving one behind; what speaks against it.
+/// Whether a text begins as a frame does, with a line that is a whole number.
+bool begins_with_a_count(const std::string& path) {
+  std::ifstream file(path);
+  char line[64] = {};
+  file.getline(line, sizeof line);
+  const std::string words = utils::trim(line);
+  return file && !words.empty() && words.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// Whether a file could be appended to, without leaving one behind; what speaks against it. Frames must not end up in
+/// the model, the input or the log.
 std::string cannot_write(const std::string& path) {
   struct stat found{};
   const bool exists = ::stat(path.c_str(), &found) == 0;
+  if (exists && S_ISREG(found.st_mode) && found.st_size > 0 && !begins_with_a_count(path))
+    return "holds something else than frames (extended XYZ), expected a file of them or a new one";
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT, 0666);
   if (file < 0) return std::strerror(errno);
   ::close(file);
@@ -224,7 +237,7 @@ std::string FixMliuqGuard::worst_atoms() {
   for (int i = 0; values && i < atom->nlocal; ++i) {
     if (atom->mask[i] & groupbit) mine.emplace_back(-rounded(values[i]), static_cast<double>(atom->tag[i]));
   }
-  const std::size_t k = settings_.worst;
+  const auto k = static_cast<std::size_t>(std::min<bigint>(settings_.worst, atom->natoms));
   std::partial_sort(mine.begin(), mine.begin() + std::min(k, mine.size()), mine.end());
   mine.resize(k, {1.0, 0.0});
   std::vector<std::pair<double, double>> all(comm->me == 0 ? k * comm->nprocs : 0);

@@ -4,6 +4,8 @@
 
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <string>
 
 using LAMMPS_NS::LAMMPS;
 namespace utils = LAMMPS_NS::utils;
@@ -48,9 +50,11 @@ GuardSettings GuardSettings::parse(LAMMPS* lmp, const std::string& who, int narg
     error->all(FLERR, "{}: {} is of all atoms: expected group all, found {}", who, arg[4], arg[1]);
   }
 
+  std::set<std::string> given;
   for (int i = 5; i < narg; i += 2) {
     const std::string key = arg[i];
     const std::string value = i + 1 < narg ? arg[i + 1] : "";
+    if (key != "also" && !given.insert(key).second) error->all(FLERR, "{}: {} is given twice", who, key);
     if (value.empty()) error->all(FLERR, "{}: {}: expected a value, found the end of the line", who, key);
     const auto number = [&] {
       const double found = utils::numeric(FLERR, value, false, lmp);

@@ -141,13 +141,17 @@ std::string PairMliuq::bytes_of(const std::string& path) {
   std::string bytes, problem;
   if (comm->me == 0) {
     try {
+      mliuq::require_model_file(path);  // before LAMMPS opens it: a pipe waits
       const std::string found = utils::get_potential_file_path(path);
+      if (!found.empty() && found != path) mliuq::require_model_file(found);
       std::ifstream stream(found.empty() ? path : found, std::ios::binary);
       if (!stream) problem = path + ": cannot be opened for reading, expected a .mliuq model file";
       std::ostringstream whole;
       if (stream && !(whole << stream.rdbuf()))
         problem = path + ": empty, or cannot be read; expected a .mliuq model file";
       bytes = std::move(whole).str();
+    } catch (const mliuq::Error& e) {
+      problem = e.what();
     } catch (const std::bad_alloc&) {
       problem = path + ": not enough memory to read it";
     }

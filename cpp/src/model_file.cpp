@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <string_view>
@@ -396,6 +397,14 @@ ModelFile read_checked(TensorFile& file, const std::string& path) {
 }
 
 }  // namespace
+
+void require_model_file(const std::string& path) {
+  refuse_streams(path);
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored) || std::filesystem::file_size(path, ignored) == 0) return;
+  std::ifstream stream(path, std::ios::binary);
+  if (stream) TensorFile(stream, path);
+}
 
 ModelFile read_model_file(const std::string& path) {
   refuse_streams(path);

@@ -19,6 +19,7 @@ from mliuq import MliuqError, Model, SnapParams
 from mliuq.cli import main
 from mliuq.cli.logs import logged
 from mliuq.core import read_model_file
+from mliuq.readers.structures import read_structures
 from systems import random_model
 
 CELL = 'Lattice="3.2 0 0 0 3.2 0 0 0 3.2" Properties=species:S:1:pos:R:3 energy=-1.0\n'
@@ -225,3 +226,48 @@ def test_warnings_of_libraries_are_one_line() -> None:
 def test_seeds_below_zero(plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = refused(capsys, "propagate", "eos", plain, "bcc", "-o", tmp_path, "--members", "2", "--seed", "-1")
     assert line.endswith("seed is -1, expected a number from 0 to 9.0072e+15")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1\nProperties=species:S:1:dos:R:3\nW 1 2 3\n",
+            "Properties is species:S:1:dos:R:3, expected pos:R:3 among them",
+        ),
+        (
+            "1\nProperties=species:S:1:Z:I:1:pos:R:3\nW 4 1 2 3\n",
+            "expected one column of elements, species:S:1 or Z:I:1",
+        ),
+        (
+            '1\nLattice="9 0 0 0 9 0 0 0 9" pbc="T no F"\nW 1 2 3\n',
+            'pbc is "T no F", expected T or F for each cell vector',
+        ),
+        (
+            '1\nLattice="9 0 0 0 9 0 0 0 9" pbc="2 0 1"\nW 1 2 3\n',
+            'pbc is "2 0 1", expected T or F for each cell vector',
+        ),
+        ("1\nProperties=species:S:1:pos:R:3 energy\nW 1 2 3\n", "'energy' is not a number: True"),
+        ("1\nProperties=species:S:1:pos:R:3 energy=T\nW 1 2 3\n", "'energy' is not a number: True"),
+        (
+            "1\nProperties=species:S:1:pos:R:3 energy=1e308\nW 1 2 3\n",
+            "holds 1e+308, expected numbers of at most 1e+20",
+        ),
+    ],
+)
+def test_columns_and_values_that_are_read_as_others(
+    text: str, message: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.xyz"
+    path.write_text(text)
+    assert message in refused(capsys, "eval", plain, path)
+
+
+@pytest.mark.parametrize("pbc", ["T T F", "1 1 0", "True true F"])
+@pytest.mark.parametrize("properties", ["species:S:1:pos:R:3", "symbols:S:1:positions:R:3"])
+def test_columns_and_flags_as_ase_spells_them(pbc: str, properties: str, tmp_path: Path) -> None:
+    path = tmp_path / "in.xyz"
+    path.write_text(f'1\nLattice="9 0 0 0 9 0 0 0 9" pbc="{pbc}" Properties={properties}\nW 1 2 3\n')
+    (atoms,) = read_structures(path)
+    assert atoms.pbc.tolist() == [True, True, False]
+    assert atoms.positions.tolist() == [[1.0, 2.0, 3.0]]

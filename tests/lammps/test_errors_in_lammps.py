@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -144,6 +145,20 @@ def test_broken_model_file(kind: str, ranks: int, start: str, make_model: Make, 
     words = spoiled(kind, make_model("Ta06A", 5), bad)
     output = run(start + PAIR.format(model=bad), tmp_path, ranks=ranks)
     assert_one_error(output, "Pair style mliuq", "bad.mliuq", *words)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "hole"])
+def test_what_is_no_file_is_not_read(kind: str, start: str, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mliuq"
+    if kind == "pipe":
+        os.mkfifo(bad)
+    elif kind == "device":
+        bad.symlink_to("/dev/zero")
+    else:
+        bad.touch()
+        os.truncate(bad, 3 << 30)
+    words = ["not valid JSON"] if kind == "hole" else ["is a pipe, a device or a socket"]
+    assert_one_error(run(start + PAIR.format(model=bad), tmp_path), "Pair style mliuq", "bad.mliuq", *words)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -225,6 +225,7 @@ def test_rerun_and_several_guards(start: str, tmp_path: Path) -> None:
         ("10 energy_err halt 1 also force", ["also", "force"]),
         ("10 energy_err halt 1 file /nowhere/g.xyz", ["file /nowhere/g.xyz", "No such file"]),
         ("10 energy_err halt auto save 1e9", ["save at most halt"]),
+        ("10 energy_err halt 1 halt 2", ["halt is given twice"]),
     ],
 )
 def test_mistakes(words: str, named: list[str], start: str, tmp_path: Path) -> None:
@@ -233,6 +234,25 @@ def test_mistakes(words: str, named: list[str], start: str, tmp_path: Path) -> N
     (error,) = output.errors
     assert "Fix mliuq/guard g" in error
     assert all(word in error for word in named), error
+
+
+def test_more_atoms_named_than_there_are(start: str, tmp_path: Path) -> None:
+    output = run(start + "fix g all mliuq/guard 1 energy_err halt 1e-6 worst 1000000000\nrun 1\n", tmp_path)
+    assert output.returncode == 0, output.text
+    (line,) = [line for line in output.text.splitlines() if "worst atoms" in line]
+    assert line.count(" (") >= 2
+
+
+@pytest.mark.parametrize("kind", ["model", "text", "one long line"])
+def test_frames_are_not_appended_to_other_files(kind: str, model: Path, start: str, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    path.write_bytes({"model": model.read_bytes(), "text": b"units metal\n", "one long line": b"1" * 100}[kind])
+    before = path.read_bytes()
+    output = run(start + "fix g all mliuq/guard 1 energy_err save 1e-6 file other\nrun 1\n", tmp_path)
+    assert output.returncode == 1
+    (error,) = output.errors
+    assert "file other: cannot be written: holds something else than frames (extended XYZ)" in error
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -51,6 +51,10 @@ struct ModelFile {
 /// Reads a model file. Throws Error naming file, key, expected and found; never trusts a size it has not checked.
 ModelFile read_model_file(const std::string& path);
 
+/// Refuses what is no model file by its header and its size, before any of its arrays are read: a device, a pipe,
+/// gigabytes of nothing. What is empty or cannot be opened, whoever reads it will name.
+void require_model_file(const std::string& path);
+
 /// The same from a stream of its bytes; `name` is what messages call it.
 ModelFile read_model_file(std::istream& stream, const std::string& name);
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict
 
@@ -17,6 +18,8 @@ from mliuq.readers.bounds import refuse_absurd_columns, refuse_absurd_counts
 _SPELLED = {"lattice": "Lattice", "properties": "Properties", "pbc": "pbc"}
 _KEY = re.compile(r"(?<![\w.\-\"'])(lattice|properties|pbc)(?=\s*=)", re.IGNORECASE)
 _SIX = re.compile(r"""(?<![\w.\-"'])(stress|virial)(\s*=\s*)(["'{\[])([^"'}\]]*)(["'}\]])""")
+_POSITIONS = ("pos", "positions")
+_ELEMENTS = ("species", "symbols", "Z", "numbers")
 _PAIR = re.compile(r"""([^\s="'{}\[\]]+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
 
 
@@ -33,8 +36,21 @@ def _comment_line(line: str) -> dict[str, Any]:
         if given.setdefault(key, value) != value:
             raise MliuqError(f"the comment line gives {key[:200]!r} twice, {given[key][:200]} and {value[:200]}")
     found = dict(key_val_str_to_dict(_SIX.sub(_nine, line)))
-    refuse_absurd_columns(str(found.get("Properties", "")))
+    if "Properties" in found:
+        _check_properties(str(found["Properties"]))
+    if "pbc" in found and not np.isin(np.asarray(found["pbc"]), (False, True)).all():
+        raise MliuqError(f"pbc is {given.get('pbc', '')[:200]}, expected T or F for each cell vector")
     return found
+
+
+def _check_properties(properties: str) -> None:
+    """Refuse columns that ASE would make atoms at the origin of, or elements of one's own choice."""
+    refuse_absurd_columns(properties)
+    names = properties.split(":")[::3]
+    if not any(name in names for name in _POSITIONS):
+        raise MliuqError(f"Properties is {properties[:200]}, expected pos:R:3 among them")
+    if sum(name in names for name in _ELEMENTS) != 1:
+        raise MliuqError(f"Properties is {properties[:200]}, expected one column of elements, species:S:1 or Z:I:1")
 
 
 def _nine(match: re.Match[str]) -> str:

@@ -20,6 +20,7 @@ from mliuq.regression.rows import KINDS, Floats
 _MOVED = 1e-6  # Å; farther from where its result was computed, a structure has another result
 _SAME_ENERGY = 1e-6  # eV
 _SYMMETRIC = 1e-3  # of the largest component: what rounding leaves between σ_xy and σ_yx
+_LARGEST = 1e20  # of a reference value, in any unit: squares and sums of squares stay finite
 _SETTINGS = ("energy", "forces", "stress")  # what settings and options call KINDS
 
 
@@ -166,8 +167,10 @@ def _checked(atoms: Atoms, key: str, kind: str, where: str) -> Floats | None:
     where = f"{where}: {key!r}"
     try:
         numbers = np.asarray(value, dtype=np.float64)
+        if np.asarray(value).dtype == np.bool_:  # `energy` or `energy=T` in the comment line
+            raise TypeError
     except (TypeError, ValueError):
-        raise MliuqError(f"{where} is not a number: {value!r}") from None
+        raise MliuqError(f"{where} is not a number: {value!r:.200}") from None
     if kind == "energy" and numbers.shape == (1,):
         numbers = numbers[0]
     if kind == "stress" and numbers.size == 9:
@@ -180,6 +183,8 @@ def _checked(atoms: Atoms, key: str, kind: str, where: str) -> Floats | None:
         raise MliuqError(f"{where} has shape {np.shape(numbers)}, expected {expected}")
     if not np.isfinite(numbers).all():
         raise MliuqError(f"{where} is not finite")
+    if numbers.size and not np.abs(numbers).max() <= _LARGEST:
+        raise MliuqError(f"{where} holds {np.abs(numbers).max():.6g}, expected numbers of at most {_LARGEST:g}")
     return np.asarray(numbers)
 
 
