@@ -97,6 +97,22 @@ def check_output(
         pass
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for outputs, and those above it.
+
+    Raises
+    ------
+    MliuqError
+        where it cannot be made, such as where a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise MliuqError(f"{path}: is a file, expected the name of a folder") from None
+    except OSError as error:
+        raise MliuqError(f"{path}: cannot be made: {error.strerror}") from error
+
+
 @contextmanager
 def written_whole(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Give a path to write to for each output; all take their names when the block ends well, none when it does not.

@@ -271,3 +271,19 @@ def test_columns_and_flags_as_ase_spells_them(pbc: str, properties: str, tmp_pat
     (atoms,) = read_structures(path)
     assert atoms.pbc.tolist() == [True, True, False]
     assert atoms.positions.tolist() == [[1.0, 2.0, 3.0]]
+
+
+def test_names_that_are_folders_or_files(
+    plain: Path, structure: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written outside the folder asked for, nor into one that a file stands for."""
+    line = refused(capsys, "propagate", "eos", plain, "bcc", "-o", tmp_path, "--name", "../elsewhere")
+    assert line.endswith("name is '../elsewhere', expected a name without folders (those are for --output)")
+    for command in (["propagate", "eos", plain, "bcc"], ["md", plain, structure, "--steps", "1"]):
+        assert refused(capsys, *command, "-o", structure).endswith("is a file, expected the name of a folder")
+    for name in ("", ".", ".."):
+        assert refused(capsys, "export", plain, "-o", name).endswith("is a folder, expected a name without ending")
+    results = tmp_path / "results.json"
+    results.write_text('{"structures": [], "summary": {}}')
+    assert "is not an ASE database in JSON: not replaced" in refused(capsys, "eval", plain, structure, "-o", results)
+    assert json.loads(results.read_text()) == {"structures": [], "summary": {}}

@@ -526,7 +526,7 @@ KINDS: dict[str, tuple[bytes, bytes, str]] = {
     "xyz.xz": (b"\xfd7zXZ", b"7zXZ", "an xz file"),
     "traj": (b"- of Ulm1", b"of Ulm", "an ASE trajectory"),
     "db": (b"SQLite format 3\0", b"sqlite", "an ASE database"),
-    "json": (b' {"1"', b"[1]", "an ASE database in JSON"),
+    "json": (b' {"1"', b'{"summary": {"1": 2}}', "an ASE database in JSON"),
 }
 
 

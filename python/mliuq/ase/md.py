@@ -31,6 +31,7 @@ from mliuq.ase.frames import bars_of, frame
 from mliuq.ase.guard import Threshold, UncertaintyGuard, UncertaintyHalt
 from mliuq.ase.readings import Reading, check_quantity, read
 from mliuq.errors import MliuqError
+from mliuq.outputs import make_folder
 
 TRAJECTORY, TABLE, UNCERTAIN, CHECKPOINT = "trajectory.xyz", "run.csv", "uncertain.xyz", "checkpoint.npz"
 
@@ -192,7 +193,7 @@ class _Files:
         self._growing = (self.trajectory, self.table, self.uncertain)
 
     def begin(self) -> dict[str, Any]:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         for path in (*self._growing, self._folder / CHECKPOINT):
             if path.exists():
                 raise MliuqError(f"{path}: exists: go on with that run (restart), or give another folder")

@@ -12,6 +12,8 @@ import typer
 
 from mliuq.cli.console import print_json, progress_bar, say, show_table
 from mliuq.cli.workers import processes
+from mliuq.errors import MliuqError
+from mliuq.outputs import make_folder
 
 if TYPE_CHECKING:
     from mliuq.propagation import PropertyResult
@@ -104,6 +106,8 @@ def run(
     from mliuq.model import Model
     from mliuq.propagation import PropagationSettings, read_result, write_result
 
+    if name and Path(name).name != name:
+        raise MliuqError(f"name is {name!r}, expected a name without folders (those are for --output)")
     stem = output / f"{name or model.stem}-{prop}"
     if plot_only:
         result = read_result(stem.with_name(f"{stem.name}.json"))
@@ -116,7 +120,7 @@ def run(
                 "executor": processes(workers, stack),
             }
             loaded = Model.load(model)
-            output.mkdir(parents=True, exist_ok=True)
+            make_folder(output)
             result = compute(loaded, options)
     written = write_result(result, stem)
     if json:

@@ -13,6 +13,7 @@ from mliuq.cli.console import progress_bar, say
 from mliuq.cli.propagation_run import Element, Fmax, MaxFailed, ModelFile, Seed, Workers, show
 from mliuq.cli.workers import processes
 from mliuq.errors import MliuqError
+from mliuq.outputs import make_folder
 
 if TYPE_CHECKING:
     from mliuq.propagation import PropertyResult
@@ -66,7 +67,7 @@ def run(
     loaded = Model.load(model)
     symbol = element_of(loaded, element)
     known = read_reference(reference) if reference else None
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     settings = PropagationSettings(
         members=min(members, loaded.n_members) or None, seed=seed, fmax=fmax, max_failed=max_failed
     )

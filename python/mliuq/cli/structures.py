@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ _KINDS = {
     ".xz": Kind("an xz file", lambda head: head.startswith(b"\xfd7zXZ")),
     ".traj": Kind("an ASE trajectory", lambda head: head.startswith(b"- of Ulm")),
     ".db": Kind("an ASE database", lambda head: head.startswith(b"SQLite format 3")),
-    ".json": Kind("an ASE database in JSON", lambda head: head.lstrip().startswith(b"{")),
+    ".json": Kind("an ASE database in JSON", lambda head: re.match(rb'\s*\{\s*"(\d+|ids)"', head) is not None),
 }
 #: Columns that ASE's databases and trajectories keep by themselves.
 _OWN = ("numbers", "positions", "tags", "momenta", "masses", "initial_magmoms", "initial_charges")

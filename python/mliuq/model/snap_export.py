@@ -45,6 +45,8 @@ def write_snap(
     MliuqError
         where they cannot be written, or would replace files from elsewhere.
     """
+    if stem.name in ("", ".."):
+        raise MliuqError(f"{stem}: is a folder, expected a name without ending")
     coeff, param, include = (Path(f"{stem}.{ending}") for ending in ("snapcoeff", "snapparam", "snap"))
     for path in (coeff, param, include):
         try:
