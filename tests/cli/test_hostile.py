@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import write
-from mliuq import MliuqError, Model, SnapParams
+from mliuq import MliuqError, Model, SnapParams, evaluate
 from mliuq.cli import main
 from mliuq.cli.logs import logged
 from mliuq.core import read_model_file
@@ -287,3 +287,39 @@ def test_names_that_are_folders_or_files(
     results.write_text('{"structures": [], "summary": {}}')
     assert "is not an ASE database in JSON: not replaced" in refused(capsys, "eval", plain, structure, "-o", results)
     assert json.loads(results.read_text()) == {"structures": [], "summary": {}}
+
+
+@pytest.mark.parametrize("number", [-90, 119, 1000, -1000])
+def test_atomic_numbers_of_no_element(
+    number: int, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ASE counts symbols from the end, too: -90 was copper."""
+    path = tmp_path / "odd.xyz"
+    path.write_text(f"1\nProperties=Z:I:1:pos:R:3\n{number} 1 2 3\n")
+    says = f"configuration 0: an atomic number is {number}, expected a number from 0 to 118"
+    for command in (["eval", plain, path], ["fit", path, "-o", tmp_path / "m.mliuq"]):
+        assert refused(capsys, *command).endswith(says)
+    atoms = Atoms("W")
+    atoms.numbers[0] = number
+    with pytest.raises(MliuqError, match=f"an atomic number is {number}, expected a number from 0 to 118"):
+        evaluate(Model.load(plain), atoms)
+
+
+def test_one_name_in_place_of_several(plain: Path) -> None:
+    with pytest.raises(MliuqError, match="properties is the string 'energy', expected a sequence of names"):
+        evaluate(plain, Atoms("W"), "energy")
+
+
+def test_a_file_in_place_of_the_folder_of_a_row_cache(
+    structure: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (atoms,) = read_structures(structure)
+    atoms.info["energy"], atoms.arrays["forces"] = -1.0, np.ones((2, 3))
+    path = tmp_path / "train.xyz"
+    rattled = [atoms.copy() for _ in range(4)]
+    for seed, one in enumerate(rattled):
+        one.rattle(0.1, seed=seed)
+    write(path, rattled)
+    cache = ["--set", f"solver.cache={structure}"]
+    line = refused(capsys, "fit", path, "-o", tmp_path / "m.mliuq", "--twojmax", "0", "--test-fraction", "0", *cache)
+    assert line.endswith("in.xyz: is a file, expected the name of a folder")

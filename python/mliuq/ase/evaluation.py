@@ -9,6 +9,7 @@ from typing import Any
 from ase import Atoms
 
 from mliuq.ase.calculator import MLIUQCalculator
+from mliuq.errors import MliuqError
 from mliuq.model import Model
 
 
@@ -37,8 +38,10 @@ def evaluate(
     Raises
     ------
     MliuqError
-        As `MLIUQCalculator`.
+        As `MLIUQCalculator`, and for one name in place of several.
     """
+    if isinstance(properties, str):
+        raise MliuqError(f"properties is the string {properties!r}, expected a sequence of names")
     loaded = model if isinstance(model, Model) else Model.load(model)
     calculator = MLIUQCalculator(loaded, threads=threads, skin=0.0, potential=loaded.evaluator)
     structure = atoms.copy()

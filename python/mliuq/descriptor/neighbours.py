@@ -12,9 +12,10 @@ from vesin import NeighborList
 from mliuq.core import PackedStructure
 from mliuq.descriptor.geometry import CLOSEST, Listable, list_cutoff, listable
 from mliuq.descriptor.params import SnapParams
-from mliuq.errors import MliuqError
+from mliuq.errors import MliuqError, in_range
 
 _THINNEST = 0.1  # Å; a periodic cell thinner than this puts every atom on top of its own image
+_LARGEST_NUMBER = 118
 _FARTHEST = 1e9  # Å; here neighbouring doubles are 1e-7 Å apart
 
 
@@ -120,6 +121,8 @@ def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDAr
 def _check(atoms: Atoms) -> None:
     if len(atoms) == 0:
         raise MliuqError("the structure has no atoms, expected at least one")
+    for number in (atoms.numbers.min(), atoms.numbers.max()):  # ASE takes −90 for the 90th symbol from the end
+        in_range("an atomic number", number, 0, _LARGEST_NUMBER)
     if not float(np.abs(atoms.positions).max()) <= _FARTHEST:  # half precision does not reach the bound
         _refuse_positions(atoms.positions)
     cell = atoms.cell.array

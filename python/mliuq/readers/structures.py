@@ -15,7 +15,7 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import filetype, ioformats
 
-from mliuq.errors import MliuqError
+from mliuq.errors import MliuqError, in_range
 from mliuq.inputs import refuse_streams
 from mliuq.readers.bounds import (
     HEAD,
@@ -132,6 +132,8 @@ def _named(path: Path, dialect: Dialect, root: Path | None = None) -> Iterator[A
     with _in_words(path):
         found, units_known = _read_file(path, dialect, root)
         for index, atoms in enumerate(found):
+            for number in (atoms.numbers.min(initial=0), atoms.numbers.max(initial=0)):
+                in_range(f"configuration {index}: an atomic number", number, 0, 118)
             yield atoms if origin_of(atoms) else with_origin(atoms, Origin(str(path), index, units_known))
 
 

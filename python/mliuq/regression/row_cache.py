@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mliuq.errors import MliuqError
-from mliuq.outputs import write_files, written_whole
+from mliuq.outputs import make_folder, write_files, written_whole
 from mliuq.regression.rows import Floats, RowSource
 
 _MANIFEST = "rows.json"
@@ -55,7 +55,7 @@ class DiskRows(RowSource):
         self._source = source
         self.table, self.n_weights = source.table, source.n_weights
         self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         mine = {"fingerprint": fingerprint, "n_rows": len(self.table), "n_weights": self.n_weights}
         mine["starts"] = [int(start) for start in self.table.starts]
         manifest = self.folder / _MANIFEST
