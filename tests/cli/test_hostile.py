@@ -19,6 +19,7 @@ from mliuq import MliuqError, Model, SnapParams, evaluate
 from mliuq.cli import main
 from mliuq.cli.logs import logged
 from mliuq.core import read_model_file
+from mliuq.propagation.driver import _read_checkpoint
 from mliuq.readers.structures import read_structures
 from systems import random_model
 
@@ -323,3 +324,22 @@ def test_a_file_in_place_of_the_folder_of_a_row_cache(
     cache = ["--set", f"solver.cache={structure}"]
     line = refused(capsys, "fit", path, "-o", tmp_path / "m.mliuq", "--twojmax", "0", "--test-fraction", "0", *cache)
     assert line.endswith("in.xyz: is a file, expected the name of a folder")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "5", '{"estimates": 5}'])
+def test_results_that_are_none(text: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "m-eos.json"
+    results.write_text(text)
+    line = refused(capsys, "propagate", "eos", plain, "bcc", "-o", tmp_path, "--plot-only")
+    assert "m-eos.json: not a result of mliuq propagate" in line
+
+
+def test_a_damaged_line_of_members(tmp_path: Path) -> None:
+    path = tmp_path / ".m-eos.partial.jsonl"
+    for line in ("[" * 5000, '{"member": 0}', "5"):
+        path.write_text(f'{{"a": 1}}\n{line}\n')
+        with pytest.raises(MliuqError, match=r"partial\.jsonl: line 2 is damaged"):
+            _read_checkpoint(path, {"a": 1})
+    path.write_text("[" * 5000 + "\n")
+    with pytest.raises(MliuqError, match="holds members of another calculation"):
+        _read_checkpoint(path, {"a": 1})

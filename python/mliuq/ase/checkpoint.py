@@ -63,5 +63,5 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in _ARRAYS}
             return arrays, dict(json.loads(str(stored["facts"])))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RecursionError, zipfile.BadZipFile) as error:
         raise MliuqError(f"{path}: not a checkpoint of a run, or damaged: {error}") from error

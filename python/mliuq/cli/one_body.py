@@ -45,7 +45,7 @@ def _read(path: Path) -> dict[str, float]:
     try:
         text = path.read_text(encoding="utf-8")
         table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MliuqError(f"{path}: cannot be read as TOML or JSON: {error}") from error
     for element, energy in table.items():
         if not isinstance(energy, int | float) or isinstance(energy, bool):

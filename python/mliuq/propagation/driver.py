@@ -238,16 +238,19 @@ def _read_checkpoint(path: Path, described: dict[str, Any]) -> dict[int, Measure
     head, *lines = path.read_text(encoding="utf-8").split("\n")
     try:
         same = json.loads(head) == json.loads(json.dumps(described))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         same = False
     if not same:
         raise MliuqError(
             f"{path} holds members of another calculation (model or settings differ): remove it to start anew"
         )
     found = {}
-    for line in lines[:-1]:  # what follows the last line end is empty or half a line
-        record = json.loads(line)
-        found[int(record["member"])] = _from_plain(record)
+    for number, line in enumerate(lines[:-1], start=2):  # what follows the last line end is empty or half a line
+        try:
+            record = json.loads(line)
+            found[int(record["member"])] = _from_plain(record)
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise MliuqError(f"{path}: line {number} is damaged ({error}): remove the file to start anew") from error
     return found
 
 

@@ -38,7 +38,7 @@ def read_result(path: Path) -> PropertyResult:
     """
     try:
         return PropertyResult.from_mapping(json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise MliuqError(f"{path}: not a result of mliuq propagate ({type(error).__name__}: {error})") from error
 
 

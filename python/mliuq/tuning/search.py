@@ -197,7 +197,7 @@ class _Search:
             try:
                 entry = json.loads(line)
                 own, key, trial = entry["search"], entry["key"], Trial.from_mapping(entry["trial"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if number == len(self._journal.read_text(encoding="utf-8").splitlines()):
                     continue  # the line a killed search was writing
                 raise MliuqError(f"{self._journal}: line {number} is damaged ({error}); remove the file") from error
