@@ -368,6 +368,9 @@ class TestCandidates:
         full = Candidate(6, 4.75, True, (0.5, 0.4), (1.0, 0.75), (("a", 0.1), ("b", 10.0)))
         made = Trial(full, 30, {"energy": 0.1}, -2.0, 0.2, {"energy": 3.0}, 31, 1.5, 12.0)
         assert Trial.from_mapping(json.loads(json.dumps(made.to_mapping()))) == made
+        for change in ({"score": "x"}, {"rmse": {"energy": "x"}}, {"constants": {"energy": None}}):
+            with pytest.raises(TypeError, match=r"(score|energy) is ('x'|None), expected a number"):
+                Trial.from_mapping({**made.to_mapping(), **change})
         bare = Trial(Candidate(2, 4.0), 5, {}, 1.0, 0.1)
         assert (bare.constants, bare.weights, bare.seconds) == ({}, 0, 0.0)
         assert np.isnan(bare.cost)

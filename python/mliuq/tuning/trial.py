@@ -108,7 +108,11 @@ class Trial:
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Trial:
-        """Return the trial that `to_mapping` described."""
+        """Return the trial that `to_mapping` described; a TypeError for words in place of numbers."""
+        numbers = {key: value for key, value in values.items() if key not in ("candidate", "rmse", "constants")}
+        for key, value in [*numbers.items(), *values["rmse"].items(), *values.get("constants", {}).items()]:
+            if not isinstance(value, int | float):
+                raise TypeError(f"{key} is {value!r:.200}, expected a number")
         candidate = dict(values["candidate"])
         for key in ("radii", "weights"):
             candidate[key] = tuple(candidate[key])
