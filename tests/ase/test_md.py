@@ -193,6 +193,13 @@ class TestRestart:
         assert run_md(start(model), settings("nvt", 5, save=1e-9), tmp_path, restart=True).saved == 2
         assert [frame.info["step"] for frame in read(tmp_path / "uncertain.xyz", ":")] == [0, 5]
 
+    def test_another_model_is_said(self, model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        run_md(start(model), settings("nvt", 5), tmp_path)
+        run_md(start(model), settings("nvt", 10), tmp_path, restart=True)
+        assert "another model" not in caplog.text
+        run_md(start(replace(model, theta=1.001 * model.theta)), settings("nvt", 15), tmp_path, restart=True)
+        assert "the run was made with another model up to step 10: so far frames and bars" in caplog.text
+
     def test_refusals(self, model: Model, tmp_path: Path) -> None:
         folder, run = tmp_path / "run", settings("nvt", 5)
         with pytest.raises(MliuqError, match=r"checkpoint\.npz: no such file"):

@@ -14,6 +14,7 @@ killed at any moment goes on as if it had not been.
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -31,9 +32,13 @@ from mliuq.ase.frames import bars_of, frame
 from mliuq.ase.guard import Threshold, UncertaintyGuard, UncertaintyHalt
 from mliuq.ase.readings import Reading, check_quantity, read
 from mliuq.errors import MliuqError
+from mliuq.model import Model
+from mliuq.model.fingerprint import fingerprint
 from mliuq.outputs import make_folder
 
 TRAJECTORY, TABLE, UNCERTAIN, CHECKPOINT = "trajectory.xyz", "run.csv", "uncertain.xyz", "checkpoint.npz"
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -141,6 +146,11 @@ def run_md(
     if restart:
         _check_unchanged(read_settings(folder), settings, folder)
         facts = files.resume(atoms)
+        if facts.get("model", _model_of(atoms)) != _model_of(atoms):
+            log.warning(
+                "%s: the run was made with another model up to step %d: so far frames and bars are that one's",
+                folder, facts["state"]["step"],
+            )  # fmt: skip
     else:
         facts = files.begin()
         give_velocities(atoms, settings.ensemble, rng)
@@ -160,7 +170,8 @@ def run_md(
 
     def keep() -> None:
         saved = 0 if guard is None else guard.saved
-        files.keep(atoms, {"settings": asdict(settings), "saved": saved, "state": state_of(dyn, rng)})
+        kept = {"settings": asdict(settings), "saved": saved, "state": state_of(dyn, rng), "model": _model_of(atoms)}
+        files.keep(atoms, kept)
 
     dyn.attach(keep, interval=settings.every)  # after the guard: what halts is read again by whoever goes on
     halted = None
@@ -173,6 +184,12 @@ def run_md(
         halted = str(stop)
     saved, save, halt = (0, None, None) if guard is None else (guard.saved, guard.save, guard.halt)
     return RunSummary(int(dyn.nsteps), halted, saved, recorder.largest, save, halt)
+
+
+def _model_of(atoms: Atoms) -> str | None:
+    """Fingerprint of the model that moves atoms; None for another calculator."""
+    model = getattr(atoms.calc, "model", None)
+    return fingerprint(model) if isinstance(model, Model) else None
 
 
 def _check_unchanged(before: RunSettings, now: RunSettings, folder: Path) -> None:

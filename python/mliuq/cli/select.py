@@ -135,7 +135,7 @@ def run(
 
 def _values(paths: list[Path], model: Model) -> list[Any]:
     """What every member of the model says of every quantity in results of `mliuq propagate`."""
-    from mliuq.propagation.driver import fingerprint
+    from mliuq.model.fingerprint import fingerprint
     from mliuq.propagation.write import read_result
 
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from mliuq.errors import MliuqError
 from mliuq.model import Model
+from mliuq.model.fingerprint import fingerprint
 from mliuq.propagation.calculator import WeightsCalculator, weights_of
 from mliuq.propagation.comparisons import agreement
 from mliuq.propagation.property import Property
@@ -24,16 +24,6 @@ from mliuq.propagation.settings import PropagationSettings
 Progress = Callable[[str, int, int | None], None]
 
 BEST_FIT = -1
-
-
-def fingerprint(model: Model) -> str:
-    """SHA-256 over the weights of best fit and members, and what they multiply."""
-    digest = hashlib.sha256(json.dumps(model.params.to_metadata(), sort_keys=True).encode())
-    digest.update(json.dumps([*model.params.elements, model.zbl]).encode())
-    digest.update(model.theta.tobytes())
-    if model.members is not None:
-        digest.update(model.members.tobytes())
-    return digest.hexdigest()
 
 
 def propagate(
