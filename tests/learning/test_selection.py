@@ -237,7 +237,8 @@ def test_forces_err_is_the_calculators(model: Model, pool: list[Atoms]) -> None:
 def test_representation_is_what_is_missing(known: list[Atoms], model: Model) -> None:
     """Five candidates, every score from the definition: design rows, a Gram matrix, bounded least squares."""
     labelled = known[:2]
-    pool = shaken(4, 8) + shaken(1, 9, amplitude=0.4) + shaken(40, 8)[4:]
+    # Four atoms in the candidates: the forces on two are opposite, and neither says more.
+    pool = shaken(4, 8, size=2) + shaken(1, 9, amplitude=0.4, size=2) + shaken(40, 8)[4:]
     candidates, everything = pool[:5], [*labelled, *pool]
     x = [design_rows([atoms], model.params, energy=False)[0][:, 1:] for atoms in everything]
     root = np.linalg.inv(np.linalg.cholesky(sum(one.T @ one for one in x)))
