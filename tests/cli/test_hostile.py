@@ -238,6 +238,10 @@ def test_seeds_below_zero(plain: Path, tmp_path: Path, capsys: pytest.CaptureFix
         ),
         (
             "1\nProperties=species:S:1:Z:I:1:pos:R:3\nW 4 1 2 3\n",
+            "atom 0 (counted from 0) is W by its symbol and has the atomic number 4, expected 74",
+        ),
+        (
+            "1\nProperties=species:S:1:symbols:S:1:pos:R:3\nW W 1 2 3\n",
             "expected one column of elements, species:S:1 or Z:I:1",
         ),
         (

@@ -220,6 +220,18 @@ def test_a_poscar_that_claims_too_many_atoms(tmp_path, counts, name):
         read_structures(tmp_path / name)
 
 
+@pytest.mark.parametrize("numbers", ["Z", "numbers"])
+def test_symbols_and_atomic_numbers_as_quip_writes_both(tmp_path, numbers):
+    (tmp_path / "a.xyz").write_text(
+        f'2\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3:{numbers}:I:1:forces:R:3\n'
+        "W 0 0 0 74 1 2 3\nBe 2 0 0 4 4 5 6\n"
+    )
+    (atoms,) = read_structures(tmp_path / "a.xyz")
+    assert list(atoms.symbols) == ["W", "Be"]
+    assert set(atoms.arrays) == {"numbers", "positions"}
+    np.testing.assert_array_equal(atoms.get_forces(), [[1, 2, 3], [4, 5, 6]])
+
+
 GRID = "2 1 0 0\n1 0 1 0\n1 0 0 1\n29 0 0 0 0\n"
 
 
