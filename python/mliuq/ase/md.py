@@ -143,10 +143,11 @@ def run_md(
     check_quantity(atoms, watched.quantity)
     files = _Files(folder)
     rng = np.random.default_rng(settings.ensemble.seed)
+    moved_by = _model_of(atoms)
     if restart:
         _check_unchanged(read_settings(folder), settings, folder)
         facts = files.resume(atoms)
-        if facts.get("model", _model_of(atoms)) != _model_of(atoms):
+        if facts.get("model", moved_by) != moved_by:
             log.warning(
                 "%s: the run was made with another model up to step %d: so far frames and bars are that one's",
                 folder, facts["state"]["step"],
@@ -170,7 +171,7 @@ def run_md(
 
     def keep() -> None:
         saved = 0 if guard is None else guard.saved
-        kept = {"settings": asdict(settings), "saved": saved, "state": state_of(dyn, rng), "model": _model_of(atoms)}
+        kept = {"settings": asdict(settings), "saved": saved, "state": state_of(dyn, rng), "model": moved_by}
         files.keep(atoms, kept)
 
     dyn.attach(keep, interval=settings.every)  # after the guard: what halts is read again by whoever goes on
