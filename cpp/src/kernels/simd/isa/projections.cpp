@@ -137,7 +137,7 @@ void subtract_products(int n_components, int n, const double* B, const double* d
       for (int k = k0; k < k0 + kProductRows; ++k) {
         if (k >= n_components) break;
         V share, old;
-        __builtin_memcpy(&share, kShares.of + (l0 - k0 < kProductRows ? l0 - k + kProductRows : 2 * kProductRows),
+        __builtin_memcpy(&share, kShares.of + kProductRows + (l0 - k < kProductRows ? l0 - k : kProductRows),
                          sizeof share);
         double* const row = row_at(k, l0);
         const int room = static_cast<int>(end - row) < L ? static_cast<int>(end - row) : L;
