@@ -302,7 +302,8 @@ def test_atomic_numbers_of_no_element(
     path = tmp_path / "odd.xyz"
     path.write_text(f"1\nProperties=Z:I:1:pos:R:3\n{number} 1 2 3\n")
     says = f"configuration 0: an atomic number is {number}, expected a number from 0 to 118"
-    for command in (["eval", plain, path], ["fit", path, "-o", tmp_path / "m.mliuq"]):
+    select = ["select", path, plain, "-n", "1", "--criterion", "random", "--similar", "0", "-o", tmp_path / "b.xyz"]
+    for command in (["eval", plain, path], ["fit", path, "-o", tmp_path / "m.mliuq"], select):
         assert refused(capsys, *command).endswith(says)
     atoms = Atoms("W")
     atoms.numbers[0] = number

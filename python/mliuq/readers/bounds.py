@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from mliuq.errors import MliuqError
+from ase import Atoms
+
+from mliuq.errors import MliuqError, in_range
 
 #: How a compressed file is opened, by its ending.
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -21,6 +23,7 @@ OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".
 HEAD = 4096
 
 _MOST_COLUMNS = 10_000
+_LAST_ELEMENT = 118
 
 _MOST_GROWTH = 50
 _LEAST_LIMIT = 1 << 24  # bytes that any file may grow to
@@ -157,3 +160,15 @@ def refuse_more_than_lines(words: Iterable[str], text: str) -> None:
     lines = text.count("\n") + 1
     if sum(max(number or 0, 0) for _, number in counts) > lines:
         raise MliuqError(f"claims {' '.join(word for word, _ in counts)[:40]} atoms, the file has {lines} lines")
+
+
+def refuse_absurd_elements(atoms: Atoms, where: str) -> None:
+    """Refuse atomic numbers of no element: ASE takes −90 for the 90th symbol from the end.
+
+    Raises
+    ------
+    MliuqError
+        naming the number.
+    """
+    for number in (atoms.numbers.min(initial=0), atoms.numbers.max(initial=0)):
+        in_range(f"{where}: an atomic number", number, 0, _LAST_ELEMENT)

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from mliuq.errors import MliuqError
 from mliuq.inputs import refuse_streams
-from mliuq.readers.bounds import HEAD
+from mliuq.readers.bounds import HEAD, refuse_absurd_elements
 from mliuq.readers.dialect import Dialect
 from mliuq.readers.extended_xyz import read_extended_xyz
 from mliuq.readers.origin import Origin, with_origin
@@ -79,6 +79,7 @@ class IndexedXyz(Sequence[Atoms]):
             raise MliuqError(
                 f"{self._path}: configuration {place}: cannot be read: {type(error).__name__}: {error}"
             ) from error
+        refuse_absurd_elements(atoms, f"{self._path}: configuration {place}")
         return with_origin(atoms, Origin(str(self._path), place))
 
     def __iter__(self) -> Iterator[Atoms]:

@@ -15,13 +15,14 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import filetype, ioformats
 
-from mliuq.errors import MliuqError, in_range
+from mliuq.errors import MliuqError
 from mliuq.inputs import refuse_streams
 from mliuq.readers.bounds import (
     HEAD,
     OPENERS,
     open_text,
     refuse_absurd_cube,
+    refuse_absurd_elements,
     refuse_absurd_outcar,
     refuse_absurd_poscar,
     refuse_more_than_lines,
@@ -132,8 +133,7 @@ def _named(path: Path, dialect: Dialect, root: Path | None = None) -> Iterator[A
     with _in_words(path):
         found, units_known = _read_file(path, dialect, root)
         for index, atoms in enumerate(found):
-            for number in (atoms.numbers.min(initial=0), atoms.numbers.max(initial=0)):
-                in_range(f"configuration {index}: an atomic number", number, 0, 118)
+            refuse_absurd_elements(atoms, f"configuration {index}")
             yield atoms if origin_of(atoms) else with_origin(atoms, Origin(str(path), index, units_known))
 
 
