@@ -245,6 +245,10 @@ def test_seeds_below_zero(plain: Path, tmp_path: Path, capsys: pytest.CaptureFix
             "expected one column of elements, species:S:1 or Z:I:1",
         ),
         (
+            "1\nProperties=Z:I:1:numbers:I:1:pos:R:3\n74 74 1 2 3\n",
+            "expected one column of elements, species:S:1 or Z:I:1",
+        ),
+        (
             '1\nLattice="9 0 0 0 9 0 0 0 9" pbc="T no F"\nW 1 2 3\n',
             'pbc is "T no F", expected T or F for each cell vector',
         ),

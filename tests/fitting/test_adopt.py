@@ -124,6 +124,9 @@ def test_bars_of_many_weights_come_from_the_data(
         result = run_adopt(Model(fitted.params, fitted.theta), split[1], {"solver.threads": 1})
     (lent,) = [float(r.args[0]) for r in caplog.records if r.msg.startswith("the data leave")]  # type: ignore[index,arg-type]
     assert 0.0 < lent < 0.1 * fitted.theta.size
+    assert all(line.refitted < 1.2 * line.rmse for line in result.bias), (
+        "a refit predicts with the prior that does best"
+    )
     assert_bars_hold(result.model, split[2])
 
 

@@ -254,6 +254,13 @@ def test_rarer_formats_that_claim_too_much(tmp_path, name, text, says):
         read_structures(tmp_path / name)
 
 
+def test_a_long_poscar_finds_its_elements_in_the_files_beside_it(tmp_path):
+    (tmp_path / "POTCAR").write_text("   TITEL  = PAW_PBE W_pv 06Sep2000\n")
+    (tmp_path / "POSCAR").write_text("no names\n1.0\n90 0 0\n0 90 0\n0 0 90\n1100\nCartesian\n" + "1 2 3\n" * 1100)
+    (atoms,) = read_structures(tmp_path / "POSCAR")
+    assert str(atoms.symbols) == "W1100"
+
+
 def test_cube_files_are_read_compressed_or_not(tmp_path):
     text = f"c\nc\n1 0 0 0\n{GRID}1 2\n"
     (tmp_path / "a.cube").write_text(text)
