@@ -38,7 +38,7 @@ MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* featu
       for (int v = 0; v < kVectors; ++v) atoms[v] = in_register(d[v]);
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c) {
-        const V entry = in_register(broadcast(F[c]));
+        const V entry = broadcast_from(F + c);
         MLIUQ_UNROLL
         for (int v = 0; v < kVectors; ++v) sums[c][v] += atoms[v] * entry;
       }

@@ -76,6 +76,22 @@ MLIUQ_INLINE V in_register(V x) {
   return x;
 }
 
+/// One number of an array in all lanes. Straight from memory: by way of a register compilers spread it with a shuffle,
+/// which takes an arithmetic unit's place.
+template <class Real>
+MLIUQ_INLINE Vector<Real> broadcast_from(const Real* x) {
+#if defined(__AVX__)
+  Vector<Real> all;
+  if constexpr (sizeof(Real) == 8)
+    asm("vbroadcastsd %1, %0" : "=v"(all) : "m"(*x));
+  else
+    asm("vbroadcastss %1, %0" : "=v"(all) : "m"(*x));
+  return all;
+#else
+  return in_register(broadcast(*x));
+#endif
+}
+
 template <class Real>
 MLIUQ_INLINE Vector<Real> square_root(Vector<Real> x) {
   Vector<Real> y;
