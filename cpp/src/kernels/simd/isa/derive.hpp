@@ -25,17 +25,23 @@ namespace mliuq::simd::MLIUQ_SIMD_ISA {
 inline constexpr int kTileSlots = kRegisters == 32 ? 6 : 3;
 static_assert(kDeriveSlots % kTileSlots == 0, "derive takes whole tiles");
 
-/// A product times a factor, lowered: per element of the half plane of the level below what multiplies Re v, then what
-/// multiplies Im v, by GradientPart. Returns the end of what it wrote.
+/// Vectors of lowered products that one pass over the slots takes at most, unless a single one is larger: the nearest
+/// cache keeps them beside the rows of a tile, while sums go through memory from pass to pass.
+inline constexpr int kLoweredVectors = 16 * 1024 / MLIUQ_SIMD_BYTES;
+
+/// A product times its factor, lowered: per element of the half plane of the level below what multiplies Re v, then
+/// what multiplies Im v, by GradientPart. Returns the end of what it wrote.
 template <class Real>
-MLIUQ_INLINE Vector<Real>* lower(const Plan<Real>& plan, const Block<Real>& block, const Vector<Real>* z, int j,
-                                 Real factor, Vector<Real>* out) {
+[[gnu::noinline]] Vector<Real>* lower(const Plan<Real>& plan, const Block<Real>& block, const GradientTerm<Real>& term,
+                                      Vector<Real>* out) {
   using V = Vector<Real>;
-  const int n = half_used(j - 1);
-  const LoweredElement* element = plan.lowered_elements + first_lowered(j);
-  const Real* const unscaled = plan.lowered_coefficients + 8 * first_lowered(j);
+  const Product& product = plan.products[term.product];
+  const V* z = vectors(block.Z) + 2 * product.stored;
+  const int n = half_used(product.j - 1);
+  const LoweredElement* element = plan.lowered_elements + first_lowered(product.j);
+  const Real* const unscaled = plan.lowered_coefficients + 8 * first_lowered(product.j);
   Real* c = block.coefficients;
-  for (int i = 0; i < 8 * n; ++i) c[i] = factor * unscaled[i];
+  for (int i = 0; i < 8 * n; ++i) c[i] = term.factor * unscaled[i];
   for (int i = 0; i < n; ++i, ++element, c += 8, out += 2 * kGradientParts) {
     V re[4], im[4];  // here, across, above, beside; the last two im negative
     MLIUQ_UNROLL
@@ -54,34 +60,6 @@ MLIUQ_INLINE Vector<Real>* lower(const Plan<Real>& plan, const Block<Real>& bloc
     imaginary[kGx] = re[2] + re[3];
   }
   return out;
-}
-
-/// All products of a component and channel → block.lowered, one after the other; the sum of those of level 0, which are
-/// numbers.
-template <class Real>
-[[gnu::noinline]] Vector<Real> lower_component(const Plan<Real>& plan, const Block<Real>& block, int first, int last) {
-  using V = Vector<Real>;
-  V value{}, *out = vectors(block.lowered);
-  for (int t = first; t < last; ++t) {
-    const GradientTerm<Real>& term = plan.gradient_terms[t];
-    const Product& product = plan.products[term.product];
-    const V* z = vectors(block.Z) + 2 * product.stored;
-    if (product.j == 0)
-      value += term.factor * z[0];
-    else
-      out = lower(plan, block, z, product.j, term.factor, out);
-  }
-  return value;
-}
-
-/// Calls for the products of a component, which the nearest caches do not hold, while another is derived.
-template <class Real>
-MLIUQ_INLINE void prefetch_component(const Plan<Real>& plan, const Block<Real>& block, int first, int last) {
-  for (int t = first; t < last; ++t) {
-    const Product& product = plan.products[plan.gradient_terms[t].product];
-    const Vector<Real>* z = vectors(block.Z) + 2 * product.stored;
-    for (int i = 0; i < 2 * half_size(product.j); ++i) __builtin_prefetch(z + i);
-  }
 }
 
 /// Vectors of all rows of a tile's slots below the highest level.
@@ -125,18 +103,96 @@ struct KeepRows {
   }
 };
 
-/// ∂B of one component at the slots of a tile → dB [slot][3][n_components], added to sums [3][n_components]. `value`:
-/// of the products of level 0.
+/// What is kept of a slot between the passes of a component: the gradients of its products so far, and its value.
+template <class Real>
+struct SlotSums {
+  Vector<Real> G[kGradientParts], F;
+};
+
+/// Products of a component that go through the slots together. They are sorted by level: those of level 0, which are
+/// numbers, come with the first pass.
+template <class Real>
+struct Pass {
+  int first, last;     ///< terms
+  Vector<Real> value;  ///< of the products of level 0
+  bool begins, ends;   ///< the component
+};
+
+/// Lowers the products of the pass that begins with term `first`.
+template <class Real>
+MLIUQ_INLINE Pass<Real> lower_pass(const Plan<Real>& plan, const Block<Real>& block, int first, int begin, int end) {
+  Pass<Real> pass{.first = first, .last = first, .value = {}, .begins = first == begin, .ends = false};
+  Vector<Real>* const lowered = vectors(block.lowered);
+  Vector<Real>* out = lowered;
+  for (; pass.last < end; ++pass.last) {
+    const GradientTerm<Real>& term = plan.gradient_terms[pass.last];
+    const Product& product = plan.products[term.product];
+    if (product.j == 0) {
+      pass.value += term.factor * vectors(block.Z)[2 * product.stored];
+      continue;
+    }
+    const long size = 2 * kGradientParts * half_used(product.j - 1);
+    if (out != lowered && out - lowered + size > kLoweredVectors) break;
+    out = lower(plan, block, term, out);
+  }
+  pass.ends = pass.last == end;
+  return pass;
+}
+
+/// Where the derivatives of a component at the slots of a tile go.
+template <class Real>
+struct DerivativeTarget {
+  long n_components;
+  Vector<Real>* dB;     ///< [slot][3][n_components]
+  Vector<Real>* total;  ///< [3][n_components], sums over slots are added
+};
+
+/// Turns gradients and values of a component at the slots of a tile into its derivatives.
 template <int Slots, class Real>
-[[gnu::noinline]] void derive_component(const Plan<Real>& plan, const Block<Real>& block, int first, int last,
-                                        Vector<Real> value, const SlotFrame<Real>* frames, const Vector<Real>* v,
-                                        Vector<Real>* dB, Vector<Real>* sums) {
+MLIUQ_INLINE void put_derivatives(const SlotFrame<Real>* frames, const Vector<Real> (&gradients)[Slots][kGradientParts],
+                                  const SlotSums<Real>* kept, const DerivativeTarget<Real>& target) {
   using V = Vector<Real>;
-  V G[Slots][kGradientParts] = {}, F[Slots];
+  const long K = target.n_components;
+  V total[3] = {};
   MLIUQ_UNROLL
-  for (int s = 0; s < Slots; ++s) F[s] = value;
+  for (int s = 0; s < Slots; ++s) {
+    const SlotFrame<Real>& frame = frames[s];
+    const V* G = gradients[s];
+    const V along = frame.turn * G[kG0] + frame.stretch * frame.radial(G) + frame.slope * kept[s].F;
+    MLIUQ_UNROLL
+    for (int x = 0; x < 3; ++x) {
+      const V d = frame.across * G[x] + frame.n[x] * along;
+      target.dB[(3 * s + x) * K] = d;
+      total[x] += d;
+    }
+  }
+  for (int x = 0; x < 3; ++x) target.total[x * K] += total[x];
+}
+
+/// Adds the gradients of the lowered products of a pass at the slots of a tile to their sums, and their shares to the
+/// values. Derivatives follow where the component ends: their stores drain while the next tile is summed.
+template <int Slots, class Real>
+[[gnu::noinline]] void add_gradients(const Plan<Real>& plan, const Block<Real>& block, const Pass<Real>& pass,
+                                     const Vector<Real>* v, const SlotFrame<Real>* frames, SlotSums<Real>* kept,
+                                     const DerivativeTarget<Real>& target) {
+  using V = Vector<Real>;
+  V G[Slots][kGradientParts];
+  if (pass.begins) {
+    MLIUQ_UNROLL
+    for (int s = 0; s < Slots; ++s) {
+      MLIUQ_UNROLL
+      for (int g = 0; g < kGradientParts; ++g) G[s][g] = V{};
+      kept[s].F = pass.value;
+    }
+  } else {
+    MLIUQ_UNROLL
+    for (int s = 0; s < Slots; ++s) {
+      MLIUQ_UNROLL
+      for (int g = 0; g < kGradientParts; ++g) G[s][g] = kept[s].G[g];
+    }
+  }
   const V* factor = vectors(block.lowered);
-  for (int t = first; t < last; ++t) {
+  for (int t = pass.first; t < pass.last; ++t) {
     const GradientTerm<Real>& term = plan.gradient_terms[t];
     const int j = plan.products[term.product].j;
     if (j == 0) continue;
@@ -154,21 +210,14 @@ template <int Slots, class Real>
     }
     if (term.value_share == Real(0)) continue;
     MLIUQ_UNROLL
-    for (int s = 0; s < Slots; ++s) F[s] += term.value_share * frames[s].along_q(G[s]);
+    for (int s = 0; s < Slots; ++s) kept[s].F += term.value_share * frames[s].along_q(G[s]);
   }
-  const long K = plan.n_components;
-  V total[3] = {};
+  if (pass.ends) return put_derivatives<Slots, Real>(frames, G, kept, target);
   MLIUQ_UNROLL
   for (int s = 0; s < Slots; ++s) {
-    const V along = frames[s].turn * G[s][kG0] + frames[s].stretch * frames[s].radial(G[s]) + frames[s].slope * F[s];
     MLIUQ_UNROLL
-    for (int x = 0; x < 3; ++x) {
-      const V d = frames[s].across * G[s][x] + frames[s].n[x] * along;
-      dB[(3 * s + x) * K] = d;
-      total[x] += d;
-    }
+    for (int g = 0; g < kGradientParts; ++g) kept[s].G[g] = G[s][g];
   }
-  for (int x = 0; x < 3; ++x) sums[x * K] += total[x];
 }
 
 /// Adds Σ r ⊗ ∂B/∂r over slots by Voigt component; r [slot][kPackedFields], dB [slot][3][component].
@@ -205,24 +254,30 @@ void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int f
     walk(plan, block, plan.twojmax - 1, first_slot, first_slot + n_slots,
          KeepRows<Real>{vectors(block.v), tiles.place, first_slot});
   const int* terms = plan.first_gradient_term + static_cast<long>(channel) * plan.n_components;
-  for (int k = 0; k < plan.n_components; ++k) {
-    const int first = terms[k], last = terms[k + 1];
-    const V value = lower_component(plan, block, first, last);
-    if (k + 1 < plan.n_components) prefetch_component(plan, block, last, terms[k + 2]);
-    for (int tile = 0; tile < tiles.n; ++tile) {
-      const int slot = tiles.first[tile], count = tiles.first[tile + 1] - slot;
-      const SlotFrame<Real>* frame = frames + slot;
-      const V* v = vectors(block.v) + tiles.place[slot];
-      V *dB = vectors(block.dB) + static_cast<long>(3 * slot) * plan.n_components + k, *sums = vectors(block.total) + k;
-      if (count == 1) derive_component<1>(plan, block, first, last, value, frame, v, dB, sums);
-      if (count == 2) derive_component<2>(plan, block, first, last, value, frame, v, dB, sums);
-      if (count == 3) derive_component<3>(plan, block, first, last, value, frame, v, dB, sums);
-      if constexpr (kTileSlots > 3) {
-        if (count == 4) derive_component<4>(plan, block, first, last, value, frame, v, dB, sums);
-        if (count == 5) derive_component<5>(plan, block, first, last, value, frame, v, dB, sums);
-        if (count == 6) derive_component<6>(plan, block, first, last, value, frame, v, dB, sums);
+  const long K = plan.n_components;
+  SlotSums<Real> kept[kDeriveSlots];
+  for (int k = 0; k < K; ++k) {
+    int first = terms[k];
+    do {  // once for a component without products of this channel: its derivatives are zero
+      const Pass<Real> pass = lower_pass(plan, block, first, terms[k], terms[k + 1]);
+      for (int tile = 0; tile < tiles.n; ++tile) {
+        const int slot = tiles.first[tile], count = tiles.first[tile + 1] - slot;
+        const DerivativeTarget<Real> target{
+            .n_components = K, .dB = vectors(block.dB) + 3 * slot * K + k, .total = vectors(block.total) + k};
+        const auto run = [&](auto add) {
+          add(plan, block, pass, vectors(block.v) + tiles.place[slot], frames + slot, kept + slot, target);
+        };
+        if (count == 1) run(add_gradients<1, Real>);
+        if (count == 2) run(add_gradients<2, Real>);
+        if (count == 3) run(add_gradients<3, Real>);
+        if constexpr (kTileSlots > 3) {
+          if (count == 4) run(add_gradients<4, Real>);
+          if (count == 5) run(add_gradients<5, Real>);
+          if (count == 6) run(add_gradients<6, Real>);
+        }
       }
-    }
+      first = pass.last;
+    } while (first < terms[k + 1]);
   }
   if (strain) add_strain<Real>(plan.n_components, n_slots, packed, vectors(block.dB), vectors(block.strain));
 }

@@ -11,15 +11,12 @@ enum GradientPart { kGx, kGy, kGz, kG0, kGradientParts };
 ///     ∂(s F)/∂r = s (sinθ/r) G + n [s' F − s θ' sinθ G0 + (s θ' cosθ − s sinθ/r) n·G].
 template <class Real>
 struct SlotFrame {
-  Vector<Real> n[3], q[kGradientParts], slope, across, stretch, turn;
+  Vector<Real> n[3], sine, cosine, slope, across, stretch, turn;
 
   MLIUQ_INLINE void set(const Vector<Real>* g, Vector<Real> theta_rate) {
-    const Vector<Real> cosine = g[kAr], sine = g[kBr] * g[kNy] - g[kBi] * g[kNx] - g[kAi] * g[kNz];
-    for (int x = 0; x < 3; ++x) {
-      n[x] = g[kNx + x];
-      q[x] = sine * n[x];
-    }
-    q[kG0] = cosine;
+    cosine = g[kAr];
+    sine = g[kBr] * g[kNy] - g[kBi] * g[kNx] - g[kAi] * g[kNz];
+    for (int x = 0; x < 3; ++x) n[x] = g[kNx + x];
     slope = g[kDs];
     across = g[kS] * (cosine * g[kSinCosOverR] + sine * g[kSinSinOverR]);
     stretch = g[kS] * theta_rate * cosine - across;
@@ -31,9 +28,7 @@ struct SlotFrame {
   }
 
   /// q·G: a homogeneous polynomial times its degree.
-  MLIUQ_INLINE Vector<Real> along_q(const Vector<Real>* G) const {
-    return G[kGx] * q[kGx] + G[kGy] * q[kGy] + G[kGz] * q[kGz] + G[kG0] * q[kG0];
-  }
+  MLIUQ_INLINE Vector<Real> along_q(const Vector<Real>* G) const { return sine * radial(G) + cosine * G[kG0]; }
 };
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA
