@@ -27,6 +27,19 @@ struct Count {
   static constexpr int value = N;
 };
 
+/// Rows of a group of a map, with a number of terms known to the compiler or, Terms = 0, not.
+template <int Terms, class Real>
+MLIUQ_INLINE void apply_rows(const SparseGroup& group, const std::uint16_t* target, const std::uint16_t* source,
+                             const Real* c, const Vector<Real>* from, Vector<Real>* to) {
+  const int n = Terms > 0 ? Terms : group.n_terms;
+  for (int row = 0; row < group.n_rows; ++row, source += n, c += n) {
+    Vector<Real> sum = c[0] * from[source[0]];
+    MLIUQ_UNROLL
+    for (int t = 1; t < n; ++t) sum += c[t] * from[source[t]];
+    to[*target++] = sum;
+  }
+}
+
 /// to ← map · from, which must not overlap.
 template <class Real>
 void apply(const SparseMap<Real>& map, const Vector<Real>* from, Vector<Real>* to) {
@@ -34,44 +47,64 @@ void apply(const SparseMap<Real>& map, const Vector<Real>* from, Vector<Real>* t
   const Real* c = map.coefficients;
   for (const SparseGroup* group = map.groups; group != map.groups + map.n_groups; ++group) {
     const int n = group->n_terms;
-    for (int row = 0; row < group->n_rows; ++row, source += n, c += n) {
-      Vector<Real> sum = c[0] * from[source[0]];
-      for (int t = 1; t < n; ++t) sum += c[t] * from[source[t]];
-      to[*target++] = sum;
-    }
+    if (n == 1)
+      apply_rows<1>(*group, target, source, c, from, to);
+    else if (n == 2)
+      apply_rows<2>(*group, target, source, c, from, to);
+    else if (n == 3)
+      apply_rows<3>(*group, target, source, c, from, to);
+    else if (n == 4)
+      apply_rows<4>(*group, target, source, c, from, to);
+    else if (n == 5)
+      apply_rows<5>(*group, target, source, c, from, to);
+    else if (n == 6)
+      apply_rows<6>(*group, target, source, c, from, to);
+    else
+      apply_rows<0>(*group, target, source, c, from, to);
+    target += group->n_rows;
+    source += n * group->n_rows;
+    c += n * group->n_rows;
   }
 }
 
-/// X^p_i(x, y) of the slots of a tile for all p ≤ degree, starting from X^0.
+/// X^p_i(x, y) of the slots of a tile for all p ≤ degree, starting from X^0. Row p + 1 begins p + 3 places after row p.
 template <int Slots, class Real>
 MLIUQ_INLINE void powers(int degree, const Vector<Real>* x, const Vector<Real>* y, const Vector<Real>* start,
                          Vector<Real>* table) {
   using V = Vector<Real>;
-  const auto at = [&](int p, int i) { return table + (padded_column(p) + 1 + i) * kPolynomialSlots; };
+  V* diagonal = table + kPolynomialSlots;  // X^i_i
+  V power[Slots];
   MLIUQ_UNROLL
-  for (int s = 0; s < Slots; ++s) {
-    V power = at(0, 0)[s] = start[s];
-    for (int p = 1; p <= degree; ++p) at(p, 0)[s] = power = power * (y[s] * kReciprocals<Real>.of[p]);
+  for (int s = 0; s < Slots; ++s) diagonal[s] = power[s] = start[s];
+  V* to = diagonal;
+  for (int p = 1; p <= degree; ++p) {
+    to += (p + 2) * kPolynomialSlots;
+    MLIUQ_UNROLL
+    for (int s = 0; s < Slots; ++s) to[s] = power[s] = power[s] * (y[s] * kReciprocals<Real>.of[p]);
   }
   for (int i = 1; i <= degree; ++i) {
+    const V* from = diagonal;
+    to = diagonal += (i + 3) * kPolynomialSlots;
     V step[Slots];
     MLIUQ_UNROLL
     for (int s = 0; s < Slots; ++s) step[s] = x[s] * kReciprocals<Real>.of[i];
-    for (int p = i; p <= degree; ++p) {
-      const V* from = at(p - 1, i - 1);
-      V* to = at(p, i);
+    for (int stride = (i + 2) * kPolynomialSlots, last = (degree + 2) * kPolynomialSlots; stride <= last;
+         stride += kPolynomialSlots) {  // of row p − 1, p = i … degree
       MLIUQ_UNROLL
       for (int s = 0; s < Slots; ++s) to[s] = from[s] * step[s];
+      from += stride;
+      to += stride + kPolynomialSlots;
     }
   }
 }
 
-/// Calls run(Count<n>, first) for shares of about equal size, at most Most.
+/// Calls run(Count<n>, first) for shares of about equal size, at most Most. One share, as there is mostly, needs no
+/// division.
 template <int Most, class Run>
 MLIUQ_INLINE void for_shares(int n, const Run& run) {
-  const int n_shares = (n + Most - 1) / Most;
-  for (int share = 0, first = 0; share < n_shares; ++share) {
-    const int count = (n - first + n_shares - share - 1) / (n_shares - share);
+  int n_left = n <= Most ? 1 : (n + Most - 1) / Most;
+  for (int first = 0; first < n; --n_left) {
+    const int count = n_left == 1 ? n - first : (n - first + n_left - 1) / n_left;
     static_assert(Most <= 5, "one case per count");
     if constexpr (Most > 4)
       if (count == 5) run(Count<5>{}, first);
