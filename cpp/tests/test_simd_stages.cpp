@@ -247,8 +247,9 @@ void test_density(Fixture f, KernelPlan kind) {
             };
             compare(kRoot, element, image_root(j, ma));
             compare(kInverseRoot, element, 1.0 / image_root(j, ma));
-            compare(kFall, element, image_fall(j, ma));
-            compare(kFallTransposed, transposed, image_fall(j, mb));
+            // Their last columns are left out: no operation reads them (test_coupling.cpp).
+            if (ma < j) compare(kFall, element, image_fall(j, ma));
+            if (mb < j) compare(kFallTransposed, transposed, image_fall(j, mb));
           }
     }
 }

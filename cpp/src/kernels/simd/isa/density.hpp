@@ -47,16 +47,19 @@ template <class Real>
 struct MirroredElement {
   Vector<Real> re, im, mirror_re, mirror_im;
 
-  MLIUQ_INLINE void put(Vector<Real>* level, int element, int mirror, Real factor, Real mirror_factor) const {
+  MLIUQ_INLINE void put(Vector<Real>* level, int element, Real factor) const {
     level[2 * element] = factor * re;
     level[2 * element + 1] = factor * im;
-    level[2 * mirror] = mirror_factor * mirror_re;
-    level[2 * mirror + 1] = mirror_factor * mirror_im;
+  }
+  MLIUQ_INLINE void put_mirrored(Vector<Real>* level, int mirror, Real factor) const {
+    level[2 * mirror] = factor * mirror_re;
+    level[2 * mirror + 1] = factor * mirror_im;
   }
 };
 
 /// v → u, plus the central atom's own 1 on the diagonal, as images of the full plane. The half plane is left multiplied
-/// by its share of a sum over the full plane, so that Re Σ conj(U) Z needs no weights.
+/// by its share of a sum over the full plane, so that Re Σ conj(U) Z needs no weights. Left out is what no operation
+/// reads: the last column of kFall and of what is stored transposed.
 template <class Real>
 void expand(const Plan<Real>& plan, const Block<Real>& block) {
   using V = Vector<Real>;
@@ -83,10 +86,14 @@ void expand(const Plan<Real>& plan, const Block<Real>& block) {
           const MirroredElement<Real> u{re, im, sign * re, -sign * im};
           const int element = mb * n + ma, mirror = last_element - element;
           const int turned = ma * n + mb, turned_mirror = last_element - turned;
-          u.put(level + kRoot * image, element, mirror, root[ma], root[ma]);
-          u.put(level + kInverseRoot * image, element, mirror, inverse_root[ma], inverse_root[ma]);
-          u.put(level + kFall * image, element, mirror, fall[ma], fall[j - ma]);
-          u.put(level + kFallTransposed * image, turned, turned_mirror, fall[mb], fall[j - mb]);
+          u.put(level + kRoot * image, element, root[ma]);
+          u.put_mirrored(level + kRoot * image, mirror, root[ma]);
+          u.put(level + kInverseRoot * image, element, inverse_root[ma]);
+          u.put_mirrored(level + kInverseRoot * image, mirror, inverse_root[ma]);
+          if (ma < j) u.put(level + kFall * image, element, fall[ma]);
+          if (ma > 0) u.put_mirrored(level + kFall * image, mirror, fall[j - ma]);
+          u.put(level + kFallTransposed * image, turned, fall[mb]);
+          if (mb > 0) u.put_mirrored(level + kFallTransposed * image, turned_mirror, fall[j - mb]);
           row[0] = re * plan.share[h + ma];
           row[1] = im * plan.share[h + ma];
         }
