@@ -44,26 +44,40 @@ void collect(const PairTable& pairs, const Neighbourhood& atoms, const int* cent
   }
 }
 
+/// One lane of a slot, and of those after it.
 template <class Real>
-void fill_constants(SimdWorkspace<Real>& w, int slot, int lane, const PairConstants& pair) {
-  const int L = w.lanes;
-  Real* field = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
-  field[kThetaScale * L] = static_cast<Real>(pair.theta_scale);
-  field[kSwitchScale * L] = static_cast<Real>(pair.switch_scale);
-  field[kInnerCentre * L] = static_cast<Real>(pair.inner_centre);
-  field[kInnerScale * L] = static_cast<Real>(pair.inner_scale);
-}
+class LaneOfSlot {
+ public:
+  LaneOfSlot(SimdWorkspace<Real>& w, int slot, int lane)
+      : lanes_(w.lanes),
+        field_(w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * lanes_ + lane),
+        atom_(w.slot_atom.data() + static_cast<std::size_t>(slot) * lanes_ + lane) {}
 
-template <class Real>
-void fill_slot(SimdWorkspace<Real>& w, int slot, int lane, double dx, double dy, double dz, int atom, double weight) {
-  const int L = w.lanes;
-  Real* field = w.block.packed + static_cast<std::size_t>(slot) * kPackedFields * L + lane;
-  field[kDx * L] = static_cast<Real>(dx);
-  field[kDy * L] = static_cast<Real>(dy);
-  field[kDz * L] = static_cast<Real>(dz);
-  field[kWeight * L] = static_cast<Real>(weight);
-  w.slot_atom[static_cast<std::size_t>(slot) * L + lane] = atom;
-}
+  void fill(double dx, double dy, double dz, int atom, double weight) const {
+    field_[kDx * lanes_] = static_cast<Real>(dx);
+    field_[kDy * lanes_] = static_cast<Real>(dy);
+    field_[kDz * lanes_] = static_cast<Real>(dz);
+    field_[kWeight * lanes_] = static_cast<Real>(weight);
+    *atom_ = atom;
+  }
+  void leave_empty() const { fill(0.0, 0.0, 1.0, -1, 0.0); }
+  void fill_constants(const PairConstants& pair) const {
+    field_[kThetaScale * lanes_] = static_cast<Real>(pair.theta_scale);
+    field_[kSwitchScale * lanes_] = static_cast<Real>(pair.switch_scale);
+    field_[kInnerCentre * lanes_] = static_cast<Real>(pair.inner_centre);
+    field_[kInnerScale * lanes_] = static_cast<Real>(pair.inner_scale);
+  }
+  LaneOfSlot& operator++() {
+    field_ += kPackedFields * lanes_;
+    atom_ += lanes_;
+    return *this;
+  }
+
+ private:
+  std::ptrdiff_t lanes_;
+  Real* field_;
+  int* atom_;
+};
 
 }  // namespace
 
@@ -92,26 +106,36 @@ void pack(const PairTable& pairs, const Neighbourhood& atoms, const int* centres
   const bool uniform = pairs.n_elements() == 1;
   if (uniform && fresh)
     for (int slot = 0; slot < w.slot_capacity(); ++slot)
-      for (int lane = 0; lane < w.lanes; ++lane) fill_constants(w, slot, lane, pairs.of(0, 0));
+      for (int lane = 0; lane < w.lanes; ++lane) LaneOfSlot(w, slot, lane).fill_constants(pairs.of(0, 0));
 
   for (int lane = 0; lane < w.lanes; ++lane) {
-    int* cursor = w.cursor.data() + lane * n_channels;
-    std::copy_n(w.first_slot.begin(), n_channels, cursor);
     const FoundNeighbour* list = w.found.data() + lane * longest;
     const double* ri = atoms.positions + 3 * static_cast<std::size_t>(centres[std::min(lane, n_centres - 1)]);
     const double x = ri[0], y = ri[1], z = ri[2];
+    const auto fill = [&](const LaneOfSlot<Real>& slot, int atom, double weight) {
+      const double* rj = atoms.positions + 3 * static_cast<std::size_t>(atom);
+      slot.fill(rj[0] - x, rj[1] - y, rj[2] - z, atom, weight);
+    };
+    if (uniform) {  // slot after slot
+      LaneOfSlot slot(w, 0, lane);
+      for (int n = 0; n < w.n_found[lane]; ++n, ++slot) fill(slot, list[n].atom, pairs.of(0, 0).weight);
+      for (int n = w.n_found[lane]; n < n_slots; ++n, ++slot) slot.leave_empty();
+      continue;
+    }
+    int* cursor = w.cursor.data() + lane * n_channels;
+    std::copy_n(w.first_slot.begin(), n_channels, cursor);
     for (int n = 0; n < w.n_found[lane]; ++n) {
       const auto [atom, species] = list[n];
       const PairConstants& pair = pairs.of(w.block.species, species);
-      const int slot = cursor[pairs.channel(species)]++;
-      const double* rj = atoms.positions + 3 * static_cast<std::size_t>(atom);
-      fill_slot(w, slot, lane, rj[0] - x, rj[1] - y, rj[2] - z, atom, pair.weight);
-      if (!uniform) fill_constants(w, slot, lane, pair);
+      const LaneOfSlot slot(w, cursor[pairs.channel(species)]++, lane);
+      fill(slot, atom, pair.weight);
+      slot.fill_constants(pair);
     }
     for (int channel = 0; channel < n_channels; ++channel)
-      for (int slot = cursor[channel]; slot < w.first_slot[channel + 1]; ++slot) {
-        fill_slot(w, slot, lane, 0.0, 0.0, 1.0, -1, 0.0);
-        if (!uniform) fill_constants(w, slot, lane, {});
+      for (int s = cursor[channel]; s < w.first_slot[channel + 1]; ++s) {
+        const LaneOfSlot slot(w, s, lane);
+        slot.leave_empty();
+        slot.fill_constants({});
       }
   }
 }
