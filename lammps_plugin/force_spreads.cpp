@@ -81,9 +81,11 @@ ForceSpreads::ForceOutcome ForceSpreads::evaluate_forces(mliuq::Potential& poten
       row_of_atom_[i] = image ? row_of_atom_[own_of_atom_[i]] : n_rows++;
       if (i < n_local) local_.push_back(i);
     }
-    rows_.assign(n_rows * width_, 0.0);
+    rows_.resize(n_rows * width_);
     std::string failed;
-    if (usable) {
+    if (!usable) {
+      std::fill(rows_.begin(), rows_.end(), 0.0);
+    } else {
       failed = problem_of([&] {
         potential.accumulate_rows(atoms.neighbours, atoms.centres,
                                   {.row_of_atom = row_of_atom_.data(), .forces = rows_.data(), .n_rows = n_rows},

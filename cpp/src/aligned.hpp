@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -20,5 +21,27 @@ struct AlignedAllocator {
 
 template <class T>
 using AlignedVector = std::vector<T, AlignedAllocator<T>>;
+
+/// Room for numbers that others set: growing it writes nothing, and what it held is lost.
+template <class T>
+class AlignedRoom {
+ public:
+  T* of(std::size_t n) {
+    if (n > size_) {
+      room_.reset();
+      size_ = 0;
+      room_.reset(AlignedAllocator<T>().allocate(n));
+      size_ = n;
+    }
+    return room_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(T* p) const { AlignedAllocator<T>().deallocate(p, 0); }
+  };
+  std::unique_ptr<T[], Free> room_;
+  std::size_t size_ = 0;
+};
 
 }  // namespace mliuq

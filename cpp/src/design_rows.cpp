@@ -14,7 +14,7 @@ namespace mliuq {
 /// Scratch of threads that are done: taking it again spares some 2 MB of new pages for every structure.
 struct RowBuilder::Idle {
   static constexpr std::size_t kMostKept = std::size_t{1}
-                                           << 20;  ///< derivatives; 16 centres of 26 neighbours have 70,000
+                                           << 21;  ///< derivatives; 256 centres of 26 neighbours have 1.1 million
 
   std::mutex mutex;
   std::vector<std::unique_ptr<RowChunk>> chunks;
@@ -53,10 +53,11 @@ void RowBuilder::build(const PackedStructure& structure, const RowRequest& reque
   for (int i : structure.centres())
     if (atoms.species(i) < 0) throw Error("design rows: atom " + atoms.name(i) + " is of no element of the descriptor");
 
-  std::fill(rows.begin(), rows.end(), 0.0);
   double* const energy_row = rows.data();
   double* const force_rows = energy_row + (request.energy ? width : 0);
   double* const stress_rows = force_rows + (request.forces ? 3 * width * n_owned : 0);
+  std::fill(energy_row, force_rows, 0.0);
+  std::fill(stress_rows, rows.data() + rows.size(), 0.0);
   RowTargets targets{.row_of_atom = structure.owners().data(), .n_rows = n_owned};
   if (request.forces) targets.forces = force_rows;
   if (request.stress) targets.strain = stress_rows;
@@ -87,6 +88,43 @@ void RowBuilder::build_all(std::span<const PackedStructure* const> structures, c
   if (failure) std::rethrow_exception(failure);
 }
 
+namespace {
+
+/// ∂B of centres by atom: neighbours that are images of one atom move together.
+class GatheredGradients {
+ public:
+  GatheredGradients(const PackedStructure& structure, std::size_t K)
+      : owners_(structure.owners()), width_(3 * K), place_of_atom_(structure.n_owned(), -1) {}
+
+  /// Adds the c-th centre of a block, atom i, to the end of `out`: its own derivatives first.
+  void add(const GradientBlock& block, std::size_t c, int i, DescriptorDerivatives& out) {
+    const std::size_t first = out.atom.size();
+    put(owners_[i], -1.0, block.total.data() + c * width_, out);
+    for (int n = block.first[c]; n < block.first[c + 1]; ++n)
+      put(owners_[block.neighbour[n]], 1.0, block.dB.data() + n * width_, out);
+    for (std::size_t place = first; place < out.atom.size(); ++place) place_of_atom_[out.atom[place]] = -1;
+    out.centre.insert(out.centre.end(), out.atom.size() - first, i);
+  }
+
+ private:
+  void put(int atom, double sign, const double* dB, DescriptorDerivatives& out) {
+    std::ptrdiff_t& place = place_of_atom_[atom];
+    if (place < 0) {
+      place = static_cast<std::ptrdiff_t>(out.atom.size());
+      out.atom.push_back(atom);
+      out.dB.resize(out.dB.size() + width_, 0.0);
+    }
+    double* const sums = out.dB.data() + place * static_cast<std::ptrdiff_t>(width_);
+    for (std::size_t k = 0; k < width_; ++k) sums[k] += sign * dB[k];
+  }
+
+  std::span<const int> owners_;
+  std::size_t width_;
+  std::vector<std::ptrdiff_t> place_of_atom_;  ///< among the pairs of `out`, −1 between centres
+};
+
+}  // namespace
+
 void compute_descriptors(const Kernel& kernel, const SnapParams& params, const PackedStructure& structure,
                          std::span<double> B, DescriptorDerivatives* derivatives) {
   const auto workspace = kernel.make_workspace();
@@ -99,17 +137,13 @@ void compute_descriptors(const Kernel& kernel, const SnapParams& params, const P
     kernel.evaluate(atoms, structure.centres(), {.B = B.data()}, *workspace);
     return;
   }
-  const RowRequestOfChunk request{.row_of_atom = structure.owners().data(), .n_rows = structure.n_owned()};
-  RowChunk chunk;
+  GradientBlock block;
+  GatheredGradients gathered(structure, K);
   for (std::size_t begin = 0; begin < structure.centres().size(); begin += kRowChunk) {
-    const std::size_t n = std::min(kRowChunk, structure.centres().size() - begin);
-    chunk.centres = structure.centres().subspan(begin, n);
-    derive(kernel, params.n_components(), atoms, request, chunk);
-    std::copy_n(chunk.B.begin(), n * K, B.begin() + begin * K);
-    for (std::size_t c = 0; c < n; ++c)
-      derivatives->centre.insert(derivatives->centre.end(), chunk.first[c + 1] - chunk.first[c], chunk.centres[c]);
-    derivatives->atom.insert(derivatives->atom.end(), chunk.row.begin(), chunk.row.end());
-    derivatives->dB.insert(derivatives->dB.end(), chunk.dB.begin(), chunk.dB.end());
+    const auto part = structure.centres().subspan(begin, std::min(kRowChunk, structure.centres().size() - begin));
+    kernel.gradients(atoms, part, block, *workspace);
+    std::ranges::copy(block.B, B.begin() + static_cast<std::ptrdiff_t>(begin * K));
+    for (std::size_t c = 0; c < part.size(); ++c) gathered.add(block, c, part[c], *derivatives);
   }
 }
 

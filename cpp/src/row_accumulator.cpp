@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <exception>
-#include <functional>
+#include <utility>
 
 #include "clones.hpp"
 
@@ -30,6 +30,10 @@ MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double*
 
 void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
 
+MLIUQ_CLONES void set_scaled(double* y, double s, const double* x, int n) {
+  for (int i = 0; i < n; ++i) y[i] = s * x[i];
+}
+
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
 MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB,
                                      double* row) {
@@ -44,55 +48,26 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const 
   }
 }
 
-/// Gathers the c-th centre of the derived block, the chunk's centre i.
-void gather(const int* row_of_atom, int K, std::size_t c, int i, RowChunk& chunk) {
-  const std::size_t width = 3 * static_cast<std::size_t>(K);
-  const auto add = [&](int row, double sign, const double* from) {
-    if (row < 0) return;
-    int& slot = chunk.slot_of_row[row];
-    if (slot >= 0) {
-      add_scaled(chunk.dB.data() + slot * width, sign, from, static_cast<int>(width));
-      return;
-    }
-    slot = static_cast<int>(chunk.row.size());
-    chunk.row.push_back(row);
-    chunk.dB.insert(chunk.dB.end(), from, from + width);
-    if (sign < 0.0)
-      std::ranges::transform(chunk.dB.end() - width, chunk.dB.end(), chunk.dB.end() - width, std::negate());
-  };
-  add(row_of_atom[i], -1.0, chunk.block.total.data() + c * width);
-  for (int n = chunk.block.first[c]; n < chunk.block.first[c + 1]; ++n)
-    add(row_of_atom[chunk.block.neighbour[n]], 1.0, chunk.block.dB.data() + n * width);
-  for (std::size_t g = chunk.first.back(); g < chunk.row.size(); ++g) chunk.slot_of_row[chunk.row[g]] = -1;
-  chunk.first.push_back(static_cast<int>(chunk.row.size()));
-}
-
 }  // namespace
 
-void derive(const Kernel& kernel, int n_components, const Neighbourhood& atoms, const RowRequestOfChunk& request,
-            RowChunk& chunk) {
-  if (!chunk.workspace) chunk.workspace = kernel.make_workspace();
-  const std::size_t K = n_components, n = chunk.centres.size();
-  chunk.B.resize(request.B ? n * K : 0);
-  if (!request.row_of_atom && !request.strain) {
-    kernel.evaluate(atoms, chunk.centres, {.B = chunk.B.data()}, *chunk.workspace);
+void RowAccumulator::derive(const Neighbourhood& atoms, const RowTargets& targets, RowChunk& chunk) const {
+  if (!chunk.workspace) chunk.workspace = kernel_.make_workspace();
+  const std::size_t K = model_.n_components(), n = chunk.centres.size();
+  const bool with_B = targets.features || model_.quadratic();
+  chunk.B.resize(with_B ? n * K : 0);
+  if (!targets.forces && !targets.strain) {
+    kernel_.evaluate(atoms, chunk.centres, {.B = chunk.B.data()}, *chunk.workspace);
     return;
   }
-  chunk.first.assign(1, 0);
-  chunk.row.clear();
-  chunk.dB.clear();
-  chunk.slot_of_row.resize(std::max<std::size_t>(chunk.slot_of_row.size(), request.n_rows), -1);
-  chunk.block.with_B = request.B;
-  chunk.block.with_strain = request.strain;
-  chunk.block.subtracted_from = request.subtracted_from;
-  chunk.strain.resize(request.strain ? n * 6 * K : 0);
-  for (std::size_t begin = 0; begin < n; begin += kDerivedCentres) {
-    const auto part = chunk.centres.subspan(begin, std::min(kDerivedCentres, n - begin));
-    kernel.gradients(atoms, part, chunk.block, *chunk.workspace);
+  chunk.block.with_B = with_B;
+  chunk.block.with_strain = targets.strain != nullptr;
+  chunk.strain.resize(targets.strain ? n * 6 * K : 0);
+  // Pairs that nobody asks for are overwritten while they are near.
+  const std::size_t length = targets.forces ? n : kDerivedCentres;
+  for (std::size_t begin = 0; begin < n; begin += length) {
+    kernel_.gradients(atoms, chunk.centres.subspan(begin, std::min(length, n - begin)), chunk.block, *chunk.workspace);
     std::ranges::copy(chunk.block.B, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
     std::ranges::copy(chunk.block.strain, chunk.strain.begin() + static_cast<std::ptrdiff_t>(begin * 6 * K));
-    if (request.row_of_atom && request.gathered)
-      for (std::size_t c = 0; c < part.size(); ++c) gather(request.row_of_atom, n_components, c, part[c], chunk);
   }
 }
 
@@ -143,7 +118,7 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
   }
 }
 
-void RowAccumulator::add_gathered(const Neighbourhood& atoms, const RowTargets& targets,
+void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& targets,
                                   std::span<const RowChunk> chunks, int thread, RowQueue& queue) const {
   const int n_threads = static_cast<int>(chunks.size()), K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
@@ -151,41 +126,58 @@ void RowAccumulator::add_gathered(const Neighbourhood& atoms, const RowTargets& 
   queue.rows.clear();
   queue.head.resize(std::max<std::size_t>(queue.head.size(), targets.n_rows), -1);
   queue.tail.resize(queue.head.size(), -1);
+  const auto enter = [&](int row, RowQueue::Entry entry) {
+    if (row < 0 || row % n_threads != thread) return;
+    const int place = static_cast<int>(queue.entries.size());
+    queue.entries.push_back(entry);
+    if (queue.head[row] < 0) {
+      queue.head[row] = place;
+      queue.rows.push_back(row);
+    } else {
+      queue.entries[queue.tail[row]].next = place;
+    }
+    queue.tail[row] = place;
+  };
   for (int t = 0; t < n_threads; ++t)
-    for (std::size_t c = 0; c < chunks[t].centres.size(); ++c)
-      for (int g = chunks[t].first[c]; g < chunks[t].first[c + 1]; ++g) {
-        const int row = chunks[t].row[g], entry = static_cast<int>(queue.entries.size());
-        if (row % n_threads != thread) continue;
-        queue.entries.push_back({.chunk = t, .centre = static_cast<int>(c), .gathered = g, .next = -1});
-        if (queue.head[row] < 0) {
-          queue.head[row] = entry;
-          queue.rows.push_back(row);
-        } else {
-          queue.entries[queue.tail[row]].next = entry;
-        }
-        queue.tail[row] = entry;
-      }
-  const std::size_t stride = (K + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
+    for (int c = 0; c < static_cast<int>(chunks[t].centres.size()); ++c) {
+      enter(targets.row_of_atom[chunks[t].centres[c]], {.chunk = t, .centre = c, .pair = -1, .next = -1});
+      const GradientBlock& block = chunks[t].block;
+      for (int n = block.first[c]; n < block.first[c + 1]; ++n)
+        enter(targets.row_of_atom[block.neighbour[n]], {.chunk = t, .centre = c, .pair = n, .next = -1});
+    }
+  // With a constant before them the components are products, too: theirs with it.
+  const std::size_t stride = (K + 1 + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
   for (const int row : queue.rows) {
+    double* const of_row = targets.forces + 3 * static_cast<std::size_t>(row) * width;
+    if (!std::exchange(queue.begun[row], true)) std::fill_n(of_row, 3 * width, 0.0);
     for (int e = queue.head[row], next = -1; e >= 0; e = next) {
-      // A run of centres of one element: their weights are the same columns.
+      // A run of centres of one element: their weights are the same columns. Images of one atom move together.
       const std::size_t column = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]) * P;
       std::size_t n = 0;
-      for (next = e; next >= 0; next = queue.entries[next].next, ++n) {
-        const auto& [t, c, g, after] = queue.entries[next];
-        if (atoms.species(chunks[t].centres[c]) * P != column) break;
-        queue.make_room(n + 1, stride);
-        std::copy_n(chunks[t].B.data() + static_cast<std::size_t>(c) * K, K, queue.B.data() + n * stride);
-        for (int x = 0; x < 3; ++x)
-          std::copy_n(chunks[t].dB.data() + (3 * static_cast<std::size_t>(g) + x) * K, K,
-                      queue.dB[x].data() + n * stride);
+      const RowQueue::Entry* last = nullptr;
+      for (next = e; next >= 0; next = queue.entries[next].next) {
+        const RowQueue::Entry& entry = queue.entries[next];
+        const RowChunk& chunk = chunks[entry.chunk];
+        if (atoms.species(chunk.centres[entry.centre]) * P != column) break;
+        const double* const dB = entry.pair < 0
+                                     ? chunk.block.total.data() + 3 * static_cast<std::size_t>(entry.centre) * K
+                                     : chunk.block.dB.data() + 3 * static_cast<std::size_t>(entry.pair) * K;
+        const double sign = entry.pair < 0 ? -1.0 : 1.0;
+        if (last && last->chunk == entry.chunk && last->centre == entry.centre) {
+          for (int x = 0; x < 3; ++x) add_scaled(queue.dB[x].data() + (n - 1) * stride + 1, sign, dB + x * K, K);
+        } else {
+          queue.make_room(n + 1, stride);
+          double* const B = queue.B.data() + n * stride;
+          B[0] = 1.0;
+          std::copy_n(chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K, B + 1);
+          for (int x = 0; x < 3; ++x) set_scaled(queue.dB[x].data() + n * stride + 1, sign, dB + x * K, K);
+          ++n;
+        }
+        last = &entry;
       }
-      for (int x = 0; x < 3; ++x) {
-        double* const of_row = targets.forces + (3 * static_cast<std::size_t>(row) + x) * width + column + 1;
-        for (std::size_t i = 0; i < n; ++i) add_scaled(of_row, -1.0, queue.dB[x].data() + i * stride, K);
-        project_.subtract_products(K, static_cast<int>(n), queue.B.data(), queue.dB[x].data(), static_cast<int>(stride),
-                                   of_row + K);
-      }
+      for (int x = 0; x < 3; ++x)
+        project_.subtract_products(K + 1, static_cast<int>(n), queue.B.data(), queue.dB[x].data(),
+                                   static_cast<int>(stride), of_row + x * width + column);
     }
     queue.head[row] = -1;
   }
@@ -194,19 +186,18 @@ void RowAccumulator::add_gathered(const Neighbourhood& atoms, const RowTargets& 
 void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
                          std::span<RowChunk> threads) const {
   const int n_threads = static_cast<int>(threads.size());
-  RowRequestOfChunk request{.row_of_atom = targets.forces ? targets.row_of_atom : nullptr,
-                            .n_rows = targets.n_rows,
-                            .B = targets.features || model_.quadratic(),
-                            .strain = targets.strain != nullptr,
-                            .gathered = model_.quadratic()};
   std::vector<std::size_t> of_element;
+  GradientRows subtracted_from;
   if (targets.forces && !model_.quadratic() && n_threads == 1) {  // nobody else writes to the rows
     for (int e = 0; e < model_.n_elements(); ++e) of_element.push_back(e * model_.n_weights() + 1);
-    request.subtracted_from = {.row_of_atom = targets.row_of_atom,
-                               .rows = targets.forces,
-                               .stride = static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(),
-                               .of_element = of_element.data()};
+    subtracted_from = {.row_of_atom = targets.row_of_atom,
+                       .rows = targets.forces,
+                       .stride = static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(),
+                       .of_element = of_element.data()};
   }
+  const std::size_t row_size = 3 * static_cast<std::size_t>(model_.n_elements()) * model_.n_weights();
+  if (targets.forces && !model_.quadratic()) std::fill_n(targets.forces, row_size * targets.n_rows, 0.0);
+  for (RowChunk& chunk : threads) chunk.queue.begun.assign(targets.n_rows, false);
   std::exception_ptr failure;
   const auto guarded = [&](auto&& work) {
     try {
@@ -219,14 +210,17 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
   for (std::size_t begin = 0, length = 0; begin < centres.size() && !failure; begin += n_threads * length) {
     const std::size_t blocks =
         (centres.size() - begin + n_threads * kDerivedCentres - 1) / (n_threads * kDerivedCentres);
-    length = model_.quadratic() ? std::min(kGatheredCentres, blocks * kDerivedCentres) : kDerivedCentres;
+    length = model_.quadratic() ? std::min(kKeptCentres, blocks * kDerivedCentres) : kDerivedCentres;
     for (int t = 0; t < n_threads; ++t) {
       const std::size_t from = std::min(begin + t * length, centres.size());
       threads[t].centres = centres.subspan(from, std::min(length, centres.size() - from));
     }
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
     for (int t = 0; t < n_threads; ++t)
-      guarded([&] { derive(kernel_, model_.n_components(), atoms, request, threads[t]); });
+      guarded([&] {
+        threads[t].block.subtracted_from = subtracted_from;
+        derive(atoms, targets, threads[t]);
+      });
     if (failure) break;
 #pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
     for (int t = 0; t < n_threads; ++t)
@@ -235,10 +229,13 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
           add_sums(atoms, targets, chunk, t, n_threads);
           if (targets.forces && !model_.quadratic()) add_pairs(atoms, targets, chunk, t, n_threads);
         }
-        if (targets.forces && model_.quadratic()) add_gathered(atoms, targets, threads, t, threads[t].queue);
+        if (targets.forces && model_.quadratic()) add_products(atoms, targets, threads, t, threads[t].queue);
       });
   }
   if (failure) std::rethrow_exception(failure);
+  if (!targets.forces || !model_.quadratic()) return;
+  for (int row = 0; row < targets.n_rows; ++row)
+    if (!threads[row % n_threads].queue.begun[row]) std::fill_n(targets.forces + row * row_size, row_size, 0.0);
 }
 
 }  // namespace mliuq

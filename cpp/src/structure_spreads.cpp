@@ -69,7 +69,7 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
   const EnergyModel& model = potential.model();
   const std::size_t width = model.theta().size();
   std::vector<double> strain_rows(wanted(strain) ? 6 * width : 0);
-  AlignedVector<double> rows;
+  AlignedRoom<double> room_of_rows;
   std::vector<int> row_of_atom(structure.n_atoms(), -1);
   const RowTargets nothing{.row_of_atom = row_of_atom.data(),
                            .strain = strain_rows.empty() ? nullptr : strain_rows.data()};
@@ -83,11 +83,11 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
       for (std::size_t a = 0; a < tile.size(); ++a) row_of_atom[tile[a]] = static_cast<int>(a);
       for (int i = structure.n_owned(); i < structure.n_atoms(); ++i)
         row_of_atom[i] = row_of_atom[structure.owners()[i]];
-      rows.assign(3 * width * tile.size() + kLead, 0.0);
-      targets.forces = rows.data() + kLead;
+      const std::size_t size = 3 * width * tile.size();
+      targets.forces = room_of_rows.of(size + kLead) + kLead;
       targets.n_rows = static_cast<int>(tile.size());
       potential.accumulate_rows(atoms, structure.centres(), targets, n_threads);
-      spreads.put(std::span<const double>(rows).subspan(kLead), tile, n_threads);
+      spreads.put({targets.forces, size}, tile, n_threads);
       targets.strain = nullptr;  // the first tile has seen every centre
     }
   }

@@ -2,6 +2,7 @@
 // one.
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <random>
 
@@ -240,6 +241,42 @@ TEST(gradients, spreads_of_forces_are_those_of_members_for_any_tile) {
   Potential bare(file(scenes::params(2, 2), 0, false));
   const auto structure = scenes::random_cluster(3, 2, 8);
   CHECK_THROWS(structure_spreads(bare, *structure, {}, {}), "without members");
+}
+
+TEST(gradients, rows_are_overwritten_in_any_number_of_batches) {
+  // A crooked chain longer than what is kept at a time, in which each atom sees a few others.
+  constexpr int n = 1100;
+  std::vector<double> x;
+  std::vector<int> species;
+  for (int i = 0; i < n; ++i) {
+    x.insert(x.end(), {1.6 * i, 0.4 * std::sin(1.0 * i), 0.3 * std::cos(2.0 * i)});
+    species.push_back(i % 3 == 0);
+  }
+  for (const SnapParams& p : descriptors()) {
+    const auto structure = scenes::cluster(x, species, 2);
+    Potential potential(file(p, 0, false));
+    std::vector<double> forces(3 * n, 0.0);
+    potential.evaluate(structure->neighbourhood(), structure->centres(), {.forces = forces.data()}, 1);
+    const auto theta = potential.model().theta();
+    const std::size_t width = theta.size();
+    std::vector<int> row_of_atom(n, -1);  // every other atom has a row, and there is one that is nobody's
+    for (int i = 0; i < n; i += 2) row_of_atom[i] = i / 2 + 1;
+    for (int threads : {1, 2}) {
+      std::vector<double> rows(3 * (n / 2 + 1) * width, std::nan(""));
+      potential.accumulate_rows(structure->neighbourhood(), structure->centres(),
+                                {.row_of_atom = row_of_atom.data(), .forces = rows.data(), .n_rows = n / 2 + 1},
+                                threads);
+      for (std::size_t k = 0; k < 3 * width; ++k) CHECK(rows[k] == 0.0);
+      for (int i = 0; i < n; i += 2)
+        for (int c = 0; c < 3; ++c) {
+          const double* const row = rows.data() + (3 * row_of_atom[i] + c) * width;
+          double force = 0.0;
+          for (std::size_t k = 0; k < width; ++k) force += row[k] * theta[k];
+          CHECK_NEAR(force, forces[3 * i + c], 1e-11);
+        }
+    }
+    CHECK(std::abs(forces[3]) > 1e-6);
+  }
 }
 
 TEST(gradients, tiles_are_halves_along_the_longest_edge) {

@@ -23,7 +23,7 @@ struct RowTargets {
   /// [n_atoms] (owned atoms and images): the row that takes this atom's forces, −1 for none. An image may name its
   /// owner's row (what PackedStructure's doors do), or a row of its own that the caller adds to the owner's later.
   const int* row_of_atom = nullptr;
-  /// [n_rows][3][n_elements·P], force components per unit weight, 1/Å, ADDED to.
+  /// [n_rows][3][n_elements·P], force components per unit weight, 1/Å, overwritten: rows that nobody adds to are zero.
   double* forces = nullptr;
   int n_rows = 0;
   /// [6][n_elements·P], Σ over the centres of dD/dstrain, Voigt xx yy zz yz xz xy, ADDED to. Divided by the volume: the
