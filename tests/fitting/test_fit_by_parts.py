@@ -230,7 +230,8 @@ def test_calibration_to_left_out_residuals_of_a_box(caplog: pytest.LogCaptureFix
     rows = np.setdiff1d(np.arange(60), [3, 4, 7])
     floor = np.array([0.1, 0.2, 0.3])[p.kind]
     source = "leave-one-configuration-out residuals"
-    held_out = HeldOut((unseen.y - unseen.mean)[rows], unseen.std[rows], floor[rows], p.kind[rows], source)
+    columns = (column[rows] for column in (unseen.y - unseen.mean, unseen.std, floor, p.kind))
+    held_out = HeldOut(*columns, source, unseen.config[rows])
     expected = calibrate(held_out).to_mapping()
     assert found is not None
     assert {key: found[key] for key in expected} == expected

@@ -100,7 +100,7 @@ def test_alpha_with_floors_is_the_best_and_falls_back() -> None:
 
 
 def test_calibration_of_each_kind_by_hand() -> None:
-    data = held_out()
+    data = replace(held_out(), config=None)
     found = calibrate(data, levels=(0.5, 0.9, 0.97), prior=6.0)
     assert found.source == "made up"
     assert found.rows == dict.fromkeys(KINDS, 30)

@@ -12,9 +12,8 @@ A std estimated from M members scatters, and 1/std² is too large on average; as
 or by the ratio of the quantiles of Student's t with M degrees of freedom and of the Gaussian (compare Imbalzano et al.,
 J. Chem. Phys. 154, 074102 (2021), whose spread is about the mean of the members; ours is about the best fit).
 
-The conformal quantile c_p is the ⌈(n + 1)p⌉-th smallest |e|/err: the interval ± c_p·err holds a new error with
-probability ≥ p if its configuration is exchangeable with those calibrated on (Vovk et al. 2005; Papadopoulos et al.,
-ECML 2002), whatever the shape of the errors.
+The interval ± c_p·err, c_p the conformal quantile of |e|/err (`mliuq.posterior.conformal`), holds the share p of the
+errors of configurations like those calibrated on, whatever their shape.
 
 Errors "not seen" are leave-one-configuration-out residuals, but a posterior fitted to them has seen them:
 `cross_fitted` fits it to some configurations and predicts the others.
@@ -33,6 +32,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import stdtrit
 
 from mliuq.errors import MliuqError
+from mliuq.posterior.conformal import conformal_quantiles
 from mliuq.posterior.gaussian import GaussianSettings, fit_gaussian
 from mliuq.posterior.left_out import LeftOutRows
 from mliuq.regression.rows import FORCE, KINDS, Floats, Ints
@@ -219,11 +219,12 @@ def calibrate(
         alpha[name] **= len(error) / (len(error) + prior)
         rows[name] = int(at.sum())
         score = error / np.hypot(alpha[name] * spread, floor)
-        conformal[name] = _conformal(score, levels)
+        config = None if held_out.config is None else held_out.config[at]
+        conformal[name] = conformal_quantiles(score, levels, config)
         own = {
-            group: _conformal(score[mask[at]], levels)
+            group: conformal_quantiles(score[mask[at]], levels, config[mask[at]])
             for group, mask in (groups or {}).items()
-            if held_out.config is not None and len(np.unique(held_out.config[at & mask])) >= FEW_WITNESSES
+            if config is not None and len(np.unique(config[mask[at]])) >= FEW_WITNESSES
         }
         if own:
             by_group[name] = own
@@ -338,9 +339,3 @@ def folds_of(config: Ints, folds: int, seed: int) -> Ints:
     if len(configurations) < folds:
         raise MliuqError(f"calibration: expected at least {folds} configurations, found {len(configurations)}")
     return np.asarray((np.random.default_rng(seed).permutation(len(configurations)) % folds)[index])
-
-
-def _conformal(score: Floats, levels: Sequence[float]) -> dict[str, float]:
-    ordered, n = np.sort(score), len(score)
-    rank = {level: int(np.ceil((n + 1) * level)) for level in levels}
-    return {f"{level:g}": float(ordered[k - 1]) for level, k in sorted(rank.items()) if k <= n}
