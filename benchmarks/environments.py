@@ -6,7 +6,7 @@
 Five folds; every configuration is predicted by `mliuq.fit` of the others with its defaults (balance, posterior,
 calibration). Two tables: bars and conformal intervals of energies and forces over all sets, and nine-in-ten intervals
 of each group of `mliuq.report.environments`, with the standard error of the share. `--one-quantile` takes that of all
-rows in place of those of the groups that the model was fitted to.
+rows in place of those of the groups that the model was fitted to; `--seed` deals other folds.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Rows:
     groups: Mapping[str, NDArray[np.bool_]]
 
 
-def held_out(path: Path, options: Mapping[str, str], folds: int, *, one_quantile: bool) -> dict[str, Rows]:
+def held_out(path: Path, options: Mapping[str, str], folds: int, *, seed: int, one_quantile: bool) -> dict[str, Rows]:
     """Predict every fold by a fit of the others; rows by kind."""
     structures = read_structures(path)[:: int(options.get("every", 1))]
     settings = {"snap.rcut": float(options.get("rcut", 4.7)), "data.test_fraction": 0.0, "solver.threads": 1}
     zbl = tuple(float(r) for r in options["zbl"].split(":")) if "zbl" in options else None
-    fold = np.random.default_rng(0).permutation(len(structures)) % folds
+    fold = np.random.default_rng(seed).permutation(len(structures)) % folds
     surroundings = environments_of(structures)
     parts: dict[str, list[Rows]] = {}
     for k in range(folds):
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", metavar="FILE[,every=N][,rcut=Å][,zbl=INNER:OUTER]")
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--one-quantile", action="store_true")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -96,6 +97,7 @@ def main() -> None:
             Path(name),
             dict(option.split("=", 1) for option in options),
             arguments.folds,
+            seed=arguments.seed,
             one_quantile=arguments.one_quantile,
         )
     for kind in ("energy", "force"):
