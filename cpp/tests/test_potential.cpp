@@ -300,6 +300,12 @@ TEST(potential, design_rows_times_weights) {
     const auto kernel = make_kernel(p, potential.model(), KernelChoice::automatic());
     compute_descriptors(*kernel, p, structure, B, &derivatives);
     CHECK(derivatives.centre.size() == 4);  // each centre with itself and the other, images summed
+    CHECK(derivatives.centre == (std::vector{0, 0, 1, 1}) && derivatives.atom == (std::vector{0, 1, 1, 0}));
+    const std::size_t numbers = 3 * p.n_components();
+    for (int c = 0; c < 2; ++c)  // a centre and its neighbours moved together change nothing
+      for (std::size_t k = 0; k < numbers; ++k)
+        CHECK_NEAR(derivatives.dB[2 * c * numbers + k], -derivatives.dB[(2 * c + 1) * numbers + k], 1e-11);
+    CHECK(*std::max_element(derivatives.dB.begin(), derivatives.dB.end()) > 1e-3);
   }
   PackedStructure empty({}, {}, {}, {0}, {}, 2, 0.0), flat({0, 0, 0}, {0}, {0}, {0, 0}, {}, 2, 0.0),
       foreign({0, 0, 0}, {-1}, {0}, {0, 0}, {}, 2, 1.0);
