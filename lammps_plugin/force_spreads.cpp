@@ -83,15 +83,15 @@ ForceSpreads::ForceOutcome ForceSpreads::evaluate_forces(mliuq::Potential& poten
     }
     rows_.resize(n_rows * width_);
     std::string failed;
-    if (!usable) {
-      std::fill(rows_.begin(), rows_.end(), 0.0);
-    } else {
+    if (usable) {
       failed = problem_of([&] {
         potential.accumulate_rows(atoms.neighbours, atoms.centres,
                                   {.row_of_atom = row_of_atom_.data(), .forces = rows_.data(), .n_rows = n_rows},
                                   n_threads);
       });
     }
+    // Other ranks add what is here to their own.
+    if (!usable || !failed.empty()) std::fill(rows_.begin(), rows_.end(), 0.0);
     for (first_column_ = 0; n_ranks > 1 && first_column_ < width_; first_column_ += kRowBlock) {
       n_columns_ = std::min<std::size_t>(kRowBlock, width_ - first_column_);
       reverse_(static_cast<int>(n_columns_));
