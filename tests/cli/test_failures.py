@@ -127,7 +127,7 @@ def test_names_and_json_in_any_locale(small_model: Path, few: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("delay", [0.05, 0.1, 0.2, 0.35, 0.5])
 def test_an_interrupt_while_the_program_loads(delay: float, small_model: Path) -> None:
-    """From the moment that our code runs; Python's own start before is not ours."""
+    """From the moment that our code runs until it has said all; Python's own start before and its end are not ours."""
     program = "import sys; from mliuq.cli import main; print('begun', flush=True); sys.exit(main())"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "info", small_model, "--build"],
@@ -140,9 +140,11 @@ def test_an_interrupt_while_the_program_loads(delay: float, small_model: Path) -
     process.stdout.readline()
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
-    _, says = process.communicate()
-    assert process.returncode in (0, 130)  # 0: it was faster
+    out, says = process.communicate()
+    assert process.returncode in (0, 130, -signal.SIGINT)  # 0: it was faster
     assert says in ("", "mliuq: error: interrupted\n")
+    if process.returncode != 130:
+        assert "kernel" in out
 
 
 @pytest.mark.parametrize("command", ["info '{model}' --build", "--help", "eval '{model}' '{few}' -o -"])
