@@ -30,8 +30,17 @@ MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double*
 
 void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
 
-MLIUQ_CLONES void set_scaled(double* y, double s, const double* x, int n) {
-  for (int i = 0; i < n; ++i) y[i] = s * x[i];
+/// y[row] [n] = s x [row][n] for three rows.
+MLIUQ_CLONES void set_rows(int n, double s, const double* x, double* const* y) {
+  for (int row = 0; row < 3; ++row, x += n) {
+    double* const to = y[row];
+    if (n < kTile)
+      for (int i = 0; i < n; ++i) to[i] = s * x[i];
+    for (int i = 0, done = 0; n >= kTile && done < n; done = i + kTile) {
+      i = done + kTile <= n ? done : n - kTile;
+      *reinterpret_cast<Tile*>(to + i) = s * *reinterpret_cast<const Tile*>(x + i);
+    }
+  }
 }
 
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
@@ -118,10 +127,10 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
   }
 }
 
-void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& targets,
-                                  std::span<const RowChunk> chunks, int thread, RowQueue& queue) const {
-  const int n_threads = static_cast<int>(chunks.size()), K = model_.n_components();
-  const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
+void RowAccumulator::queue_entries(const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
+                                   RowQueue& queue) const {
+  const int n_threads = static_cast<int>(chunks.size());
+  for (const int row : queue.rows) queue.head[row] = -1;
   queue.entries.clear();
   queue.rows.clear();
   queue.head.resize(std::max<std::size_t>(queue.head.size(), targets.n_rows), -1);
@@ -145,97 +154,171 @@ void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& 
       for (int n = block.first[c]; n < block.first[c + 1]; ++n)
         enter(targets.row_of_atom[block.neighbour[n]], {.chunk = t, .centre = c, .pair = n, .next = -1});
     }
+}
+
+// begun: of the row, by element
+void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks, int first_entry,
+                                         char* begun, double* of_row, RowQueue& queue) const {
+  const int K = model_.n_components();
+  const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   // With a constant before them the components are products, too: theirs with it.
   const std::size_t stride = (K + 1 + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
-  for (const int row : queue.rows) {
-    double* const of_row = targets.forces + 3 * static_cast<std::size_t>(row) * width;
-    if (!std::exchange(queue.begun[row], true)) std::fill_n(of_row, 3 * width, 0.0);
-    for (int e = queue.head[row], next = -1; e >= 0; e = next) {
-      // A run of centres of one element: their weights are the same columns. Images of one atom move together.
-      const std::size_t column = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]) * P;
-      std::size_t n = 0;
-      const RowQueue::Entry* last = nullptr;
-      for (next = e; next >= 0; next = queue.entries[next].next) {
-        const RowQueue::Entry& entry = queue.entries[next];
-        const RowChunk& chunk = chunks[entry.chunk];
-        if (atoms.species(chunk.centres[entry.centre]) * P != column) break;
-        const double* const dB = entry.pair < 0
-                                     ? chunk.block.total.data() + 3 * static_cast<std::size_t>(entry.centre) * K
-                                     : chunk.block.dB.data() + 3 * static_cast<std::size_t>(entry.pair) * K;
-        const double sign = entry.pair < 0 ? -1.0 : 1.0;
-        if (last && last->chunk == entry.chunk && last->centre == entry.centre) {
-          for (int x = 0; x < 3; ++x) add_scaled(queue.dB[x].data() + (n - 1) * stride + 1, sign, dB + x * K, K);
-        } else {
-          queue.make_room(n + 1, stride);
-          double* const B = queue.B.data() + n * stride;
-          B[0] = 1.0;
-          std::copy_n(chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K, B + 1);
-          for (int x = 0; x < 3; ++x) set_scaled(queue.dB[x].data() + n * stride + 1, sign, dB + x * K, K);
-          ++n;
-        }
-        last = &entry;
+  for (int e = first_entry, next = -1; e >= 0; e = next) {
+    // A run of centres of one element: their weights are the same columns. Images of one atom move together.
+    const int element = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]);
+    std::size_t n = 0;
+    const RowQueue::Entry* last = nullptr;
+    for (next = e; next >= 0; next = queue.entries[next].next) {
+      const RowQueue::Entry& entry = queue.entries[next];
+      const RowChunk& chunk = chunks[entry.chunk];
+      if (atoms.species(chunk.centres[entry.centre]) != element) break;
+      const double* const dB = entry.pair < 0
+                                   ? chunk.block.total.data() + 3 * static_cast<std::size_t>(entry.centre) * K
+                                   : chunk.block.dB.data() + 3 * static_cast<std::size_t>(entry.pair) * K;
+      const double sign = entry.pair < 0 ? -1.0 : 1.0;
+      if (last && last->chunk == entry.chunk && last->centre == entry.centre) {
+        for (int x = 0; x < 3; ++x) add_scaled(queue.dB[x].data() + (n - 1) * stride + 1, sign, dB + x * K, K);
+      } else {
+        queue.make_room(n + 1, stride);
+        double* const B = queue.B.data() + n * stride;
+        B[0] = 1.0;
+        std::copy_n(chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K, B + 1);
+        double* const to[3] = {queue.dB[0].data() + n * stride + 1, queue.dB[1].data() + n * stride + 1,
+                               queue.dB[2].data() + n * stride + 1};
+        set_rows(K, sign, dB, to);
+        ++n;
       }
-      for (int x = 0; x < 3; ++x)
-        project_.subtract_products(K + 1, static_cast<int>(n), queue.B.data(), queue.dB[x].data(),
-                                   static_cast<int>(stride), of_row + x * width + column);
+      last = &entry;
     }
-    queue.head[row] = -1;
+    const double* const dB[3] = {queue.dB[0].data(), queue.dB[1].data(), queue.dB[2].data()};
+    project_.subtract_products(K + 1, static_cast<int>(n), queue.B.data(), dB, static_cast<long>(stride),
+                               std::exchange(begun[element], true), of_row + element * P, static_cast<long>(width));
   }
+}
+
+template <class Use>
+void RowAccumulator::for_columns(const char* begun, bool wanted, Use&& use) const {
+  const std::size_t P = model_.n_weights(), E = model_.n_elements();
+  for (std::size_t element = 0; element < E; ++element)
+    if (static_cast<bool>(begun[element]) == wanted)
+      for (std::size_t x = 0; x < 3; ++x) use((x * E + element) * P);
+}
+
+void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& targets,
+                                  std::span<const RowChunk> chunks, int thread, const Finishing& finishing,
+                                  RowQueue& queue) const {
+  queue_entries(targets, chunks, thread, queue);
+  const int P = model_.n_weights();
+  for (const int row : queue.rows) {
+    char* const begun = queue.begun.data() + static_cast<std::size_t>(row) * model_.n_elements();
+    double* const kept = targets.forces + row * row_size();
+    const bool finished = finishing(row);
+    double* const of_row = finished ? targets.sink->room(thread) : kept;
+    if (finished) for_columns(begun, true, [&](std::size_t first) { std::copy_n(kept + first, P, of_row + first); });
+    add_products_of_row(atoms, chunks, queue.head[row], begun, of_row, queue);
+    if (!finished) continue;
+    for_columns(begun, false, [&](std::size_t first) { std::fill_n(of_row + first, P, 0.0); });
+    targets.sink->take(thread, row);
+    queue.given[row] = true;
+  }
+}
+
+/// What the batches have left: zeros where nobody added, and rows that no batch has given to the sink.
+void RowAccumulator::finish_rows(const RowTargets& targets, int thread, int n_threads, const RowQueue& queue) const {
+  for (int row = thread; row < targets.n_rows; row += n_threads) {
+    if (queue.given[row]) continue;
+    double* const kept = targets.forces + row * row_size();
+    if (model_.quadratic())
+      for_columns(queue.begun.data() + static_cast<std::size_t>(row) * model_.n_elements(), false,
+                  [&](std::size_t first) { std::fill_n(kept + first, model_.n_weights(), 0.0); });
+    if (!targets.sink) continue;
+    std::copy_n(kept, row_size(), targets.sink->room(thread));
+    targets.sink->take(thread, row);
+  }
+}
+
+std::vector<RowAccumulator::Batch> RowAccumulator::batches(std::size_t n_centres, std::size_t n_threads) const {
+  std::vector<Batch> found;
+  for (std::size_t begin = 0; begin < n_centres; begin += n_threads * found.back().length) {
+    const std::size_t blocks = (n_centres - begin + n_threads * kDerivedCentres - 1) / (n_threads * kDerivedCentres);
+    found.push_back(
+        {begin, model_.quadratic() ? std::min(kKeptCentres, blocks * kDerivedCentres) : kDerivedCentres});
+  }
+  return found;
+}
+
+std::vector<int> RowAccumulator::last_batches(const Neighbourhood& atoms, std::span<const int> centres,
+                                              const RowTargets& targets, std::span<const Batch> batches,
+                                              std::size_t n_threads) const {
+  std::vector<int> last(targets.n_rows, -1);
+  for (int b = 0; b < static_cast<int>(batches.size()); ++b) {
+    const auto see = [&](int atom) {
+      if (const int row = targets.row_of_atom[atom]; row >= 0) last[row] = b;
+    };
+    const auto [begin, length] = batches[b];
+    for (const int i : centres.subspan(begin, std::min(n_threads * length, centres.size() - begin))) {
+      see(i);
+      for (int n = 0; n < atoms.n_neighbours[i]; ++n) see(atoms.neighbours[i][n] & atoms.index_mask);
+    }
+  }
+  return last;
 }
 
 void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
                          std::span<RowChunk> threads) const {
   const int n_threads = static_cast<int>(threads.size());
+  const bool products = targets.forces && model_.quadratic();
   std::vector<std::size_t> of_element;
   GradientRows subtracted_from;
-  if (targets.forces && !model_.quadratic() && n_threads == 1) {  // nobody else writes to the rows
+  if (targets.forces && !products && n_threads == 1) {  // nobody else writes to the rows
     for (int e = 0; e < model_.n_elements(); ++e) of_element.push_back(e * model_.n_weights() + 1);
     subtracted_from = {.row_of_atom = targets.row_of_atom,
                        .rows = targets.forces,
                        .stride = static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(),
                        .of_element = of_element.data()};
   }
-  const std::size_t row_size = 3 * static_cast<std::size_t>(model_.n_elements()) * model_.n_weights();
-  if (targets.forces && !model_.quadratic()) std::fill_n(targets.forces, row_size * targets.n_rows, 0.0);
-  for (RowChunk& chunk : threads) chunk.queue.begun.assign(targets.n_rows, false);
+  if (targets.forces && !products) std::fill_n(targets.forces, row_size() * targets.n_rows, 0.0);
+  for (RowChunk& chunk : threads) {
+    chunk.queue.begun.assign(static_cast<std::size_t>(targets.n_rows) * model_.n_elements(), false);
+    chunk.queue.given.assign(targets.n_rows, false);
+  }
+  const std::vector<Batch> all = batches(centres.size(), n_threads);
+  Finishing finishing;
+  if (targets.sink) targets.sink->expect(n_threads);
+  if (targets.sink && products) finishing.last_batch = last_batches(atoms, centres, targets, all, n_threads);
+
   std::exception_ptr failure;
-  const auto guarded = [&](auto&& work) {
-    try {
-      work();
-    } catch (...) {
+  const auto in_parallel = [&](auto&& work) {
+    if (failure) return;
+#pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
+    for (int t = 0; t < n_threads; ++t) try {
+        work(t);
+      } catch (...) {
 #pragma omp critical(mliuq_row_accumulator)
-      failure = std::current_exception();
-    }
+        failure = std::current_exception();
+      }
   };
-  for (std::size_t begin = 0, length = 0; begin < centres.size() && !failure; begin += n_threads * length) {
-    const std::size_t blocks =
-        (centres.size() - begin + n_threads * kDerivedCentres - 1) / (n_threads * kDerivedCentres);
-    length = model_.quadratic() ? std::min(kKeptCentres, blocks * kDerivedCentres) : kDerivedCentres;
+  for (; finishing.batch < static_cast<int>(all.size()); ++finishing.batch) {
+    const auto [begin, length] = all[finishing.batch];
     for (int t = 0; t < n_threads; ++t) {
       const std::size_t from = std::min(begin + t * length, centres.size());
       threads[t].centres = centres.subspan(from, std::min(length, centres.size() - from));
     }
-#pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
-    for (int t = 0; t < n_threads; ++t)
-      guarded([&] {
-        threads[t].block.subtracted_from = subtracted_from;
-        derive(atoms, targets, threads[t]);
-      });
-    if (failure) break;
-#pragma omp parallel for num_threads(n_threads) schedule(static, 1) if (n_threads > 1)
-    for (int t = 0; t < n_threads; ++t)
-      guarded([&] {
-        for (const RowChunk& chunk : threads) {
-          add_sums(atoms, targets, chunk, t, n_threads);
-          if (targets.forces && !model_.quadratic()) add_pairs(atoms, targets, chunk, t, n_threads);
-        }
-        if (targets.forces && model_.quadratic()) add_products(atoms, targets, threads, t, threads[t].queue);
-      });
+    in_parallel([&](int t) {
+      threads[t].block.subtracted_from = subtracted_from;
+      derive(atoms, targets, threads[t]);
+    });
+    in_parallel([&](int t) {
+      for (const RowChunk& chunk : threads) {
+        add_sums(atoms, targets, chunk, t, n_threads);
+        if (targets.forces && !products) add_pairs(atoms, targets, chunk, t, n_threads);
+      }
+      if (products) add_products(atoms, targets, threads, t, finishing, threads[t].queue);
+    });
   }
+  if (targets.forces)
+    in_parallel([&](int t) { finish_rows(targets, t, n_threads, threads[t].queue); });
   if (failure) std::rethrow_exception(failure);
-  if (!targets.forces || !model_.quadratic()) return;
-  for (int row = 0; row < targets.n_rows; ++row)
-    if (!threads[row % n_threads].queue.begun[row]) std::fill_n(targets.forces + row * row_size, row_size, 0.0);
 }
 
 }  // namespace mliuq

@@ -26,9 +26,10 @@ struct RowQueue {
   };
   std::vector<Entry> entries;
   std::vector<int> rows;        ///< that have entries
-  std::vector<int> head, tail;  ///< [n_rows] entries, −1 between batches
-  std::vector<char> begun;      ///< [n_rows], set to zero already: while they are near, just before they are added to
-  AlignedVector<double> B, dB[3];  ///< [centre of a row][stride], side by side: a constant, the components, zeros
+  std::vector<int> head, tail;  ///< [n_rows] entries, −1 of rows that have none
+  std::vector<char> begun;      ///< [n_rows][n_elements], holds sums already: the first are put there, not added
+  std::vector<char> given;      ///< [n_rows], to the sink
+  AlignedVector<double> B, dB[3];  ///< [centre of a row][stride], side by side: a constant and the components
 
   void make_room(std::size_t n, std::size_t stride) {
     if (n * stride <= B.size()) return;
@@ -65,13 +66,36 @@ class RowAccumulator {
            std::span<RowChunk> threads) const;
 
  private:
+  /// Centres from `begin` on, `length` for each thread.
+  struct Batch {
+    std::size_t begin, length;
+  };
+  /// Rows that go to a sink in this batch, for nobody adds to them in a later one. Without a sink there are none.
+  struct Finishing {
+    int batch = 0;
+    std::vector<int> last_batch;  ///< [n_rows], that may add to a row
+    bool operator()(int row) const { return !last_batch.empty() && last_batch[row] == batch; }
+  };
+
+  std::vector<Batch> batches(std::size_t n_centres, std::size_t n_threads) const;
+  std::vector<int> last_batches(const Neighbourhood& atoms, std::span<const int> centres, const RowTargets& targets,
+                                std::span<const Batch> batches, std::size_t n_threads) const;
   void derive(const Neighbourhood& atoms, const RowTargets& targets, RowChunk& chunk) const;
   void add_sums(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
                 int n_threads) const;
   void add_pairs(const Neighbourhood& atoms, const RowTargets& targets, const RowChunk& chunk, int thread,
                  int n_threads) const;
+  void queue_entries(const RowTargets& targets, std::span<const RowChunk> chunks, int thread, RowQueue& queue) const;
   void add_products(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
-                    RowQueue& queue) const;
+                    const Finishing& finishing, RowQueue& queue) const;
+  void add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks, int first_entry, char* begun,
+                           double* of_row, RowQueue& queue) const;
+  void finish_rows(const RowTargets& targets, int thread, int n_threads, const RowQueue& queue) const;
+
+  std::size_t row_size() const { return 3 * static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(); }
+  /// use(first column of an element in each of an atom's rows) of what is begun, or of what is not.
+  template <class Use>
+  void for_columns(const char* begun, bool wanted, Use&& use) const;
 
   const Kernel& kernel_;
   const EnergyModel& model_;

@@ -2,66 +2,89 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "ensemble_factors.hpp"
 #include "mliuq/error.hpp"
+#include "row_group.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
 
-void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out, int n_threads) const {
-  require_box(out.needs_box());
-  const std::size_t width = static_cast<std::size_t>(n_elements_) * n_weights_, n = rows.size() / width;
-  const simd::ProjectionTable& project = factors_->project;
-  const std::size_t group = project.group;
-  const auto count_of = [](std::span<const simd::Panel> panels) { return static_cast<int>(panels.size()); };
-  const auto moment =
-      out.std ? factors_->joint_moment(n_members_, static_cast<int>(width)).panels() : std::span<const simd::Panel>{};
-  const auto moves = factors_->moves.panels(), axes = factors_->half_axes.panels();
-  [[maybe_unused]] const int threads = team_size(n_threads, static_cast<long>((n + group - 1) / group));
+RowGroup::RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n)
+    : ensemble_(ensemble),
+      out_(out),
+      n_(n),
+      size_(ensemble.factors_->project.group),
+      width_(static_cast<std::size_t>(ensemble.n_elements_) * ensemble.n_weights_),
+      lanes_(width_ * size_),
+      low_(size_),
+      high_(size_),
+      products_(out.committee ? ensemble.factors_->moves.panels().size() * simd::kPanelColumns * size_ : 0) {
+  ensemble.require_box(out.needs_box());
+}
 
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    AlignedVector<double> lanes(width * group), low(group), high(group);
-    AlignedVector<double> products(out.committee ? moves.size() * simd::kPanelColumns * group : 0);
-#pragma omp for schedule(static)
-    for (std::size_t first = 0; first < n; first += group) {
-      const std::size_t count = std::min(group, n - first);
-      project.pack_rows(rows.data() + first * width, static_cast<int>(count), static_cast<int>(width), lanes.data());
-      const auto put = [&](double* to, const AlignedVector<double>& from) {
-        if (to) std::copy_n(from.begin(), count, to + first);
-      };
-      if (out.std) {
-        project.squared_norms(moment.data(), count_of(moment), lanes.data(), low.data());
-        for (double& value : low) value = std::sqrt(value);
-        put(out.std, low);
-      }
-      if (out.least || out.most) {
-        project.extremes(moves.data(), count_of(moves), lanes.data(), low.data(), high.data());
-        put(out.least, low);
-        put(out.most, high);
-      }
-      if (out.committee) {
-        project.products(moves.data(), count_of(moves), lanes.data(), products.data());
-        for (int m = 0; m < n_members_; ++m)
-          std::copy_n(products.begin() + static_cast<std::ptrdiff_t>(m * group), count,
-                      out.committee + static_cast<std::size_t>(m) * n + first);
-      }
-      if (out.needs_box()) {
-        project.absolute_sums(axes.data(), count_of(axes), lanes.data(), high.data());
-        std::fill(low.begin(), low.end(), 0.0);
-        for (std::size_t p = 0; p < width; ++p)
-          for (std::size_t r = 0; r < count; ++r) low[r] += factors_->box_centre[p] * lanes[p * group + r];
-        for (std::size_t r = 0; r < count; ++r) {
-          if (out.box_least) out.box_least[first + r] = low[r] - high[r];
-          if (out.box_most) out.box_most[first + r] = low[r] + high[r];
-        }
-      }
+void RowGroup::spread(const double* rows, std::span<const std::size_t> places) {
+  const Ensemble::Factors& factors = *ensemble_.factors_;
+  const simd::ProjectionTable& project = factors.project;
+  const auto count_of = [](std::span<const simd::Panel> panels) { return static_cast<int>(panels.size()); };
+  const auto put = [&](double* to, const double* from) {
+    for (std::size_t r = 0; to && r < places.size(); ++r) to[places[r]] = from[r];
+  };
+  project.pack_rows(rows, static_cast<int>(places.size()), static_cast<int>(width_), lanes_.data());
+  if (out_.std) {
+    const auto moment = factors.joint_moment(ensemble_.n_members_, static_cast<int>(width_)).panels();
+    project.squared_norms(moment.data(), count_of(moment), lanes_.data(), low_.data());
+    for (double& value : low_) value = std::sqrt(value);
+    put(out_.std, low_.data());
+  }
+  const auto moves = factors.moves.panels();
+  if (out_.least || out_.most) {
+    project.extremes(moves.data(), count_of(moves), lanes_.data(), low_.data(), high_.data());
+    put(out_.least, low_.data());
+    put(out_.most, high_.data());
+  }
+  if (out_.committee) {
+    project.products(moves.data(), count_of(moves), lanes_.data(), products_.data());
+    for (std::size_t m = 0; m < static_cast<std::size_t>(ensemble_.n_members_); ++m)
+      put(out_.committee + m * n_, products_.data() + m * size_);
+  }
+  if (out_.needs_box()) {
+    const auto axes = factors.half_axes.panels();
+    project.absolute_sums(axes.data(), count_of(axes), lanes_.data(), high_.data());
+    std::fill(low_.begin(), low_.end(), 0.0);
+    for (std::size_t p = 0; p < width_; ++p)
+      for (std::size_t r = 0; r < size_; ++r) low_[r] += factors.box_centre[p] * lanes_[p * size_ + r];
+    for (std::size_t r = 0; r < places.size(); ++r) {
+      if (out_.box_least) out_.box_least[places[r]] = low_[r] - high_[r];
+      if (out_.box_most) out_.box_most[places[r]] = low_[r] + high_[r];
     }
   }
+}
+
+void require_finite_spreads(const MoveSpreads& out, std::size_t n) {
   for (const double* values : {out.std, out.least, out.most})
     if (values && !std::all_of(values, values + n, [](double value) { return std::isfinite(value); }))
       throw Error("a spread over the members is not a finite number: a weight of a member is damaged or absurd");
+}
+
+void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out, int n_threads) const {
+  require_box(out.needs_box());
+  const std::size_t width = static_cast<std::size_t>(n_elements_) * n_weights_, n = rows.size() / width;
+  const std::size_t size = factors_->project.group;
+  [[maybe_unused]] const int threads = team_size(n_threads, static_cast<long>((n + size - 1) / size));
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    RowGroup group(*this, out, n);
+    std::vector<std::size_t> places;
+#pragma omp for schedule(static)
+    for (std::size_t first = 0; first < n; first += size) {
+      places.resize(std::min(size, n - first));
+      std::iota(places.begin(), places.end(), first);
+      group.spread(rows.data() + first * width, places);
+    }
+  }
+  require_finite_spreads(out, n);
 }
 
 }  // namespace mliuq

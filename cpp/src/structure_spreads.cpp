@@ -1,11 +1,11 @@
 #include "mliuq/structure_spreads.hpp"
 
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include "aligned.hpp"
 #include "mliuq/error.hpp"
+#include "row_group.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
@@ -16,45 +16,60 @@ constexpr std::size_t kLead = 7;
 
 bool wanted(const MoveSpreads& out) { return out.needs_members() || out.needs_box(); }
 
-/// Spreads of the forces on a tile's atoms, put where the structure has them.
-class TileSpreads {
+/// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of some ten atoms,
+/// which lie in a near cache until they are spread.
+class ForceSpreads : public RowSink {
  public:
-  TileSpreads(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)
-      : ensemble_(ensemble), out_(out), n_owned_(n_owned) {}
+  ForceSpreads(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)
+      : ensemble_(ensemble), out_(out), n_(3 * n_owned) {}
 
-  void put(std::span<const double> rows, std::span<const int> tile, int n_threads) {
-    if (tile.size() == n_owned_) {  // in order: tiles rise
-      ensemble_.row_spreads(rows, out_, n_threads);
-      return;
-    }
-    const std::size_t n = 3 * tile.size(), M = ensemble_.n_members();
-    const auto room = [&](const double* target, std::vector<double>& own, std::size_t size) {
-      own.resize(target ? size : 0);
-      return target ? own.data() : nullptr;
-    };
-    MoveSpreads part;
-    for (std::size_t s = 0; s < kSingle.size(); ++s) part.*kSingle[s] = room(out_.*kSingle[s], single_[s], n);
-    part.committee = room(out_.committee, committee_, M * n);
-    ensemble_.row_spreads(rows, part, n_threads);
-    for (std::size_t a = 0; a < tile.size(); ++a) {
-      const std::size_t to = 3 * static_cast<std::size_t>(tile[a]);
-      for (std::size_t s = 0; s < kSingle.size(); ++s)
-        if (part.*kSingle[s]) std::copy_n(part.*kSingle[s] + 3 * a, 3, out_.*kSingle[s] + to);
-      if (part.committee)
-        for (std::size_t m = 0; m < M; ++m)
-          std::copy_n(part.committee + m * n + 3 * a, 3, out_.committee + m * 3 * n_owned_ + to);
-    }
+  /// From now on row k is of the k-th of these atoms.
+  void begin(std::span<const int> tile) { tile_ = tile; }
+
+  void expect(int n_threads) override {
+    while (static_cast<int>(parts_.size()) < n_threads) parts_.emplace_back(ensemble_, out_, n_);
+  }
+
+  double* room(int thread) override { return parts_[thread].next_row(); }
+
+  void take(int thread, int row) override {
+    Part& part = parts_[thread];
+    for (std::size_t x = 0; x < 3; ++x) part.places.push_back(3 * static_cast<std::size_t>(tile_[row]) + x);
+    if (part.places.size() >= part.group.size()) part.spread(part.group.size());
+  }
+
+  /// What has not filled a group.
+  void end() {
+    for (Part& part : parts_)
+      if (!part.places.empty()) part.spread(part.places.size());
+    require_finite_spreads(out_, n_);
   }
 
  private:
-  static constexpr std::array<double* MoveSpreads::*, 5> kSingle = {
-      &MoveSpreads::std, &MoveSpreads::least, &MoveSpreads::most, &MoveSpreads::box_least, &MoveSpreads::box_most};
+  struct Part {
+    RowGroup group;
+    AlignedVector<double> rows;  ///< a group, and what an atom may have beyond it
+    std::vector<std::size_t> places;
+
+    Part(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n)
+        : group(ensemble, out, n), rows(kLead + (group.size() + 2) * group.width()) {}
+
+    double* next_row() { return rows.data() + kLead + places.size() * group.width(); }
+
+    void spread(std::size_t count) {
+      const std::size_t width = group.width();
+      double* const first = rows.data() + kLead;
+      group.spread(first, std::span(places).first(count));
+      std::copy(first + count * width, first + places.size() * width, first);
+      places.erase(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(count));
+    }
+  };
 
   const Ensemble& ensemble_;
   const MoveSpreads& out_;
-  std::size_t n_owned_;
-  std::array<std::vector<double>, kSingle.size()> single_;
-  std::vector<double> committee_;
+  std::size_t n_;
+  std::span<const int> tile_;
+  std::vector<Part> parts_;
 };
 
 }  // namespace
@@ -77,19 +92,20 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
   if (wanted(forces)) {
     const int room = atoms_per_tile(model.n_elements(), model.n_weights(), team_size(n_threads, structure.n_owned()));
     const int largest = largest_tile > 0 ? largest_tile : room;
-    TileSpreads spreads(*ensemble, forces, structure.n_owned());
+    ForceSpreads spreads(*ensemble, forces, structure.n_owned());
+    targets.sink = &spreads;
     for (const std::vector<int>& tile : tiles_of_atoms(atoms, structure.centres(), largest)) {
       std::fill(row_of_atom.begin(), row_of_atom.end(), -1);
       for (std::size_t a = 0; a < tile.size(); ++a) row_of_atom[tile[a]] = static_cast<int>(a);
       for (int i = structure.n_owned(); i < structure.n_atoms(); ++i)
         row_of_atom[i] = row_of_atom[structure.owners()[i]];
-      const std::size_t size = 3 * width * tile.size();
-      targets.forces = room_of_rows.of(size + kLead) + kLead;
+      targets.forces = room_of_rows.of(3 * width * tile.size() + kLead) + kLead;
       targets.n_rows = static_cast<int>(tile.size());
+      spreads.begin(tile);
       potential.accumulate_rows(atoms, structure.centres(), targets, n_threads);
-      spreads.put({targets.forces, size}, tile, n_threads);
       targets.strain = nullptr;  // the first tile has seen every centre
     }
+    spreads.end();
   }
   if (targets.strain) potential.accumulate_rows(atoms, structure.centres(), nothing, n_threads);
   if (wanted(strain)) ensemble->row_spreads(strain_rows, strain, 1);

@@ -426,21 +426,34 @@ void test_products(InstructionSet set) {
   for (int K : {1, 5, 8, 13, 30, 55})
     for (int n : {1, 4, 27}) {
       const int stride = (K + kProductStride - 1) / kProductStride * kProductStride;
-      AlignedVector<double> B(static_cast<std::size_t>(n) * stride, 0.0), dB = B;
-      std::vector<double> found(static_cast<std::size_t>(K) * (K + 1) / 2, 2.0);
+      const std::size_t size = static_cast<std::size_t>(K) * (K + 1) / 2, distance = size + 3;
+      AlignedVector<double> B(static_cast<std::size_t>(n) * stride, std::nan(""));
+      std::vector<AlignedVector<double>> dB(3, B);
       for (int i = 0; i < n; ++i)
         for (int k = 0; k < K; ++k) {
           B[i * stride + k] = normal(random);
-          dB[i * stride + k] = normal(random);
+          for (auto& d : dB) d[i * stride + k] = normal(random);
         }
-      projection_table(set).subtract_products(K, n, B.data(), dB.data(), stride, found.data());
-      for (int k = 0, at = 0; k < K; ++k)
-        for (int l = k; l < K; ++l, ++at) {
-          double expected = 2.0;
-          for (const double *d = dB.data(), *b = B.data(); d < dB.data() + dB.size(); d += stride, b += stride)
-            expected -= k == l ? b[k] * d[k] : b[k] * d[l] + d[k] * b[l];
-          check_close(found[at], expected, 1e-13 * (n + 10));
+      const double* const directions[3] = {dB[0].data(), dB[1].data(), dB[2].data()};
+      for (const bool add : {true, false}) {
+        const double before = add ? 2.0 : std::nan("");
+        std::vector<double> found(3 * distance, before);
+        projection_table(set).subtract_products(K, n, B.data(), directions, stride, add, found.data(),
+                                                static_cast<long>(distance));
+        for (int x = 0; x < 3; ++x) {
+          const double* at = found.data() + x * distance;
+          for (int k = 0; k < K; ++k)
+            for (int l = k; l < K; ++l, ++at) {
+              double expected = add ? 2.0 : 0.0;
+              for (int i = 0; i < n; ++i) {
+                const double *b = B.data() + i * stride, *d = directions[x] + i * stride;
+                expected -= k == l ? b[k] * d[k] : b[k] * d[l] + d[k] * b[l];
+              }
+              check_close(*at, expected, 1e-13 * (n + 10));
+            }
+          for (; at < found.data() + (x + 1) * distance; ++at) check(add ? *at == before : std::isnan(*at));
         }
+      }
     }
 }
 

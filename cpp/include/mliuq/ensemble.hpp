@@ -34,6 +34,8 @@ struct AtomSpreads {
 /// kept as a triangular factor of min(M, P) columns: the spread over all members at the price of fewer, and exact.
 /// Members are kept as moves about the best fit: where all are equal to it, every spread is exactly zero.
 class Ensemble {
+  friend class RowGroup;
+
  public:
   /// members: [M][n_elements][P] flattened. Throws Error on a wrong length or a non-finite weight.
   Ensemble(const EnergyModel& model, std::span<const double> members,

@@ -8,7 +8,8 @@
 //   3. row_spreads         x -> std, least, most, committee, bounds of the box (Ensemble)
 //
 // A row has n_elements·P numbers, three of them per atom (2J = 8: 1.3 KiB an atom when linear, 37 KiB when quadratic),
-// so that large cells are worked through in tiles of atoms; `tiles_of_atoms` makes them.
+// so that large cells are worked through in tiles of atoms; `tiles_of_atoms` makes them. Where no other process adds to
+// them, rows go on to step 3 as soon as they are finished, from a near cache (RowSink).
 
 #include <cstddef>
 #include <span>
@@ -18,6 +19,19 @@
 
 namespace mliuq {
 
+/// Takes rows of forces, those of one atom after another, each once and when nobody adds to them any more. Threads come
+/// side by side, each with a number of its own.
+class RowSink {
+ public:
+  virtual ~RowSink() = default;
+  /// Before `take`: how many threads there may be.
+  virtual void expect(int n_threads) = 0;
+  /// Room of a thread for the next three rows [3][n_elements·P].
+  virtual double* room(int thread) = 0;
+  /// The rows called `row` have been put there.
+  virtual void take(int thread, int row) = 0;
+};
+
 /// Where accumulated rows go. Nothing is owned; null pointers: not wanted.
 struct RowTargets {
   /// [n_atoms] (owned atoms and images): the row that takes this atom's forces, −1 for none. An image may name its
@@ -26,6 +40,8 @@ struct RowTargets {
   /// [n_rows][3][n_elements·P], force components per unit weight, 1/Å, overwritten: rows that nobody adds to are zero.
   double* forces = nullptr;
   int n_rows = 0;
+  /// Takes the rows of forces, which leaves those of `forces` undefined: room for what waits for more to be added.
+  RowSink* sink = nullptr;
   /// [6][n_elements·P], Σ over the centres of dD/dstrain, Voigt xx yy zz yz xz xy, ADDED to. Divided by the volume: the
   /// rows of the stress, eV/Å³ per unit weight; with the sign changed: those of the virial. Sum over processes.
   double* strain = nullptr;

@@ -104,53 +104,107 @@ void absolute_sums(const Panel* panels, int n_panels, const double* features, do
   for (int v = 0; v < kVectors; ++v) vectors(out)[v] = total[v];
 }
 
-/// Components whose products with a vector of the others are summed at a time.
+/// Components whose products with a vector of the others are summed at a time, for so many directions: sums fill the
+/// registers.
 constexpr int kProductRows = 8;
+constexpr int kDirections = kRegisters == 32 ? 3 : 1;
 
-/// What of a product counts by l − k, from −kProductRows on: each pair once, squares half.
-constexpr auto kShares = [] {
-  struct {
-    double of[3 * kProductRows];
-  } shares{};
-  for (int d = -kProductRows; d < 2 * kProductRows; ++d) shares.of[d + kProductRows] = d < 0 ? 0.0 : d > 0 ? 1.0 : 0.5;
-  return shares;
-}();
+/// Where sums over pairs of components are formed: [kProductRows] from k0 on, with the lanes from l0 on.
+struct ProductTile {
+  int n_components, k0, l0;
+  /// Both run over the same components: the products of two of them are found on either side of the diagonal.
+  bool square() const { return kLanes<double> == kProductRows && k0 == l0; }
+  bool ends_inside() const { return l0 + kLanes<double> <= n_components; }
+  /// Of component k, counted from l = 0, in a triangle [k][l ≥ k].
+  double* row(double* triangle, int k) const { return triangle + k * n_components - k * (k + 1) / 2; }
+};
 
-void subtract_products(int n_components, int n, const double* B, const double* dB, int stride, double* triangle) {
-  constexpr int L = kLanes<double>;
-  const double* const end = triangle + n_components * (n_components + 1) / 2;
-  const auto row_at = [&](int k, int l) { return triangle + k * n_components - k * (k + 1) / 2 + l; };
-  for (int k0 = 0; k0 < n_components; k0 += kProductRows)
-    for (int l0 = k0 / L * L; l0 < n_components; l0 += L) {
-      V sums[kProductRows] = {};
-      const double *b = B, *d = dB;
-      for (int i = 0; i < n; ++i, b += stride, d += stride) {
-        const V bl = in_register(*vectors_of(b + l0)), dl = in_register(*vectors_of(d + l0));
-        MLIUQ_UNROLL
-        for (int k = 0; k < kProductRows; ++k) {
-          sums[k] += b[k0 + k] * dl;
-          sums[k] += d[k0 + k] * bl;
-        }
-      }
-      // Lanes below the diagonal and beyond the components lie in the rows before and after, and add nothing to them.
+using ProductSums = V[kDirections][kProductRows];
+
+/// Σ B_k dB_l + dB_k B_l over n changes, or in a square Σ B_k dB_l.
+template <bool Square>
+MLIUQ_INLINE void sum_products(const ProductTile& tile, int n, const double* B, const double* const* dB, long stride,
+                               ProductSums& sums) {
+  for (long i = 0; i < n * stride; i += stride) {
+    V bl, dl[kDirections];
+    if constexpr (!Square) bl = in_register(*vectors_of(B + i + tile.l0));
+    MLIUQ_UNROLL
+    for (int x = 0; x < kDirections; ++x) dl[x] = in_register(*vectors_of(dB[x] + i + tile.l0));
+    MLIUQ_UNROLL
+    for (int k = 0; k < kProductRows; ++k) {
+      const V bk = broadcast_from(B + i + tile.k0 + k);
       MLIUQ_UNROLL
-      for (int k = k0; k < k0 + kProductRows; ++k) {
-        if (k >= n_components) break;
-        V share, old;
-        __builtin_memcpy(&share, kShares.of + kProductRows + (l0 - k < kProductRows ? l0 - k : kProductRows),
-                         sizeof share);
-        double* const row = row_at(k, l0);
-        const int room = static_cast<int>(end - row) < L ? static_cast<int>(end - row) : L;
-        if (room == L) {
-          __builtin_memcpy(&old, row, sizeof old);
-          old -= share * sums[k - k0];
-          __builtin_memcpy(row, &old, sizeof old);
-        } else {
-          const V part = share * sums[k - k0];
-          for (int l = 0; l < room; ++l) row[l] -= reinterpret_cast<const double*>(&part)[l];
-        }
+      for (int x = 0; x < kDirections; ++x) {
+        sums[x][k] += bk * dl[x];
+        if constexpr (!Square) sums[x][k] += dB[x][i + tile.k0 + k] * bl;
       }
     }
+  }
+}
+
+/// Takes sums from a triangle, or makes it minus them.
+template <bool Add>
+MLIUQ_INLINE void put_square(const ProductTile& tile, const V (&sums)[kProductRows], double* triangle) {
+  constexpr int L = kLanes<double>;
+  double of[kProductRows][L];
+  __builtin_memcpy(of, sums, sizeof of);
+  const int end = tile.ends_inside() ? L : tile.n_components - tile.l0;
+  for (int k = 0; k < end; ++k) {
+    double* const row = tile.row(triangle, tile.k0 + k) + tile.l0;
+    row[k] = (Add ? row[k] : 0.0) - of[k][k];
+    for (int l = k + 1; l < end; ++l) row[l] = (Add ? row[l] : 0.0) - (of[k][l] + of[l][k]);
+  }
+}
+
+template <bool Add>
+MLIUQ_INLINE void put_tile(const ProductTile& tile, const V (&sums)[kProductRows], double* triangle) {
+  constexpr int L = kLanes<double>;
+  MLIUQ_UNROLL
+  for (int r = 0; r < kProductRows; ++r) {
+    const int k = tile.k0 + r, first = tile.l0;
+    if (k >= tile.n_components) break;
+    double* const row = tile.row(triangle, k);
+    if (k < first && tile.ends_inside()) {
+      Unaligned& to = *reinterpret_cast<Unaligned*>(row + first);
+      to = (Add ? to : Unaligned{}) - sums[r];
+    } else {
+      const V sum = sums[r];
+      for (int l = k > first ? k : first; l < tile.n_components && l < first + L; ++l)
+        row[l] = (Add ? row[l] : 0.0) - (l == k ? 0.5 : 1.0) * reinterpret_cast<const double*>(&sum)[l - first];
+    }
+  }
+}
+
+template <bool Add>
+MLIUQ_INLINE void subtract_products_of(int n_components, int n, const double* B, const double* const* dB, long stride,
+                                       double* const* triangles) {
+  constexpr int L = kLanes<double>;
+  ProductTile tile{.n_components = n_components, .k0 = 0, .l0 = 0};
+  for (; tile.k0 < n_components; tile.k0 += kProductRows)
+    for (tile.l0 = tile.k0 / L * L; tile.l0 < n_components; tile.l0 += L) {
+      ProductSums sums = {};
+      if (tile.square()) {
+        sum_products<true>(tile, n, B, dB, stride, sums);
+        MLIUQ_UNROLL
+        for (int x = 0; x < kDirections; ++x) put_square<Add>(tile, sums[x], triangles[x]);
+      } else {
+        sum_products<false>(tile, n, B, dB, stride, sums);
+        MLIUQ_UNROLL
+        for (int x = 0; x < kDirections; ++x) put_tile<Add>(tile, sums[x], triangles[x]);
+      }
+    }
+}
+
+void subtract_products(int n_components, int n, const double* B, const double* const* dB, long stride, bool add,
+                       double* triangle, long distance) {
+  for (int x = 0; x < 3; x += kDirections) {
+    double* triangles[kDirections];
+    for (int d = 0; d < kDirections; ++d) triangles[d] = triangle + (x + d) * distance;
+    if (add)
+      subtract_products_of<true>(n_components, n, B, dB + x, stride, triangles);
+    else
+      subtract_products_of<false>(n_components, n, B, dB + x, stride, triangles);
+  }
 }
 
 void pack_rows(const double* rows, int count, int width, double* lanes) {

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <span>
+
+#include "aligned.hpp"
+#include "mliuq/ensemble.hpp"
+
+namespace mliuq {
+
+/// Spreads of design rows, a group of them side by side in the vector unit: what one thread needs for them.
+class RowGroup {
+ public:
+  /// `out` has room for `n` rows. Throws Error where bounds of a box are wanted and the posterior has none.
+  RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n);
+
+  /// Rows in a group.
+  std::size_t size() const { return size_; }
+  /// Numbers in a row, n_elements·P.
+  std::size_t width() const { return width_; }
+  /// Of at most a group of rows [places][width]: the spreads of row r go to places[r]. Numbers that are not finite are
+  /// put there as they are, for require_finite_spreads to find.
+  void spread(const double* rows, std::span<const std::size_t> places);
+
+ private:
+  const Ensemble& ensemble_;
+  MoveSpreads out_;
+  std::size_t n_, size_, width_;
+  AlignedVector<double> lanes_, low_, high_, products_;
+};
+
+/// Throws Error for a std, least or most of n rows that is not a finite number.
+void require_finite_spreads(const MoveSpreads& out, std::size_t n);
+
+}  // namespace mliuq
