@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <span>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "kernels/simd/projection.hpp"
 #include "mliuq/energy_model.hpp"
 

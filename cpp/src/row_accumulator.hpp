@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "kernels/simd/projection.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/force_rows.hpp"

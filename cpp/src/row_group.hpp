@@ -2,7 +2,7 @@
 
 #include <span>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/ensemble.hpp"
 
 namespace mliuq {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/error.hpp"
 #include "row_group.hpp"
 #include "threads.hpp"

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mliuq/aligned.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/neighbourhood.hpp"
 #include "mliuq/snap_params.hpp"
@@ -40,7 +41,7 @@ struct GradientBlock {
   std::vector<double> B;       ///< [n_centres][K]
   std::vector<int> first;      ///< [n_centres + 1], range of pairs of each centre
   std::vector<int> neighbour;  ///< [n_pairs], atom index
-  std::vector<double> dB;      ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å
+  AlignedVector<double> dB;    ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å
   std::vector<double> total;   ///< [n_centres][3][K], Σ over the neighbours; the centre's own ∂B/∂r is minus this
   std::vector<double> strain;  ///< [n_centres][6][K], ∂B_k(centre)/∂strain = Σ (r_j − r_i) ⊗ ∂B_k/∂r_j, Voigt
 };

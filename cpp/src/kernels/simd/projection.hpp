@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/kernel.hpp"
 
 namespace mliuq::simd {

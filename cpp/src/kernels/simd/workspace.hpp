@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "aligned.hpp"
+#include "mliuq/aligned.hpp"
 #include "kernels/simd/stages.hpp"
 #include "mliuq/kernel.hpp"
 #include "neighbour_packing.hpp"
