@@ -185,7 +185,7 @@ void report_projection(int n_components, bool quadratic, InstructionSet set, dou
     const double start = now();
     project.complete_features(n_components, quadratic, features.data());
     project.squared_norms(factor.panels().data(), static_cast<int>(factor.panels().size()), features.data(),
-                          norms.data());
+                          project.group, norms.data());
     best = std::min(best, now() - start);
   }
   const double us = best / project.group, flops = static_cast<double>(P) * (P + 1);

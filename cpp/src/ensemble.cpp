@@ -133,13 +133,13 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     const int element = species[first];
     if (out.std) {
       const auto panels = factors_->moments[element].panels();
-      project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data());
+      project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), count, first_result.data());
       for (int a = 0; a < count; ++a) out.std[centres[first + a]] = std::sqrt(first_result[a]);
     }
     const int first_weight = element * n_weights_;
     if (out.min || out.max) {
       const auto& panels = factors_->moves_of_element[element];
-      project.extremes(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data(),
+      project.extremes(panels.data(), static_cast<int>(panels.size()), features.data(), count, first_result.data(),
                        second_result.data());
       for (int a = 0; a < count; ++a) {
         if (out.min) out.min[centres[first + a]] = first_result[a];
@@ -149,13 +149,13 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     if (out.committee) {
       const auto& panels = factors_->moves_of_element[element];
       products.resize(panels.size() * simd::kPanelColumns * group);
-      project.products(panels.data(), static_cast<int>(panels.size()), features.data(), products.data());
+      project.products(panels.data(), static_cast<int>(panels.size()), features.data(), count, products.data());
       for (int m = 0; m < n_members_; ++m)
         for (int a = 0; a < count; ++a) out.committee[m * out.n_atoms + centres[first + a]] = products[m * group + a];
     }
     if (out.box_min || out.box_max) {
       const auto& panels = factors_->half_axes_of_element[element];
-      project.absolute_sums(panels.data(), static_cast<int>(panels.size()), features.data(), first_result.data());
+      project.absolute_sums(panels.data(), static_cast<int>(panels.size()), features.data(), count, first_result.data());
       for (int a = 0; a < count; ++a) {
         double middle = 0.0;
         for (int p = 0; p < n_weights_; ++p) middle += factors_->box_centre[first_weight + p] * features[p * group + a];

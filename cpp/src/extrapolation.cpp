@@ -64,7 +64,7 @@ void Extrapolation::distances(const EnergyModel& model, std::span<const int> cen
   for_each_run(species.first(centres.size()), project.group, [&](int first, int count) {
     fill_features(project, model, B + first * K, count, features);
     const auto panels = factors_->of_element[species[first]].panels();
-    project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), norms.data());
+    project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), count, norms.data());
     for (int a = 0; a < count; ++a) distance[centres[first + a]] = norms[a];
   });
 }

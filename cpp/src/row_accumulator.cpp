@@ -30,16 +30,12 @@ MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double*
 
 void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
 
-/// y[row] [n] = s x [row][n] for three rows.
-MLIUQ_CLONES void set_rows(int n, double s, const double* x, double* const* y) {
-  for (int row = 0; row < 3; ++row, x += n) {
-    double* const to = y[row];
-    if (n < kTile)
-      for (int i = 0; i < n; ++i) to[i] = s * x[i];
-    for (int i = 0, done = 0; n >= kTile && done < n; done = i + kTile) {
-      i = done + kTile <= n ? done : n - kTile;
-      *reinterpret_cast<Tile*>(to + i) = s * *reinterpret_cast<const Tile*>(x + i);
-    }
+MLIUQ_CLONES void set_scaled(double* y, double s, const double* x, int n) {
+  if (n < kTile)
+    for (int i = 0; i < n; ++i) y[i] = s * x[i];
+  for (int i = 0, done = 0; n >= kTile && done < n; done = i + kTile) {
+    i = done + kTile <= n ? done : n - kTile;
+    *reinterpret_cast<Tile*>(y + i) = s * *reinterpret_cast<const Tile*>(x + i);
   }
 }
 
@@ -182,10 +178,8 @@ void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<c
         queue.make_room(n + 1, stride);
         double* const B = queue.B.data() + n * stride;
         B[0] = 1.0;
-        std::copy_n(chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K, B + 1);
-        double* const to[3] = {queue.dB[0].data() + n * stride + 1, queue.dB[1].data() + n * stride + 1,
-                               queue.dB[2].data() + n * stride + 1};
-        set_rows(K, sign, dB, to);
+        set_scaled(B + 1, 1.0, chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K);
+        for (int x = 0; x < 3; ++x) set_scaled(queue.dB[x].data() + n * stride + 1, sign, dB + x * K, K);
         ++n;
       }
       last = &entry;

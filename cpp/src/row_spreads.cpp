@@ -26,32 +26,33 @@ RowGroup::RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t
 
 void RowGroup::spread(const double* rows, std::span<const std::size_t> places) {
   const Ensemble::Factors& factors = *ensemble_.factors_;
+  const int count = static_cast<int>(places.size());
   const simd::ProjectionTable& project = factors.project;
   const auto count_of = [](std::span<const simd::Panel> panels) { return static_cast<int>(panels.size()); };
   const auto put = [&](double* to, const double* from) {
     for (std::size_t r = 0; to && r < places.size(); ++r) to[places[r]] = from[r];
   };
-  project.pack_rows(rows, static_cast<int>(places.size()), static_cast<int>(width_), lanes_.data());
+  project.pack_rows(rows, count, static_cast<int>(width_), lanes_.data());
   if (out_.std) {
     const auto moment = factors.joint_moment(ensemble_.n_members_, static_cast<int>(width_)).panels();
-    project.squared_norms(moment.data(), count_of(moment), lanes_.data(), low_.data());
+    project.squared_norms(moment.data(), count_of(moment), lanes_.data(), count, low_.data());
     for (double& value : low_) value = std::sqrt(value);
     put(out_.std, low_.data());
   }
   const auto moves = factors.moves.panels();
   if (out_.least || out_.most) {
-    project.extremes(moves.data(), count_of(moves), lanes_.data(), low_.data(), high_.data());
+    project.extremes(moves.data(), count_of(moves), lanes_.data(), count, low_.data(), high_.data());
     put(out_.least, low_.data());
     put(out_.most, high_.data());
   }
   if (out_.committee) {
-    project.products(moves.data(), count_of(moves), lanes_.data(), products_.data());
+    project.products(moves.data(), count_of(moves), lanes_.data(), count, products_.data());
     for (std::size_t m = 0; m < static_cast<std::size_t>(ensemble_.n_members_); ++m)
       put(out_.committee + m * n_, products_.data() + m * size_);
   }
   if (out_.needs_box()) {
     const auto axes = factors.half_axes.panels();
-    project.absolute_sums(axes.data(), count_of(axes), lanes_.data(), high_.data());
+    project.absolute_sums(axes.data(), count_of(axes), lanes_.data(), count, high_.data());
     std::fill(low_.begin(), low_.end(), 0.0);
     for (std::size_t p = 0; p < width_; ++p)
       for (std::size_t r = 0; r < size_; ++r) low_[r] += factors.box_centre[p] * lanes_[p * size_ + r];

@@ -57,7 +57,8 @@ void Ensemble::atom_std_slopes(const EnergyModel& model, std::span<const int> sp
     fill_features(factors_->project, model, B + first * K, count, features);
     const auto panels = factors_->moments[species[first]].panels();
     products.resize(panels.size() * simd::kPanelColumns * group);
-    factors_->project.products(panels.data(), static_cast<int>(panels.size()), features.data(), products.data());
+    factors_->project.products(panels.data(), static_cast<int>(panels.size()), features.data(), static_cast<int>(group),
+                               products.data());
     weights.assign(n_weights_ * group, 0.0);
     for (std::size_t p = 0; p < panels.size(); ++p)
       add_panel(panels[p], products.data() + p * simd::kPanelColumns * group, static_cast<int>(group), weights.data());

@@ -420,6 +420,46 @@ void test_lanes(InstructionSet set) {
     }
 }
 
+/// Reductions over the columns of a factor, for any number of atoms in a group.
+void test_projections(InstructionSet set) {
+  std::mt19937 random(4);
+  std::normal_distribution<double> normal;
+  const ProjectionTable& project = projection_table(set);
+  constexpr int P = 9, C = 8;
+  const int group = project.group;
+  std::vector<double> F(P * C);
+  for (double& entry : F) entry = normal(random);
+  const PanelledFactor sums(F, P, C, PanelledFactor::Padding::zeros);
+  const PanelledFactor bounds(F, P, C, PanelledFactor::Padding::last_column);
+  AlignedVector<double> features(static_cast<std::size_t>(P) * group);
+  for (double& feature : features) feature = normal(random);
+  const int n_panels = static_cast<int>(sums.panels().size());
+  for (int n = 1; n <= group; ++n) {
+    AlignedVector<double> norms(group), absolute(group), least(group), most(group);
+    AlignedVector<double> products(static_cast<std::size_t>(n_panels) * kPanelColumns * group);
+    project.squared_norms(sums.panels().data(), n_panels, features.data(), n, norms.data());
+    project.absolute_sums(sums.panels().data(), n_panels, features.data(), n, absolute.data());
+    project.extremes(bounds.panels().data(), n_panels, features.data(), n, least.data(), most.data());
+    project.products(sums.panels().data(), n_panels, features.data(), n, products.data());
+    for (int a = 0; a < n; ++a) {
+      double norm = 0.0, sum = 0.0, low = 1e30, high = -1e30;
+      for (int c = 0; c < C; ++c) {
+        double product = 0.0;
+        for (int p = 0; p < P; ++p) product += F[p * C + c] * features[p * group + a];
+        check_close(products[c * group + a], product, 1e-13);
+        norm += product * product;
+        sum += std::abs(product);
+        low = std::min(low, product);
+        high = std::max(high, product);
+      }
+      check_close(norms[a], norm, 1e-12);
+      check_close(absolute[a], sum, 1e-12);
+      check_close(least[a], low, 1e-13);
+      check_close(most[a], high, 1e-13);
+    }
+  }
+}
+
 void test_products(InstructionSet set) {
   std::mt19937 random(3);
   std::normal_distribution<double> normal;
@@ -466,6 +506,7 @@ int main() {
     if (set == InstructionSet::reference) continue;
     test_widths(set);
     test_lanes(set);
+    test_projections(set);
     test_products(set);
     for (bool chem : {false, true})
       for (int twojmax : {0, 1, 2, 3, 6, 8, 14, 17}) {

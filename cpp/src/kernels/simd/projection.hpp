@@ -23,20 +23,20 @@ struct Panel {
   const double* entries;  ///< [n_rows][kPanelColumns]
 };
 
-/// Compiled per instruction set (isa/projections.cpp). `features` [n_rows][group], aligned to 64 bytes; results
-/// [group].
+/// Compiled per instruction set (isa/projections.cpp). `features` [n_rows][group], aligned to 64 bytes; results [group]
+/// are right for the first n_atoms, and undefined for others.
 struct ProjectionTable {
   int group;  ///< atoms served at once
   /// From B in rows 1 … n_components: the ones of row 0 and, for a quadratic model, the products of all pairs behind.
   void (*complete_features)(int n_components, bool quadratic, double* features);
   /// Σ_c (Σ_p d_p F_pc)² of every atom.
-  void (*squared_norms)(const Panel* panels, int n_panels, const double* features, double* sums);
+  void (*squared_norms)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* sums);
   /// Least and largest Σ_p d_p F_pc over the columns c of every atom.
-  void (*extremes)(const Panel* panels, int n_panels, const double* features, double* least, double* most);
+  void (*extremes)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* least, double* most);
   /// Σ_p d_p F_pc of every column c into products [columns, padding included][group].
-  void (*products)(const Panel* panels, int n_panels, const double* features, double* products);
+  void (*products)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* products);
   /// Σ_c |Σ_p d_p F_pc| of every atom.
-  void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, double* sums);
+  void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* sums);
   /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B [n][stride] along three
   /// directions, dB[direction] [n][stride]: stride a multiple of kProductStride, any numbers beyond the components.
   /// Triangles [k][l ≥ k], `distance` apart: added to, or overwritten.

@@ -25,83 +25,112 @@ void complete_features(int n_components, bool quadratic, double* features) {
       for (int v = 0; v < kVectors; ++v) next[v] = (k == l ? 0.5 : 1.0) * B[kVectors * k + v] * B[kVectors * l + v];
 }
 
-/// Calls use(sums [kPanelColumns][kVectors]) for every panel.
-template <class Use>
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+/// run(Count of the vectors that hold so many atoms).
+template <class Run>
+MLIUQ_INLINE void for_vectors_of(int n_atoms, Run&& run) {
+  const int n = (n_atoms + kLanes<double> - 1) / kLanes<double>;
+  if (n <= 1) return run(Count<1>());
+  if constexpr (kVectors > 2) {
+    if (n == 3) return run(Count<3>());
+    if (n >= 4) return run(Count<4>());
+  }
+  run(Count<2>());
+}
+
+/// Calls use(sums [kPanelColumns][Vectors]) for every panel.
+template <int Vectors, class Use>
 MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* features, Use&& use) {
   for (const Panel* panel = panels; panel != panels + n_panels; ++panel) {
-    V sums[kPanelColumns][kVectors] = {};
+    V sums[kPanelColumns][Vectors] = {};
     const V* d = vectors_of(features) + kVectors * panel->first;
     const double* F = panel->entries;
     for (int row = 0; row < panel->n_rows; ++row, d += kVectors, F += kPanelColumns) {
-      V atoms[kVectors];
+      V atoms[Vectors];
       MLIUQ_UNROLL
-      for (int v = 0; v < kVectors; ++v) atoms[v] = in_register(d[v]);
+      for (int v = 0; v < Vectors; ++v) atoms[v] = in_register(d[v]);
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c) {
         const V entry = broadcast_from(F + c);
         MLIUQ_UNROLL
-        for (int v = 0; v < kVectors; ++v) sums[c][v] += atoms[v] * entry;
+        for (int v = 0; v < Vectors; ++v) sums[c][v] += atoms[v] * entry;
       }
     }
     use(sums);
   }
 }
 
-void squared_norms(const Panel* panels, int n_panels, const double* features, double* out) {
-  V total[kVectors] = {};
-  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
-    MLIUQ_UNROLL
-    for (int c = 0; c < kPanelColumns; ++c) {
+void squared_norms(const Panel* panels, int n_panels, const double* features, int n_atoms, double* out) {
+  for_vectors_of(n_atoms, [&](auto count) {
+    constexpr int N = decltype(count)::value;
+    V total[N] = {};
+    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
-      for (int v = 0; v < kVectors; ++v) total[v] += sums[c][v] * sums[c][v];
-    }
-  });
-  for (int v = 0; v < kVectors; ++v) vectors(out)[v] = total[v];
-}
-
-void extremes(const Panel* panels, int n_panels, const double* features, double* least, double* most) {
-  V low[kVectors], high[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
-    low[v] = broadcast(__builtin_inf());
-    high[v] = -low[v];
-  }
-  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
-    MLIUQ_UNROLL
-    for (int c = 0; c < kPanelColumns; ++c) {
-      MLIUQ_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        low[v] = sums[c][v] < low[v] ? sums[c][v] : low[v];
-        high[v] = sums[c][v] > high[v] ? sums[c][v] : high[v];
+      for (int c = 0; c < kPanelColumns; ++c) {
+        MLIUQ_UNROLL
+        for (int v = 0; v < N; ++v) total[v] += sums[c][v] * sums[c][v];
       }
-    }
-  });
-  for (int v = 0; v < kVectors; ++v) {
-    vectors(least)[v] = low[v];
-    vectors(most)[v] = high[v];
-  }
-}
-
-void products(const Panel* panels, int n_panels, const double* features, double* out) {
-  V* next = vectors(out);
-  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
-    MLIUQ_UNROLL
-    for (int c = 0; c < kPanelColumns; ++c) {
-      MLIUQ_UNROLL
-      for (int v = 0; v < kVectors; ++v) *next++ = sums[c][v];
-    }
+    });
+    for (int v = 0; v < N; ++v) vectors(out)[v] = total[v];
   });
 }
 
-void absolute_sums(const Panel* panels, int n_panels, const double* features, double* out) {
-  V total[kVectors] = {};
-  project(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][kVectors]) {
-    MLIUQ_UNROLL
-    for (int c = 0; c < kPanelColumns; ++c) {
+void extremes(const Panel* panels, int n_panels, const double* features, int n_atoms, double* least, double* most) {
+  for_vectors_of(n_atoms, [&](auto count) {
+    constexpr int N = decltype(count)::value;
+    V low[N], high[N];
+    for (int v = 0; v < N; ++v) {
+      low[v] = broadcast(__builtin_inf());
+      high[v] = -low[v];
+    }
+    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
-      for (int v = 0; v < kVectors; ++v) total[v] += sums[c][v] < 0.0 ? -sums[c][v] : sums[c][v];
+      for (int c = 0; c < kPanelColumns; ++c) {
+        MLIUQ_UNROLL
+        for (int v = 0; v < N; ++v) {
+          low[v] = sums[c][v] < low[v] ? sums[c][v] : low[v];
+          high[v] = sums[c][v] > high[v] ? sums[c][v] : high[v];
+        }
+      }
+    });
+    for (int v = 0; v < N; ++v) {
+      vectors(least)[v] = low[v];
+      vectors(most)[v] = high[v];
     }
   });
-  for (int v = 0; v < kVectors; ++v) vectors(out)[v] = total[v];
+}
+
+void products(const Panel* panels, int n_panels, const double* features, int n_atoms, double* out) {
+  for_vectors_of(n_atoms, [&](auto count) {
+    constexpr int N = decltype(count)::value;
+    V* next = vectors(out);
+    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+      MLIUQ_UNROLL
+      for (int c = 0; c < kPanelColumns; ++c, next += kVectors) {
+        MLIUQ_UNROLL
+        for (int v = 0; v < N; ++v) next[v] = sums[c][v];
+      }
+    });
+  });
+}
+
+void absolute_sums(const Panel* panels, int n_panels, const double* features, int n_atoms, double* out) {
+  for_vectors_of(n_atoms, [&](auto count) {
+    constexpr int N = decltype(count)::value;
+    V total[N] = {};
+    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+      MLIUQ_UNROLL
+      for (int c = 0; c < kPanelColumns; ++c) {
+        MLIUQ_UNROLL
+        for (int v = 0; v < N; ++v) total[v] += sums[c][v] < 0.0 ? -sums[c][v] : sums[c][v];
+      }
+    });
+    for (int v = 0; v < N; ++v) vectors(out)[v] = total[v];
+  });
 }
 
 /// Components whose products with a vector of the others are summed at a time, for so many directions: sums fill the
