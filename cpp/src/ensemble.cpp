@@ -133,7 +133,8 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     const int element = species[first];
     if (out.std) {
       const auto panels = factors_->moments[element].panels();
-      project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), count, first_result.data());
+      project.squared_norms(panels.data(), static_cast<int>(panels.size()), features.data(), count,
+                            first_result.data());
       for (int a = 0; a < count; ++a) out.std[centres[first + a]] = std::sqrt(first_result[a]);
     }
     const int first_weight = element * n_weights_;
@@ -155,7 +156,8 @@ void Ensemble::atom_spreads(const EnergyModel& model, std::span<const int> centr
     }
     if (out.box_min || out.box_max) {
       const auto& panels = factors_->half_axes_of_element[element];
-      project.absolute_sums(panels.data(), static_cast<int>(panels.size()), features.data(), count, first_result.data());
+      project.absolute_sums(panels.data(), static_cast<int>(panels.size()), features.data(), count,
+                            first_result.data());
       for (int a = 0; a < count; ++a) {
         double middle = 0.0;
         for (int p = 0; p < n_weights_; ++p) middle += factors_->box_centre[first_weight + p] * features[p * group + a];

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <span>
 
-#include "mliuq/aligned.hpp"
 #include "kernels/simd/projection.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/energy_model.hpp"
 
 namespace mliuq {

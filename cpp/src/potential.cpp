@@ -315,7 +315,8 @@ void Potential::accumulate_rows(const Neighbourhood& atoms, std::span<const int>
   };
   s.sort_centres(atoms, centres);
   std::erase_if(s.sorted_centres, [&](int i) { return !sees_target(i); });
-  s.row_chunks.resize(team_size(n_threads, static_cast<long>(s.sorted_centres.size() / kRowChunk)));
+  const std::size_t worth_a_thread = s.model.quadratic() ? kDerivedCentres : kRowChunk;
+  s.row_chunks.resize(team_size(n_threads, static_cast<long>(s.sorted_centres.size() / worth_a_thread)));
   RowAccumulator(*s.kernel, s.model, s.project).run(atoms, s.sorted_centres, targets, s.row_chunks);
 }
 

@@ -235,8 +235,7 @@ std::vector<RowAccumulator::Batch> RowAccumulator::batches(std::size_t n_centres
   std::vector<Batch> found;
   for (std::size_t begin = 0; begin < n_centres; begin += n_threads * found.back().length) {
     const std::size_t blocks = (n_centres - begin + n_threads * kDerivedCentres - 1) / (n_threads * kDerivedCentres);
-    found.push_back(
-        {begin, model_.quadratic() ? std::min(kKeptCentres, blocks * kDerivedCentres) : kDerivedCentres});
+    found.push_back({begin, model_.quadratic() ? std::min(kKeptCentres, blocks * kDerivedCentres) : kDerivedCentres});
   }
   return found;
 }
@@ -310,8 +309,7 @@ void RowAccumulator::run(const Neighbourhood& atoms, std::span<const int> centre
       if (products) add_products(atoms, targets, threads, t, finishing, threads[t].queue);
     });
   }
-  if (targets.forces)
-    in_parallel([&](int t) { finish_rows(targets, t, n_threads, threads[t].queue); });
+  if (targets.forces) in_parallel([&](int t) { finish_rows(targets, t, n_threads, threads[t].queue); });
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <vector>
 
-#include "mliuq/aligned.hpp"
 #include "kernels/simd/projection.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/energy_model.hpp"
 #include "mliuq/force_rows.hpp"
 #include "mliuq/kernel.hpp"
@@ -25,10 +25,10 @@ struct RowQueue {
     int next;  ///< entry of the same row, in the order of the centres; −1: the last
   };
   std::vector<Entry> entries;
-  std::vector<int> rows;        ///< that have entries
-  std::vector<int> head, tail;  ///< [n_rows] entries, −1 of rows that have none
-  std::vector<char> begun;      ///< [n_rows][n_elements], holds sums already: the first are put there, not added
-  std::vector<char> given;      ///< [n_rows], to the sink
+  std::vector<int> rows;           ///< that have entries
+  std::vector<int> head, tail;     ///< [n_rows] entries, −1 of rows that have none
+  std::vector<char> begun;         ///< [n_rows][n_elements], holds sums already: the first are put there, not added
+  std::vector<char> given;         ///< [n_rows], to the sink
   AlignedVector<double> B, dB[3];  ///< [centre of a row][stride], side by side: a constant and the components
 
   void make_room(std::size_t n, std::size_t stride) {
@@ -52,7 +52,7 @@ struct RowChunk {
 inline constexpr std::size_t kDerivedCentres = 8;
 inline constexpr std::size_t kKeptCentres = 512;
 
-/// Centres that are worth a thread of their own.
+/// Centres of a linear model that are worth a thread of their own; of a quadratic one kDerivedCentres are.
 inline constexpr std::size_t kRowChunk = 64;
 
 class RowAccumulator {

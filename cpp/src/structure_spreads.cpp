@@ -16,8 +16,8 @@ constexpr std::size_t kLead = 7;
 
 bool wanted(const MoveSpreads& out) { return out.needs_members() || out.needs_box(); }
 
-/// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of some ten atoms,
-/// which lie in a near cache until they are spread.
+/// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of some ten
+/// atoms, which lie in a near cache until they are spread.
 class ForceSpreads : public RowSink {
  public:
   ForceSpreads(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)

@@ -243,6 +243,65 @@ TEST(gradients, spreads_of_forces_are_those_of_members_for_any_tile) {
   CHECK_THROWS(structure_spreads(bare, *structure, {}, {}), "without members");
 }
 
+TEST(gradients, spreads_of_a_structure_are_those_of_its_rows) {
+  constexpr int n = 47;  // rows of some groups, and a part of one
+  std::vector<double> x;
+  std::vector<int> species;
+  for (int i = 0; i < n; ++i) {
+    x.insert(x.end(), {1.5 * i, 0.4 * std::sin(1.0 * i), 0.3 * std::cos(2.0 * i)});
+    species.push_back(i % 3 == 0);
+  }
+  for (const SnapParams& p : descriptors()) {
+    const auto structure = scenes::cluster(x, species, 2);
+    Potential potential(file(p, 5, false));
+    std::vector<int> row_of_atom(n);
+    for (int i = 0; i < n; ++i) row_of_atom[i] = i;
+    std::vector<double> rows(3 * n * potential.model().theta().size()), std(3 * n), most(3 * n), comm(15 * n);
+    potential.accumulate_rows(structure->neighbourhood(), structure->centres(),
+                              {.row_of_atom = row_of_atom.data(), .forces = rows.data(), .n_rows = n}, 1);
+    potential.ensemble()->row_spreads(rows, {.std = std.data(), .most = most.data(), .committee = comm.data()});
+    for (int tile : {0, 20})
+      for (int threads : {1, 3}) {
+        std::vector<double> std_found(3 * n), most_found(3 * n), comm_found(15 * n);
+        structure_spreads(potential, *structure,
+                          {.std = std_found.data(), .most = most_found.data(), .committee = comm_found.data()}, {},
+                          threads, tile);
+        for (int i = 0; i < 3 * n; ++i) {
+          CHECK_NEAR(std_found[i], std[i], 1e-13);
+          CHECK_NEAR(most_found[i], most[i], 1e-13);
+        }
+        for (int i = 0; i < 15 * n; ++i) CHECK_NEAR(comm_found[i], comm[i], 1e-13);
+      }
+  }
+}
+
+namespace {
+
+/// Keeps the rows it is given where `RowTargets::forces` would have them.
+class KeptRows : public RowSink {
+ public:
+  KeptRows(std::size_t n_rows, std::size_t row_size) : rows(n_rows * row_size), taken(n_rows), size_(row_size) {}
+
+  void expect(int n_threads) override { rooms_.resize(n_threads, std::vector<double>(size_)); }
+  double* room(int thread) override {
+    std::fill(rooms_[thread].begin(), rooms_[thread].end(), std::nan(""));
+    return rooms_[thread].data();
+  }
+  void take(int thread, int row) override {
+    std::copy(rooms_[thread].begin(), rooms_[thread].end(), rows.begin() + row * static_cast<std::ptrdiff_t>(size_));
+    ++taken[row];
+  }
+
+  std::vector<double> rows;
+  std::vector<int> taken;
+
+ private:
+  std::size_t size_;
+  std::vector<std::vector<double>> rooms_;
+};
+
+}  // namespace
+
 TEST(gradients, rows_are_overwritten_in_any_number_of_batches) {
   // A crooked chain longer than what is kept at a time, in which each atom sees a few others.
   constexpr int n = 1100;
@@ -267,6 +326,13 @@ TEST(gradients, rows_are_overwritten_in_any_number_of_batches) {
                                 {.row_of_atom = row_of_atom.data(), .forces = rows.data(), .n_rows = n / 2 + 1},
                                 threads);
       for (std::size_t k = 0; k < 3 * width; ++k) CHECK(rows[k] == 0.0);
+      KeptRows sink(n / 2 + 1, 3 * width);
+      std::vector<double> waiting(rows.size(), std::nan(""));
+      potential.accumulate_rows(
+          structure->neighbourhood(), structure->centres(),
+          {.row_of_atom = row_of_atom.data(), .forces = waiting.data(), .n_rows = n / 2 + 1, .sink = &sink}, threads);
+      CHECK(sink.rows == rows);
+      CHECK(std::ranges::all_of(sink.taken, [](int times) { return times == 1; }));
       for (int i = 0; i < n; i += 2)
         for (int c = 0; c < 3; ++c) {
           const double* const row = rows.data() + (3 * row_of_atom[i] + c) * width;

@@ -11,8 +11,8 @@
 
 namespace mliuq {
 
-/// Memory whose start is that of a cache line, as vector loads want it; of a huge page where it fills some, which spares
-/// a walk through the page tables for every 4 KiB of what is larger than their cache.
+/// Memory whose start is that of a cache line, as vector loads want it; of a huge page where it fills some, which
+/// spares a walk through the page tables for every 4 KiB of what is larger than their cache.
 template <class T>
 struct AlignedAllocator {
   using value_type = T;

@@ -37,9 +37,9 @@ struct ProjectionTable {
   void (*products)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* products);
   /// Σ_c |Σ_p d_p F_pc| of every atom.
   void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* sums);
-  /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B [n][stride] along three
-  /// directions, dB[direction] [n][stride]: stride a multiple of kProductStride, any numbers beyond the components.
-  /// Triangles [k][l ≥ k], `distance` apart: added to, or overwritten.
+  /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B [n][stride] along
+  /// three directions, dB[direction] [n][stride]: stride a multiple of kProductStride, any numbers beyond the
+  /// components. Triangles [k][l ≥ k], `distance` apart: added to, or overwritten.
   void (*subtract_products)(int n_components, int n, const double* B, const double* const* dB, long stride, bool add,
                             double* triangle, long distance);
   /// Rows [count][width], at most a group, side by side into lanes [width][group]; lanes without a row are zero.

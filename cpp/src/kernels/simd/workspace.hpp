@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "mliuq/aligned.hpp"
 #include "kernels/simd/stages.hpp"
+#include "mliuq/aligned.hpp"
 #include "mliuq/kernel.hpp"
 #include "neighbour_packing.hpp"
 
