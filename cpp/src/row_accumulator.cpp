@@ -55,13 +55,28 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const 
 
 }  // namespace
 
+std::size_t RowAccumulator::stride_of_products() const {
+  const std::size_t n = 1 + model_.n_components();
+  return (n + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
+}
+
 void RowAccumulator::derive(const Neighbourhood& atoms, const RowTargets& targets, RowChunk& chunk) const {
   if (!chunk.workspace) chunk.workspace = kernel_.make_workspace();
   const std::size_t K = model_.n_components(), n = chunk.centres.size();
   const bool with_B = targets.features || model_.quadratic();
-  chunk.B.resize(with_B ? n * K : 0);
+  const std::size_t stride = stride_of_products();
+  chunk.B.resize(with_B ? n * stride : 0);
+  const auto keep = [&](const std::vector<double>& B, std::size_t begin) {
+    for (std::size_t c = 0; c < B.size() / K; ++c) {
+      double* const to = chunk.B.data() + (begin + c) * stride;
+      to[0] = 1.0;
+      std::copy_n(B.data() + c * K, K, to + 1);
+    }
+  };
   if (!targets.forces && !targets.strain) {
-    kernel_.evaluate(atoms, chunk.centres, {.B = chunk.B.data()}, *chunk.workspace);
+    chunk.block.B.resize(chunk.B.empty() ? 0 : n * K);
+    kernel_.evaluate(atoms, chunk.centres, {.B = chunk.block.B.data()}, *chunk.workspace);
+    keep(chunk.block.B, 0);
     return;
   }
   chunk.block.with_B = with_B;
@@ -71,7 +86,7 @@ void RowAccumulator::derive(const Neighbourhood& atoms, const RowTargets& target
   const std::size_t length = targets.forces ? n : kDerivedCentres;
   for (std::size_t begin = 0; begin < n; begin += length) {
     kernel_.gradients(atoms, chunk.centres.subspan(begin, std::min(length, n - begin)), chunk.block, *chunk.workspace);
-    std::ranges::copy(chunk.block.B, chunk.B.begin() + static_cast<std::ptrdiff_t>(begin * K));
+    keep(chunk.block.B, begin);
     std::ranges::copy(chunk.block.strain, chunk.strain.begin() + static_cast<std::ptrdiff_t>(begin * 6 * K));
   }
 }
@@ -81,7 +96,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
-    const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * K;
+    const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * stride_of_products() + 1;
     const std::size_t column = atoms.species(chunk.centres[c]) * P;
     if (targets.features && thread == 0) {
       targets.features[column] += 1.0;
@@ -126,46 +141,49 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
 void RowAccumulator::queue_entries(const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
                                    RowQueue& queue) const {
   const int n_threads = static_cast<int>(chunks.size());
-  for (const int row : queue.rows) queue.head[row] = -1;
-  queue.entries.clear();
-  queue.rows.clear();
-  queue.head.resize(std::max<std::size_t>(queue.head.size(), targets.n_rows), -1);
-  queue.tail.resize(queue.head.size(), -1);
-  const auto enter = [&](int row, RowQueue::Entry entry) {
-    if (row < 0 || row % n_threads != thread) return;
-    const int place = static_cast<int>(queue.entries.size());
-    queue.entries.push_back(entry);
-    if (queue.head[row] < 0) {
-      queue.head[row] = place;
-      queue.rows.push_back(row);
-    } else {
-      queue.entries[queue.tail[row]].next = place;
-    }
-    queue.tail[row] = place;
+  const auto for_each_entry = [&](auto&& use) {
+    const auto enter = [&](int atom, const RowQueue::Entry& entry) {
+      const int row = targets.row_of_atom[atom];
+      if (row >= 0 && row % n_threads == thread) use(row, entry);
+    };
+    for (int t = 0; t < n_threads; ++t)
+      for (int c = 0; c < static_cast<int>(chunks[t].centres.size()); ++c) {
+        enter(chunks[t].centres[c], {.chunk = t, .centre = c, .pair = -1});
+        const GradientBlock& block = chunks[t].block;
+        for (int n = block.first[c]; n < block.first[c + 1]; ++n)
+          enter(block.neighbour[n], {.chunk = t, .centre = c, .pair = n});
+      }
   };
-  for (int t = 0; t < n_threads; ++t)
-    for (int c = 0; c < static_cast<int>(chunks[t].centres.size()); ++c) {
-      enter(targets.row_of_atom[chunks[t].centres[c]], {.chunk = t, .centre = c, .pair = -1, .next = -1});
-      const GradientBlock& block = chunks[t].block;
-      for (int n = block.first[c]; n < block.first[c + 1]; ++n)
-        enter(targets.row_of_atom[block.neighbour[n]], {.chunk = t, .centre = c, .pair = n, .next = -1});
-    }
+  queue.rows.clear();
+  queue.count.assign(targets.n_rows, 0);
+  queue.next.resize(targets.n_rows);
+  for_each_entry([&](int row, const RowQueue::Entry&) {
+    if (queue.count[row]++ == 0) queue.rows.push_back(row);
+  });
+  int n = 0;
+  for (const int row : queue.rows) {
+    queue.next[row] = n;
+    n += queue.count[row];
+  }
+  queue.entries.resize(n);
+  for_each_entry([&](int row, const RowQueue::Entry& entry) { queue.entries[queue.next[row]++] = entry; });
 }
 
 // begun: of the row, by element
-void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks, int first_entry,
-                                         char* begun, double* of_row, RowQueue& queue) const {
+void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks,
+                                         std::span<const RowQueue::Entry> entries, char* begun, double* of_row,
+                                         RowQueue& queue) const {
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
-  // With a constant before them the components are products, too: theirs with it.
-  const std::size_t stride = (K + 1 + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
-  for (int e = first_entry, next = -1; e >= 0; e = next) {
+  const std::size_t stride = stride_of_products();
+  queue.B.resize(entries.size());
+  for (std::size_t e = 0, next = 0; e < entries.size(); e = next) {
     // A run of centres of one element: their weights are the same columns. Images of one atom move together.
-    const int element = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]);
+    const int element = atoms.species(chunks[entries[e].chunk].centres[entries[e].centre]);
     std::size_t n = 0;
     const RowQueue::Entry* last = nullptr;
-    for (next = e; next >= 0; next = queue.entries[next].next) {
-      const RowQueue::Entry& entry = queue.entries[next];
+    for (next = e; next < entries.size(); ++next) {
+      const RowQueue::Entry& entry = entries[next];
       const RowChunk& chunk = chunks[entry.chunk];
       if (atoms.species(chunk.centres[entry.centre]) != element) break;
       const double* const dB = entry.pair < 0
@@ -176,9 +194,7 @@ void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<c
         for (int x = 0; x < 3; ++x) add_scaled(queue.dB[x].data() + (n - 1) * stride + 1, sign, dB + x * K, K);
       } else {
         queue.make_room(n + 1, stride);
-        double* const B = queue.B.data() + n * stride;
-        B[0] = 1.0;
-        set_scaled(B + 1, 1.0, chunk.B.data() + static_cast<std::size_t>(entry.centre) * K, K);
+        queue.B[n] = chunk.B.data() + entry.centre * stride;
         for (int x = 0; x < 3; ++x) set_scaled(queue.dB[x].data() + n * stride + 1, sign, dB + x * K, K);
         ++n;
       }
@@ -203,13 +219,16 @@ void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& 
                                   RowQueue& queue) const {
   queue_entries(targets, chunks, thread, queue);
   const int P = model_.n_weights();
+  std::size_t first = 0;
   for (const int row : queue.rows) {
+    const auto entries = std::span(queue.entries).subspan(first, queue.count[row]);
+    first += entries.size();
     char* const begun = queue.begun.data() + static_cast<std::size_t>(row) * model_.n_elements();
     double* const kept = targets.forces + row * row_size();
     const bool finished = finishing(row);
     double* const of_row = finished ? targets.sink->room(thread) : kept;
     if (finished) for_columns(begun, true, [&](std::size_t first) { std::copy_n(kept + first, P, of_row + first); });
-    add_products_of_row(atoms, chunks, queue.head[row], begun, of_row, queue);
+    add_products_of_row(atoms, chunks, entries, begun, of_row, queue);
     if (!finished) continue;
     for_columns(begun, false, [&](std::size_t first) { std::fill_n(of_row + first, P, 0.0); });
     targets.sink->take(thread, row);

@@ -22,18 +22,19 @@ struct RowQueue {
   struct Entry {
     int chunk, centre;
     int pair;  ///< of the block; −1: the centre itself
-    int next;  ///< entry of the same row, in the order of the centres; −1: the last
   };
-  std::vector<Entry> entries;
-  std::vector<int> rows;           ///< that have entries
-  std::vector<int> head, tail;     ///< [n_rows] entries, −1 of rows that have none
-  std::vector<char> begun;         ///< [n_rows][n_elements], holds sums already: the first are put there, not added
-  std::vector<char> given;         ///< [n_rows], to the sink
-  AlignedVector<double> B, dB[3];  ///< [centre of a row][stride], side by side: a constant and the components
+  std::vector<int> rows;         ///< that have entries
+  std::vector<int> count;        ///< [n_rows] of entries, 0 of rows that have none
+  std::vector<Entry> entries;    ///< of one row after the other as in `rows`, each in the order of the centres
+  std::vector<int> next;         ///< [n_rows], where the next entry of a row goes
+  std::vector<char> begun;       ///< [n_rows][n_elements], holds sums already: the first are put there, not added
+  std::vector<char> given;       ///< [n_rows], to the sink
+  std::vector<const double*> B;  ///< of the centres of a row
+  AlignedVector<double> dB[3];   ///< [centre of a row][stride_of_products]
 
   void make_room(std::size_t n, std::size_t stride) {
-    if (n * stride <= B.size()) return;
-    for (AlignedVector<double>* array : {&B, &dB[0], &dB[1], &dB[2]}) array->resize(2 * n * stride, 0.0);
+    for (AlignedVector<double>& array : dB)
+      if (n * stride > array.size()) array.resize(2 * n * stride, 0.0);
   }
 };
 
@@ -43,7 +44,7 @@ struct RowChunk {
   GradientBlock block;
   std::span<const int> centres;
   std::vector<double> strain;  ///< [n_centres][6][K], ∂B_k(centre)/∂strain
-  std::vector<double> B;       ///< [n_centres][K]
+  AlignedVector<double> B;     ///< [n_centres][stride_of_products], a constant and the components
   RowQueue queue;              ///< of the thread that this chunk belongs to
 };
 
@@ -88,10 +89,13 @@ class RowAccumulator {
   void queue_entries(const RowTargets& targets, std::span<const RowChunk> chunks, int thread, RowQueue& queue) const;
   void add_products(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
                     const Finishing& finishing, RowQueue& queue) const;
-  void add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks, int first_entry, char* begun,
-                           double* of_row, RowQueue& queue) const;
+  void add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks,
+                           std::span<const RowQueue::Entry> entries, char* begun, double* of_row,
+                           RowQueue& queue) const;
   void finish_rows(const RowTargets& targets, int thread, int n_threads, const RowQueue& queue) const;
 
+  /// Of a constant and the components of B, padded: with it before them, the components are products, too.
+  std::size_t stride_of_products() const;
   std::size_t row_size() const { return 3 * static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(); }
   /// use(first column of an element in each of an atom's rows) of what is begun, or of what is not.
   template <class Use>

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "mliuq/aligned.hpp"
 #include "mliuq/ensemble.hpp"
@@ -13,18 +14,21 @@ class RowGroup {
   /// `out` has room for `n` rows. Throws Error where bounds of a box are wanted and the posterior has none.
   RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n);
 
-  /// Rows in a group.
-  std::size_t size() const { return size_; }
+  /// Rows that are added at once.
+  std::size_t square() const { return square_; }
   /// Numbers in a row, n_elements·P.
   std::size_t width() const { return width_; }
-  /// Of at most a group of rows [places][width]: the spreads of row r go to places[r]. Numbers that are not finite are
-  /// put there as they are, for require_finite_spreads to find.
-  void spread(const double* rows, std::span<const std::size_t> places);
+  /// Adds rows [places][width], a square of them or, last of all, fewer: the spreads of row r go to places[r]. Numbers
+  /// that are not finite are put there as they are, for require_finite_spreads to find.
+  void add(const double* rows, std::span<const std::size_t> places);
+  /// Puts the spreads of what has been added, and what would not fill a group, where they go.
+  void end();
 
  private:
   const Ensemble& ensemble_;
   MoveSpreads out_;
-  std::size_t n_, size_, width_;
+  std::size_t n_, size_, square_, width_;
+  std::vector<std::size_t> places_;  ///< of the rows in the lanes
   AlignedVector<double> lanes_, low_, high_, products_;
 };
 

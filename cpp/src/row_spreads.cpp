@@ -16,6 +16,7 @@ RowGroup::RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t
       out_(out),
       n_(n),
       size_(ensemble.factors_->project.group),
+      square_(ensemble.factors_->project.square),
       width_(static_cast<std::size_t>(ensemble.n_elements_) * ensemble.n_weights_),
       lanes_(width_ * size_),
       low_(size_),
@@ -24,15 +25,22 @@ RowGroup::RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t
   ensemble.require_box(out.needs_box());
 }
 
-void RowGroup::spread(const double* rows, std::span<const std::size_t> places) {
+void RowGroup::add(const double* rows, std::span<const std::size_t> places) {
+  ensemble_.factors_->project.pack_rows(rows, static_cast<int>(places.size()), static_cast<int>(width_),
+                                        static_cast<int>(places_.size()), lanes_.data());
+  places_.insert(places_.end(), places.begin(), places.end());
+  if (places_.size() == size_) end();
+}
+
+void RowGroup::end() {
+  if (places_.empty()) return;
   const Ensemble::Factors& factors = *ensemble_.factors_;
-  const int count = static_cast<int>(places.size());
+  const int count = static_cast<int>(places_.size());
   const simd::ProjectionTable& project = factors.project;
   const auto count_of = [](std::span<const simd::Panel> panels) { return static_cast<int>(panels.size()); };
   const auto put = [&](double* to, const double* from) {
-    for (std::size_t r = 0; to && r < places.size(); ++r) to[places[r]] = from[r];
+    for (int r = 0; to && r < count; ++r) to[places_[r]] = from[r];
   };
-  project.pack_rows(rows, count, static_cast<int>(width_), lanes_.data());
   if (out_.std) {
     const auto moment = factors.joint_moment(ensemble_.n_members_, static_cast<int>(width_)).panels();
     project.squared_norms(moment.data(), count_of(moment), lanes_.data(), count, low_.data());
@@ -56,11 +64,12 @@ void RowGroup::spread(const double* rows, std::span<const std::size_t> places) {
     std::fill(low_.begin(), low_.end(), 0.0);
     for (std::size_t p = 0; p < width_; ++p)
       for (std::size_t r = 0; r < size_; ++r) low_[r] += factors.box_centre[p] * lanes_[p * size_ + r];
-    for (std::size_t r = 0; r < places.size(); ++r) {
-      if (out_.box_least) out_.box_least[places[r]] = low_[r] - high_[r];
-      if (out_.box_most) out_.box_most[places[r]] = low_[r] + high_[r];
+    for (int r = 0; r < count; ++r) {
+      if (out_.box_least) out_.box_least[places_[r]] = low_[r] - high_[r];
+      if (out_.box_most) out_.box_most[places_[r]] = low_[r] + high_[r];
     }
   }
+  places_.clear();
 }
 
 void require_finite_spreads(const MoveSpreads& out, std::size_t n) {
@@ -79,10 +88,13 @@ void Ensemble::row_spreads(std::span<const double> rows, const MoveSpreads& out,
     RowGroup group(*this, out, n);
     std::vector<std::size_t> places;
 #pragma omp for schedule(static)
-    for (std::size_t first = 0; first < n; first += size) {
-      places.resize(std::min(size, n - first));
-      std::iota(places.begin(), places.end(), first);
-      group.spread(rows.data() + first * width, places);
+    for (std::size_t begin = 0; begin < n; begin += size) {
+      for (std::size_t first = begin; first < std::min(begin + size, n); first += group.square()) {
+        places.resize(std::min(group.square(), n - first));
+        std::iota(places.begin(), places.end(), first);
+        group.add(rows.data() + first * width, places);
+      }
+      group.end();
     }
   }
   require_finite_spreads(out, n);

@@ -16,8 +16,8 @@ constexpr std::size_t kLead = 7;
 
 bool wanted(const MoveSpreads& out) { return out.needs_members() || out.needs_box(); }
 
-/// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of some ten
-/// atoms, which lie in a near cache until they are spread.
+/// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of a few atoms,
+/// which lie in a near cache until they are packed.
 class ForceSpreads : public RowSink {
  public:
   ForceSpreads(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)
@@ -35,31 +35,33 @@ class ForceSpreads : public RowSink {
   void take(int thread, int row) override {
     Part& part = parts_[thread];
     for (std::size_t x = 0; x < 3; ++x) part.places.push_back(3 * static_cast<std::size_t>(tile_[row]) + x);
-    if (part.places.size() >= part.group.size()) part.spread(part.group.size());
+    while (part.places.size() >= part.group.square()) part.add(part.group.square());
   }
 
   /// What has not filled a group.
   void end() {
-    for (Part& part : parts_)
-      if (!part.places.empty()) part.spread(part.places.size());
+    for (Part& part : parts_) {
+      part.add(part.places.size());
+      part.group.end();
+    }
     require_finite_spreads(out_, n_);
   }
 
  private:
   struct Part {
     RowGroup group;
-    AlignedVector<double> rows;  ///< a group, and what an atom may have beyond it
+    AlignedVector<double> rows;  ///< a square, and what an atom may have beyond it
     std::vector<std::size_t> places;
 
     Part(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n)
-        : group(ensemble, out, n), rows(kLead + (group.size() + 2) * group.width()) {}
+        : group(ensemble, out, n), rows(kLead + (group.square() + 2) * group.width()) {}
 
     double* next_row() { return rows.data() + kLead + places.size() * group.width(); }
 
-    void spread(std::size_t count) {
+    void add(std::size_t count) {
       const std::size_t width = group.width();
       double* const first = rows.data() + kLead;
-      group.spread(first, std::span(places).first(count));
+      group.add(first, std::span(places).first(count));
       std::copy(first + count * width, first + places.size() * width, first);
       places.erase(places.begin(), places.begin() + static_cast<std::ptrdiff_t>(count));
     }

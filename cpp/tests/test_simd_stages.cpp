@@ -409,15 +409,21 @@ void test_lanes(InstructionSet set) {
   }
   const ProjectionTable& project = projection_table(set);
   for (int width : {1, 7, 8, 21})
-    for (int count : {1, project.group - 1, project.group}) {
-      std::vector<double> rows(static_cast<std::size_t>(width) * count);
-      for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = 1.0 + static_cast<double>(i);
-      AlignedVector<double> lanes(static_cast<std::size_t>(width) * project.group, -1.0);
-      project.pack_rows(rows.data(), count, width, lanes.data());
-      for (int p = 0; p < width; ++p)
-        for (int r = 0; r < project.group; ++r)
-          check(lanes[p * project.group + r] == (r < count ? rows[r * width + p] : 0.0));
-    }
+    for (int first : {0, project.group - project.square})
+      for (int count = 0; count <= project.square; ++count) {
+        std::vector<double> rows(static_cast<std::size_t>(width) * count);
+        for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = 1.0 + static_cast<double>(i);
+        AlignedVector<double> lanes(static_cast<std::size_t>(width) * project.group, -1.0);
+        project.pack_rows(rows.data(), count, width, first, lanes.data());
+        for (int p = 0; p < width; ++p)
+          for (int r = 0; r < project.group; ++r) {
+            const int row = r - first;
+            const bool packed = row >= 0 && row < project.square;
+            check(lanes[p * project.group + r] == (row >= 0 && row < count ? rows[row * width + p]
+                                                   : packed                ? 0.0
+                                                                           : -1.0));
+          }
+      }
 }
 
 /// Reductions over the columns of a factor, for any number of atoms in a group.
@@ -475,10 +481,12 @@ void test_products(InstructionSet set) {
           for (auto& d : dB) d[i * stride + k] = normal(random);
         }
       const double* const directions[3] = {dB[0].data(), dB[1].data(), dB[2].data()};
+      std::vector<const double*> of_change;
+      for (int i = 0; i < n; ++i) of_change.push_back(B.data() + i * stride);
       for (const bool add : {true, false}) {
         const double before = add ? 2.0 : std::nan("");
         std::vector<double> found(3 * distance, before);
-        projection_table(set).subtract_products(K, n, B.data(), directions, stride, add, found.data(),
+        projection_table(set).subtract_products(K, n, of_change.data(), directions, stride, add, found.data(),
                                                 static_cast<long>(distance));
         for (int x = 0; x < 3; ++x) {
           const double* at = found.data() + x * distance;

@@ -26,7 +26,8 @@ struct Panel {
 /// Compiled per instruction set (isa/projections.cpp). `features` [n_rows][group], aligned to 64 bytes; results [group]
 /// are right for the first n_atoms, and undefined for others.
 struct ProjectionTable {
-  int group;  ///< atoms served at once
+  int group;   ///< atoms served at once
+  int square;  ///< rows packed at once
   /// From B in rows 1 … n_components: the ones of row 0 and, for a quadratic model, the products of all pairs behind.
   void (*complete_features)(int n_components, bool quadratic, double* features);
   /// Σ_c (Σ_p d_p F_pc)² of every atom.
@@ -37,13 +38,15 @@ struct ProjectionTable {
   void (*products)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* products);
   /// Σ_c |Σ_p d_p F_pc| of every atom.
   void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* sums);
-  /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B [n][stride] along
-  /// three directions, dB[direction] [n][stride]: stride a multiple of kProductStride, any numbers beyond the
-  /// components. Triangles [k][l ≥ k], `distance` apart: added to, or overwritten.
-  void (*subtract_products)(int n_components, int n, const double* B, const double* const* dB, long stride, bool add,
-                            double* triangle, long distance);
-  /// Rows [count][width], at most a group, side by side into lanes [width][group]; lanes without a row are zero.
-  void (*pack_rows)(const double* rows, int count, int width, double* lanes);
+  /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B[change][component]
+  /// along three directions, dB[direction][change·stride + component]: all aligned to 64 bytes, stride a multiple of
+  /// kProductStride, as far as which there may be any numbers. Triangles [k][l ≥ k], `distance` apart: added to, or
+  /// overwritten.
+  void (*subtract_products)(int n_components, int n, const double* const* B, const double* const* dB, long stride,
+                            bool add, double* triangle, long distance);
+  /// Rows [count][width], at most `square` of them, side by side into lanes [width][group] from lane `first` on, a
+  /// multiple of `square`; lanes without a row are zero.
+  void (*pack_rows)(const double* rows, int count, int width, int first, double* lanes);
 };
 
 /// The functions compiled for an instruction set that cpu_runs(); those of `baseline` for `reference`.

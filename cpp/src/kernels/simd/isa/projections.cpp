@@ -152,20 +152,22 @@ using ProductSums = V[kDirections][kProductRows];
 
 /// Σ B_k dB_l + dB_k B_l over n changes, or in a square Σ B_k dB_l.
 template <bool Square>
-MLIUQ_INLINE void sum_products(const ProductTile& tile, int n, const double* B, const double* const* dB, long stride,
-                               ProductSums& sums) {
-  for (long i = 0; i < n * stride; i += stride) {
+MLIUQ_INLINE void sum_products(const ProductTile& tile, int n, const double* const* B, const double* const* dB,
+                               long stride, ProductSums& sums) {
+  long at = 0;
+  for (int i = 0; i < n; ++i, at += stride) {
+    const double* const b = B[i];
     V bl, dl[kDirections];
-    if constexpr (!Square) bl = in_register(*vectors_of(B + i + tile.l0));
+    if constexpr (!Square) bl = in_register(*vectors_of(b + tile.l0));
     MLIUQ_UNROLL
-    for (int x = 0; x < kDirections; ++x) dl[x] = in_register(*vectors_of(dB[x] + i + tile.l0));
+    for (int x = 0; x < kDirections; ++x) dl[x] = in_register(*vectors_of(dB[x] + at + tile.l0));
     MLIUQ_UNROLL
     for (int k = 0; k < kProductRows; ++k) {
-      const V bk = broadcast_from(B + i + tile.k0 + k);
+      const V bk = broadcast_from(b + tile.k0 + k);
       MLIUQ_UNROLL
       for (int x = 0; x < kDirections; ++x) {
         sums[x][k] += bk * dl[x];
-        if constexpr (!Square) sums[x][k] += dB[x][i + tile.k0 + k] * bl;
+        if constexpr (!Square) sums[x][k] += dB[x][at + tile.k0 + k] * bl;
       }
     }
   }
@@ -205,8 +207,8 @@ MLIUQ_INLINE void put_tile(const ProductTile& tile, const V (&sums)[kProductRows
 }
 
 template <bool Add>
-MLIUQ_INLINE void subtract_products_of(int n_components, int n, const double* B, const double* const* dB, long stride,
-                                       double* const* triangles) {
+MLIUQ_INLINE void subtract_products_of(int n_components, int n, const double* const* B, const double* const* dB,
+                                       long stride, double* const* triangles) {
   constexpr int L = kLanes<double>;
   ProductTile tile{.n_components = n_components, .k0 = 0, .l0 = 0};
   for (; tile.k0 < n_components; tile.k0 += kProductRows)
@@ -224,7 +226,7 @@ MLIUQ_INLINE void subtract_products_of(int n_components, int n, const double* B,
     }
 }
 
-void subtract_products(int n_components, int n, const double* B, const double* const* dB, long stride, bool add,
+void subtract_products(int n_components, int n, const double* const* B, const double* const* dB, long stride, bool add,
                        double* triangle, long distance) {
   for (int x = 0; x < 3; x += kDirections) {
     double* triangles[kDirections];
@@ -236,22 +238,21 @@ void subtract_products(int n_components, int n, const double* B, const double* c
   }
 }
 
-void pack_rows(const double* rows, int count, int width, double* lanes) {
+void pack_rows(const double* rows, int count, int width, int first, double* lanes) {
   constexpr int L = kLanes<double>;
+  lanes += first;
   int p = 0;
-  for (; p + L <= width; p += L)
-    for (int first = 0; first < kGroup; first += L) {
-      V square[L] = {};
-      MLIUQ_UNROLL
-      for (int r = 0; r < L; ++r)
-        if (first + r < count)
-          __builtin_memcpy(&square[r], rows + static_cast<long>(first + r) * width + p, sizeof square[r]);
-      transpose<L / 2>(square);
-      MLIUQ_UNROLL
-      for (int i = 0; i < L; ++i) *vectors(lanes + static_cast<long>(p + i) * kGroup + first) = square[i];
-    }
+  for (; p + L <= width; p += L) {
+    V square[L] = {};
+    MLIUQ_UNROLL
+    for (int r = 0; r < L; ++r)
+      if (r < count) __builtin_memcpy(&square[r], rows + static_cast<long>(r) * width + p, sizeof square[r]);
+    transpose<L / 2>(square);
+    MLIUQ_UNROLL
+    for (int i = 0; i < L; ++i) *vectors(lanes + static_cast<long>(p + i) * kGroup) = square[i];
+  }
   for (; p < width; ++p)
-    for (int r = 0; r < kGroup; ++r)
+    for (int r = 0; r < L; ++r)
       lanes[static_cast<long>(p) * kGroup + r] = r < count ? rows[static_cast<long>(r) * width + p] : 0.0;
 }
 
@@ -259,6 +260,7 @@ void pack_rows(const double* rows, int count, int width, double* lanes) {
 
 const ProjectionTable& projections() {
   static constexpr ProjectionTable table{.group = kGroup,
+                                         .square = kLanes<double>,
                                          .complete_features = complete_features,
                                          .squared_norms = squared_norms,
                                          .extremes = extremes,
