@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "mliuq/error.hpp"
+#include "scaled_sums.hpp"
 
 namespace mliuq {
 
@@ -71,14 +72,16 @@ void EnergyModel::gradient(int element, std::span<const double> B, std::span<dou
   }
 }
 
-void EnergyModel::features(std::span<const double> B, std::span<double> features) const {
-  features[0] = 1.0;
-  for (int k = 0; k < n_components_; ++k) features[1 + k] = B[k];
+void EnergyModel::add_features(std::span<const double> B, std::span<double> sums) const {
+  const int K = n_components_;
+  sums[0] += 1.0;
+  double* next = sums.data() + 1;
+  add_scaled(next, 1.0, B.data(), K);
   if (!quadratic_) return;
-  double* next = features.data() + 1 + n_components_;
-  for (int k = 0; k < n_components_; ++k) {
-    *next++ = 0.5 * B[k] * B[k];
-    for (int l = k + 1; l < n_components_; ++l) *next++ = B[k] * B[l];
+  next += K;
+  for (int k = 0; k < K; next += K - k, ++k) {
+    next[0] += 0.5 * B[k] * B[k];
+    add_scaled(next + 1, B[k], B.data() + k + 1, K - k - 1);
   }
 }
 

@@ -26,11 +26,9 @@ inline void fill_features(const simd::ProjectionTable& project, const EnergyMode
                           AlignedVector<double>& features) {
   const std::size_t K = model.n_components(), group = project.group;
   features.resize(model.n_weights() * group);
-  for (std::size_t k = 0; k < K; ++k) {
-    double* lanes = features.data() + (1 + k) * group;
-    for (int a = 0; a < count; ++a) lanes[a] = B[a * K + k];
-    std::fill(lanes + count, lanes + group, 0.0);
-  }
+  for (int first = 0; first < project.group; first += project.square)
+    project.pack_rows(B + std::min(first, count) * K, std::clamp(count - first, 0, project.square), static_cast<int>(K),
+                      first, features.data() + group);
   project.complete_features(static_cast<int>(K), model.quadratic(), features.data());
 }
 

@@ -153,11 +153,9 @@ void Potential::State::run_chunk(const Neighbourhood& atoms, std::span<const int
     thread.energy += energy;
     if (out.atom_energies) out.atom_energies[centres[c]] = energy;
     if (out.B) std::copy_n(thread.B.data() + c * K, K, out.B + static_cast<std::size_t>(centres[c]) * K);
-    if (out.features) {
-      model.features(std::span(thread.B).subspan(c * K, K), thread.row);
-      double* sum = thread.features.data() + atoms.species(centres[c]) * P;
-      for (std::size_t p = 0; p < P; ++p) sum[p] += thread.row[p];
-    }
+    if (out.features)
+      model.add_features(std::span(thread.B).subspan(c * K, K),
+                         std::span(thread.features).subspan(atoms.species(centres[c]) * P, P));
   }
   if (out.extrapolation || out.spreads.any()) {
     thread.species.resize(centres.size());
@@ -227,10 +225,7 @@ void Potential::State::run_share(const Neighbourhood& atoms, std::span<const int
                                  bool first, ThreadState& thread) const {
   thread.energy = 0.0;
   std::fill_n(thread.virial, 6, 0.0);
-  if (out.features) {
-    thread.features.assign(model.theta().size(), 0.0);
-    thread.row.resize(model.n_weights());
-  }
+  if (out.features) thread.features.assign(model.theta().size(), 0.0);
   KernelOutput sums;
   if (out.virial) sums.virial = thread.virial;
   const std::size_t n = atoms.n_atoms;

@@ -5,39 +5,10 @@
 #include <utility>
 
 #include "clones.hpp"
+#include "scaled_sums.hpp"
 
 namespace mliuq {
 namespace {
-
-/// Eight numbers at an address that need not be aligned.
-constexpr int kTile = 8;
-typedef double Tile __attribute__((vector_size(kTile * sizeof(double)), aligned(8), may_alias));
-
-/// y [n_rows][y_stride] += s x [n_rows][n]. In tiles; the last of a row overlaps the one before, so it is formed first.
-MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double* y, std::size_t y_stride) {
-  for (int row = 0; row < n_rows; ++row, x += n, y += y_stride) {
-    if (n < kTile) {
-      for (int i = 0; i < n; ++i) y[i] += s * x[i];
-      continue;
-    }
-    Tile& last_of_y = *reinterpret_cast<Tile*>(y + n - kTile);
-    const Tile last = last_of_y + s * *reinterpret_cast<const Tile*>(x + n - kTile);
-    for (int i = 0; i + kTile < n; i += kTile)
-      *reinterpret_cast<Tile*>(y + i) += s * *reinterpret_cast<const Tile*>(x + i);
-    last_of_y = last;
-  }
-}
-
-void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
-
-MLIUQ_CLONES void set_scaled(double* y, double s, const double* x, int n) {
-  if (n < kTile)
-    for (int i = 0; i < n; ++i) y[i] = s * x[i];
-  for (int i = 0, done = 0; n >= kTile && done < n; done = i + kTile) {
-    i = done + kTile <= n ? done : n - kTile;
-    *reinterpret_cast<Tile*>(y + i) = s * *reinterpret_cast<const Tile*>(x + i);
-  }
-}
 
 /// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
 MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB,
@@ -98,18 +69,8 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
     const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * stride_of_products() + 1;
     const std::size_t column = atoms.species(chunk.centres[c]) * P;
-    if (targets.features && thread == 0) {
-      targets.features[column] += 1.0;
-      double* sums = targets.features + column + 1;
-      add_scaled(sums, 1.0, B, K);
-      if (model_.quadratic()) {
-        sums += K;
-        for (int k = 0; k < K; sums += K - k, ++k) {
-          sums[0] += 0.5 * B[k] * B[k];
-          add_scaled(sums + 1, B[k], B + k + 1, K - k - 1);
-        }
-      }
-    }
+    if (targets.features && thread == 0)
+      model_.add_features({B, static_cast<std::size_t>(K)}, {targets.features + column, P});
     if (targets.strain)
       for (int v = thread; v < 6; v += n_threads)
         add_feature_change(K, model_.quadratic(), 1.0, B, chunk.strain.data() + (c * 6 + v) * K,

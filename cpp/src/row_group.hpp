@@ -29,7 +29,8 @@ class RowGroup {
   MoveSpreads out_;
   std::size_t n_, size_, square_, width_;
   std::vector<std::size_t> places_;  ///< of the rows in the lanes
-  AlignedVector<double> lanes_, low_, high_, products_;
+  AlignedRoom<double> lanes_, products_;
+  AlignedVector<double> low_, high_;
 };
 
 /// Throws Error for a std, least or most of n rows that is not a finite number.

@@ -18,16 +18,14 @@ RowGroup::RowGroup(const Ensemble& ensemble, const MoveSpreads& out, std::size_t
       size_(ensemble.factors_->project.group),
       square_(ensemble.factors_->project.square),
       width_(static_cast<std::size_t>(ensemble.n_elements_) * ensemble.n_weights_),
-      lanes_(width_ * size_),
       low_(size_),
-      high_(size_),
-      products_(out.committee ? ensemble.factors_->moves.panels().size() * simd::kPanelColumns * size_ : 0) {
+      high_(size_) {
   ensemble.require_box(out.needs_box());
 }
 
 void RowGroup::add(const double* rows, std::span<const std::size_t> places) {
   ensemble_.factors_->project.pack_rows(rows, static_cast<int>(places.size()), static_cast<int>(width_),
-                                        static_cast<int>(places_.size()), lanes_.data());
+                                        static_cast<int>(places_.size()), lanes_.of(width_ * size_));
   places_.insert(places_.end(), places.begin(), places.end());
   if (places_.size() == size_) end();
 }
@@ -37,33 +35,35 @@ void RowGroup::end() {
   const Ensemble::Factors& factors = *ensemble_.factors_;
   const int count = static_cast<int>(places_.size());
   const simd::ProjectionTable& project = factors.project;
+  const double* const lanes = lanes_.of(width_ * size_);
   const auto count_of = [](std::span<const simd::Panel> panels) { return static_cast<int>(panels.size()); };
   const auto put = [&](double* to, const double* from) {
     for (int r = 0; to && r < count; ++r) to[places_[r]] = from[r];
   };
   if (out_.std) {
     const auto moment = factors.joint_moment(ensemble_.n_members_, static_cast<int>(width_)).panels();
-    project.squared_norms(moment.data(), count_of(moment), lanes_.data(), count, low_.data());
+    project.squared_norms(moment.data(), count_of(moment), lanes, count, low_.data());
     for (double& value : low_) value = std::sqrt(value);
     put(out_.std, low_.data());
   }
   const auto moves = factors.moves.panels();
   if (out_.least || out_.most) {
-    project.extremes(moves.data(), count_of(moves), lanes_.data(), count, low_.data(), high_.data());
+    project.extremes(moves.data(), count_of(moves), lanes, count, low_.data(), high_.data());
     put(out_.least, low_.data());
     put(out_.most, high_.data());
   }
   if (out_.committee) {
-    project.products(moves.data(), count_of(moves), lanes_.data(), count, products_.data());
+    double* const products = products_.of(moves.size() * simd::kPanelColumns * size_);
+    project.products(moves.data(), count_of(moves), lanes, count, products);
     for (std::size_t m = 0; m < static_cast<std::size_t>(ensemble_.n_members_); ++m)
-      put(out_.committee + m * n_, products_.data() + m * size_);
+      put(out_.committee + m * n_, products + m * size_);
   }
   if (out_.needs_box()) {
     const auto axes = factors.half_axes.panels();
-    project.absolute_sums(axes.data(), count_of(axes), lanes_.data(), count, high_.data());
+    project.absolute_sums(axes.data(), count_of(axes), lanes, count, high_.data());
     std::fill(low_.begin(), low_.end(), 0.0);
     for (std::size_t p = 0; p < width_; ++p)
-      for (std::size_t r = 0; r < size_; ++r) low_[r] += factors.box_centre[p] * lanes_[p * size_ + r];
+      for (int r = 0; r < count; ++r) low_[r] += factors.box_centre[p] * lanes[p * size_ + r];
     for (int r = 0; r < count; ++r) {
       if (out_.box_least) out_.box_least[places_[r]] = low_[r] - high_[r];
       if (out_.box_most) out_.box_most[places_[r]] = low_[r] + high_[r];

@@ -4,18 +4,9 @@
 #include <cmath>
 #include <cstddef>
 
-#include "clones.hpp"
+#include "scaled_sums.hpp"
 
 namespace mliuq {
-namespace {
-
-/// y += s x.
-MLIUQ_CLONES void add_scaled(double* y, double s, const double* x, int n) {
-  for (int i = 0; i < n; ++i) y[i] += s * x[i];
-}
-
-}  // namespace
-
 void triangularise(std::vector<double>& a, int rows, int columns) {
   const auto row = [&](int i) { return a.data() + static_cast<std::size_t>(i) * columns; };
   std::vector<double> v(rows), dots(columns);

@@ -40,7 +40,7 @@ Problem make(int n_elements, int K, bool quadratic, int M, int n, unsigned seed)
 
 std::vector<double> features(const Problem& p, int i) {
   std::vector<double> d(p.P);
-  p.model.features(std::span(p.B).subspan(static_cast<std::size_t>(i) * p.K, p.K), d);
+  p.model.add_features(std::span(p.B).subspan(static_cast<std::size_t>(i) * p.K, p.K), d);
   return d;
 }
 

@@ -252,7 +252,7 @@ TEST(formulas, energy_of_an_atom) {
   quadratic.gradient(0, B, slope);
   CHECK_NEAR(slope[0], 2 + 4 * 0.5 + 5 * -2.0, 1e-14);
   CHECK_NEAR(slope[1], 3 + 5 * 0.5 + 6 * -2.0, 1e-14);
-  quadratic.features(B, D);
+  quadratic.add_features(B, D);
   CHECK(D == (std::vector<double>{1, 0.5, -2, 0.125, -1, 2}));
   CHECK_THROWS(EnergyModel(1, 2, false, {1, 2}), "2 weights, expected 3");
 }

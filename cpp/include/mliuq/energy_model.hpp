@@ -35,8 +35,8 @@ class EnergyModel {
   /// ∂e/∂B_k into beta [K].
   void gradient(int element, std::span<const double> B, std::span<double> beta) const;
 
-  /// D(B) into features [P].
-  void features(std::span<const double> B, std::span<double> features) const;
+  /// Adds D(B) to sums [P].
+  void add_features(std::span<const double> B, std::span<double> sums) const;
 
  private:
   int n_elements_;
