@@ -31,6 +31,17 @@ std::vector<SnapParams> descriptors() {
   return {scenes::params(2, 3), scenes::params(2, 2, false, true), scenes::params(2, 2, true)};
 }
 
+/// A crooked chain of two elements in which each atom sees a few others.
+std::unique_ptr<PackedStructure> crooked_chain(int n) {
+  std::vector<double> x;
+  std::vector<int> species;
+  for (int i = 0; i < n; ++i) {
+    x.insert(x.end(), {1.6 * i, 0.4 * std::sin(1.0 * i), 0.3 * std::cos(2.0 * i)});
+    species.push_back(i % 3 == 0);
+  }
+  return scenes::cluster(x, species, 2);
+}
+
 double energy_of(Potential& potential, const PackedStructure& structure) {
   double energy = 0.0;
   potential.evaluate(structure.neighbourhood(), structure.centres(), {.energy = &energy}, 1);
@@ -245,14 +256,8 @@ TEST(gradients, spreads_of_forces_are_those_of_members_for_any_tile) {
 
 TEST(gradients, spreads_of_a_structure_are_those_of_its_rows) {
   constexpr int n = 47;  // rows of some groups, and a part of one
-  std::vector<double> x;
-  std::vector<int> species;
-  for (int i = 0; i < n; ++i) {
-    x.insert(x.end(), {1.5 * i, 0.4 * std::sin(1.0 * i), 0.3 * std::cos(2.0 * i)});
-    species.push_back(i % 3 == 0);
-  }
+  const auto structure = crooked_chain(n);
   for (const SnapParams& p : descriptors()) {
-    const auto structure = scenes::cluster(x, species, 2);
     Potential potential(file(p, 5, false));
     std::vector<int> row_of_atom(n);
     for (int i = 0; i < n; ++i) row_of_atom[i] = i;
@@ -303,16 +308,9 @@ class KeptRows : public RowSink {
 }  // namespace
 
 TEST(gradients, rows_are_overwritten_in_any_number_of_batches) {
-  // A crooked chain longer than what is kept at a time, in which each atom sees a few others.
-  constexpr int n = 1100;
-  std::vector<double> x;
-  std::vector<int> species;
-  for (int i = 0; i < n; ++i) {
-    x.insert(x.end(), {1.6 * i, 0.4 * std::sin(1.0 * i), 0.3 * std::cos(2.0 * i)});
-    species.push_back(i % 3 == 0);
-  }
+  constexpr int n = 1100;  // more than what is kept at a time
+  const auto structure = crooked_chain(n);
   for (const SnapParams& p : descriptors()) {
-    const auto structure = scenes::cluster(x, species, 2);
     Potential potential(file(p, 0, false));
     std::vector<double> forces(3 * n, 0.0);
     potential.evaluate(structure->neighbourhood(), structure->centres(), {.forces = forces.data()}, 1);
