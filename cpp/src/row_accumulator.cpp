@@ -10,14 +10,13 @@
 namespace mliuq {
 namespace {
 
-/// Adds scale · dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
-MLIUQ_CLONES void add_feature_change(int K, bool quadratic, double scale, const double* B, const double* dB,
-                                     double* row) {
-  for (int k = 0; k < K; ++k) row[k] += scale * dB[k];
+/// Adds dD for a change dB of the descriptor at B, D the features of the energy model without the constant.
+MLIUQ_CLONES void add_feature_change(int K, bool quadratic, const double* B, const double* dB, double* row) {
+  for (int k = 0; k < K; ++k) row[k] += dB[k];
   if (!quadratic) return;
   double* next = row + K;
   for (int k = 0; k < K; ++k) {
-    const double b = scale * B[k], d = scale * dB[k];
+    const double b = B[k], d = dB[k];
     next[0] += b * dB[k];
     for (int l = k + 1; l < K; ++l) next[l - k] += b * dB[l] + d * B[l];
     next += K - k;
@@ -73,7 +72,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
       model_.add_features({B, static_cast<std::size_t>(K)}, {targets.features + column, P});
     if (targets.strain)
       for (int v = thread; v < 6; v += n_threads)
-        add_feature_change(K, model_.quadratic(), 1.0, B, chunk.strain.data() + (c * 6 + v) * K,
+        add_feature_change(K, model_.quadratic(), B, chunk.strain.data() + (c * 6 + v) * K,
                            targets.strain + v * width + column + 1);
   }
 }
@@ -180,10 +179,10 @@ void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& 
                                   RowQueue& queue) const {
   queue_entries(targets, chunks, thread, queue);
   const int P = model_.n_weights();
-  std::size_t first = 0;
+  std::size_t done = 0;
   for (const int row : queue.rows) {
-    const auto entries = std::span(queue.entries).subspan(first, queue.count[row]);
-    first += entries.size();
+    const auto entries = std::span(queue.entries).subspan(done, queue.count[row]);
+    done += entries.size();
     char* const begun = queue.begun.data() + static_cast<std::size_t>(row) * model_.n_elements();
     double* const kept = targets.forces + row * row_size();
     const bool finished = finishing(row);
