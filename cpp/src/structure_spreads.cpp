@@ -18,9 +18,9 @@ bool wanted(const MoveSpreads& out) { return out.needs_members() || out.needs_bo
 
 /// Spreads of the forces on a structure's atoms from their rows, as they come: a thread gathers those of a few atoms,
 /// which lie in a near cache until they are packed.
-class ForceSpreads : public RowSink {
+class SpreadingSink : public RowSink {
  public:
-  ForceSpreads(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)
+  SpreadingSink(const Ensemble& ensemble, const MoveSpreads& out, std::size_t n_owned)
       : ensemble_(ensemble), out_(out), n_(3 * n_owned) {}
 
   /// From now on row k is of the k-th of these atoms.
@@ -94,7 +94,7 @@ void structure_spreads(Potential& potential, const PackedStructure& structure, c
   if (wanted(forces)) {
     const int room = atoms_per_tile(model.n_elements(), model.n_weights(), team_size(n_threads, structure.n_owned()));
     const int largest = largest_tile > 0 ? largest_tile : room;
-    ForceSpreads spreads(*ensemble, forces, structure.n_owned());
+    SpreadingSink spreads(*ensemble, forces, structure.n_owned());
     targets.sink = &spreads;
     for (const std::vector<int>& tile : tiles_of_atoms(atoms, structure.centres(), largest)) {
       std::fill(row_of_atom.begin(), row_of_atom.end(), -1);
