@@ -28,7 +28,8 @@ ModelFile file(const SnapParams& params, int n_members, bool zbl) {
 }
 
 std::vector<SnapParams> descriptors() {
-  return {scenes::params(2, 3), scenes::params(2, 2, false, true), scenes::params(2, 2, true)};
+  return {scenes::params(2, 3), scenes::params(2, 2, false, true), scenes::params(2, 4, false, true),
+          scenes::params(2, 2, true)};
 }
 
 /// A crooked chain of two elements in which each atom sees a few others.
