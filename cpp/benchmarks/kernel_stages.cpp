@@ -227,10 +227,11 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
     slots += static_cast<double>(w.block.n_slots) / n_blocks;
   }
   const double half = 2.0 * half_level(twojmax + 1);
-  double used = 0.0;
+  double used = 0.0, dotted = 0.0;
   for (int p = 0; p < plan.n_products; ++p) used += 2.0 * half_used(plan.products[p].j);
+  for (int d = 0; d < plan.n_dots; ++d) dotted += 2.0 * half_used(plan.products[plan.dots[d].product].j);
   Work with_B = coupling(plan), stored_Z = coupling(plan);
-  with_B += Work{2, 4} * (used / 2);
+  with_B += Work{1, 2} * dotted;
   // Gradients of the products as polynomials once; for every slot four sums over the level below, the value of a term,
   // and three directions of every component and their total.
   double lowered = 0.0;
@@ -254,7 +255,7 @@ void report(int twojmax, InstructionSet set, KernelPlan kind) {
       {"force", (polynomial ? polynomial_gradient(twojmax) : recursion(twojmax, {8, 16})) * slots, {}},
       {"couple + B", with_B, {}},
       {"store", stored_Z, {}},
-      {"describe", Work{1, 2} * (used / 2), {}},
+      {"describe", Work{1, 2} * dotted, {}},
       {"respond", Work{1, 2} * double(plan.n_components), {}},
       {"fold", Work{1, 2} * used, {}},
       {"derive", derive, {}},

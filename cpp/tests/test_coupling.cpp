@@ -132,7 +132,7 @@ TEST(coupling, operations_make_every_element_once) {
           CHECK(std::isfinite(z[t].real()) && std::isfinite(z[t].imag()));
           largest = std::max(largest, std::abs(expected));
           error = std::max(error, std::abs(z[t] - expected));
-          CHECK((t < op.n_descriptors) == (p.j >= p.j1));
+          CHECK((t >= group.n_levels - op.n_descriptors) == (p.j <= p.j2));
         }
       }
     CHECK_NEAR(error, 0.0, 1e-13 * largest);

@@ -121,7 +121,7 @@ class Builder {
       for (int t = t_first; t < t_last; ++t) {
         const int j = pair.levels[t], shift = (pair.S - j) / 2;
         op.target[t - t_first] = static_cast<std::uint16_t>(half_level(j) + (sb - shift) * (j + 1) + s - shift);
-        op.n_descriptors += j >= pair.j1;
+        op.n_descriptors += j <= pair.j2;
       }
       shaped_.push_back({.n_levels = t_last - t_first,
                          .n_columns = has_lowest && op.n_columns <= kMaxUnrolledColumns ? op.n_columns : 0,

@@ -38,7 +38,7 @@ struct CouplingOp {
   std::uint8_t stride1, stride2;     ///< from row to row
   std::uint8_t outer_cg_stride;
   std::uint8_t n_rows, n_columns;           ///< of the double sum, both at least 1
-  std::uint8_t n_descriptors;               ///< the first so many levels have j ≥ j1: their Z makes a B
+  std::uint8_t n_descriptors;               ///< the last so many levels have j ≤ j2: their Z makes a B
   std::uint8_t negate_re, negate_im;        ///< 0 or 1
   std::uint16_t target[kMaxCoupledLevels];  ///< of the element in the half plane, by level, descending j
 };

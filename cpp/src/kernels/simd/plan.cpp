@@ -113,7 +113,7 @@ void PlanStorage<Real>::tabulate_products() {
         for (int e2 = j1 == j2 ? e1 : 0; e2 < n_channels_; ++e2) {
           first_product_[pair_index(plan_.twojmax, n_channels_, e1, j1, e2, j2)] = static_cast<int>(products_.size());
           for (int j : coupled_levels(plan_.twojmax, j1, j2)) {
-            products_.push_back({.j = j, .stored = stored, .j1 = j1});
+            products_.push_back({.j = j, .stored = stored});
             store_offset_.push_back(stored - half_level(j));
             stored += half_size(j);
           }
@@ -134,7 +134,7 @@ void PlanStorage<Real>::tabulate_products() {
 
 // B_{κλμ, j1 j2 j} is trilinear in the density. With N = 1 or 1/(j+1) its derivatives with respect to the three
 // densities are N Z^j(κ j1, λ j2), N (j+1)/(j1+1) Z^{j1}(μ j, λ j2) and N (j+1)/(j2+1) Z^{j2}(μ j, κ j1): one term for
-// each.
+// each. Dotted with its density each of them is B; the last, of the lowest level, has the fewest elements.
 template <class Real>
 void PlanStorage<Real>::tabulate_components() {
   struct Term {
@@ -158,11 +158,12 @@ void PlanStorage<Real>::tabulate_components() {
           const int second = component(weight_of_second({j1, j2, j}, {e1, e2, e3}));
           all.push_back({product_index(e1, j1, e2, j2, j), e3, b, b, norm});
           all.push_back({product_index(e3, j, e2, j2, j1), e1, b, first, norm * (j + 1) / (j1 + 1)});
-          all.push_back({product_index(e3, j, e1, j1, j2), e2, b, second, norm * (j + 1) / (j2 + 1)});
-          descriptor_scale_[b] = static_cast<Real>(2.0 * norm);
-          const int twin = ((e2 * n + e1) * n + e3) * n_triples_ + b % n_triples_;
-          const bool has_twin = j1 == j2 && e1 != e2;
-          if (!has_twin || e1 < e2) dots_.push_back({product_index(e1, j1, e2, j2, j), e3, b, has_twin ? twin : -1});
+          const int lowest = product_index(e3, j, e1, j1, j2);
+          const double share = norm * (j + 1) / (j2 + 1);
+          all.push_back({lowest, e2, b, second, share});
+          descriptor_scale_[b] = static_cast<Real>(2.0 * share);
+          const bool has_twin = j1 == j && e1 != e3;
+          if (!has_twin || e1 < e3) dots_.push_back({lowest, e2, b, has_twin ? component({e3, e2, e1}) : -1});
           ++b;
         }
   std::stable_sort(all.begin(), all.end(), [&](const Term& x, const Term& y) {

@@ -19,7 +19,6 @@ namespace mliuq::simd {
 struct Product {
   int j;
   int stored;
-  int j1;  ///< B is made of products with j ≥ j1
 };
 
 /// Contribution of a component's derivative to the weight of a product in a channel's Y.
@@ -46,7 +45,7 @@ struct LoweredElement {
   int from[4];
 };
 
-/// One B as a product dotted with a channel of the density; `twin` is the component equal to it by symmetry, or −1.
+/// One B as a product dotted with a channel of the density; `twin` is the component that is the same dot, or −1.
 struct DescriptorDot {
   int product, channel, component, twin;
 };
@@ -79,10 +78,10 @@ struct Plan {
   int n_lowered;                           ///< elements of all terms of one component at most
   const DescriptorDot* dots;
   int n_dots;
-  const int* component_of;       ///< [n_channels][n_products], B of a product dotted with a channel where j ≥ j1
+  const int* component_of;       ///< [n_channels][n_products], B of a product dotted with a channel where j ≤ j2
   const int* level_products;     ///< products sorted by j, [n_products]
   const int* first_of_level;     ///< [twojmax + 2]
-  const Real* descriptor_scale;  ///< [n_components]: 2, over 2j + 1 with bnormflag
+  const Real* descriptor_scale;  ///< [n_components], takes the dots to B
   // By element of the centre:
   const double* shift;             ///< [n_elements][n_components], B of an isolated atom, subtracted with bzeroflag
   const double* constant;          ///< [n_elements], constant energy

@@ -93,15 +93,16 @@ MLIUQ_INLINE void add_to_Y(const CouplingOp& op, const Real* weights, const Vect
   }
 }
 
-/// The first levels of an operation are those that make a B.
+/// The last levels of an operation are those that make a B.
 template <int Levels, class Real>
 MLIUQ_INLINE void add_to_B(const CouplingOp& op, const int* components, const Vector<Real>* U, const Vector<Real>* re,
                            const Vector<Real>* im, Vector<Real>* B) {
   MLIUQ_UNROLL
-  for (int t = 0; t < Levels; ++t) {
-    if (t >= op.n_descriptors) break;
+  for (int t = Levels - 1; t >= 0; --t) {
+    if (t < Levels - op.n_descriptors) break;
     const Vector<Real>* u = U + 2 * std::size_t(op.target[t]);
-    B[components[op.product + t]] += u[0] * re[t] + u[1] * im[t];
+    Vector<Real>& b = B[components[op.product + t]];
+    b = (b + u[0] * re[t]) + u[1] * im[t];
   }
 }
 
