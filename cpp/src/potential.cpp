@@ -9,6 +9,7 @@
 
 #include "mliuq/error.hpp"
 #include "row_accumulator.hpp"
+#include "row_group.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
@@ -353,12 +354,14 @@ void Potential::atom_std_gradient(const Neighbourhood& atoms, std::span<const in
 }
 
 Spread Potential::cell_spread(std::span<const double> features, double energy) const {
-  std::vector<double> committee(state_->members("a spread was asked").n_members());
-  this->committee(features, energy, committee);
-  double sum = 0.0;
-  for (double e : committee) sum += (e - energy) * (e - energy);
-  const auto [least, most] = std::minmax_element(committee.begin(), committee.end());
-  const Spread spread{std::sqrt(sum / static_cast<double>(committee.size())), *least, *most};
+  Spread spread;
+  const std::size_t place = 0;
+  RowGroup cell(state_->members("a spread was asked"), {.std = &spread.std, .least = &spread.min, .most = &spread.max},
+                1);
+  cell.add(features.data(), {&place, 1});
+  cell.end();
+  spread.min += energy;
+  spread.max += energy;
   require_spread(spread, "the energy of the cell");
   return spread;
 }

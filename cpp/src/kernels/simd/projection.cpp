@@ -38,6 +38,7 @@ PanelledFactor::PanelledFactor(std::span<const double> F, int n_rows, int n_colu
       for (int c = c0; c < c0 + kPanelColumns; ++c)
         entries_.push_back(c < c1 ? entry(row, c) : padding == Padding::zeros ? 0.0 : entry(row, c1 - 1));
   }
+  entries_.resize(entries_.size() + kPanelPadding);
   const double* next = entries_.data();
   for (Panel& panel : panels_) {
     panel.entries = next;

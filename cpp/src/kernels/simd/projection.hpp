@@ -14,6 +14,9 @@ namespace mliuq::simd {
 /// Columns that share one pass over the features; with their atoms they fill the vector registers.
 inline constexpr int kPanelColumns = 6;
 
+/// Numbers behind the last panel that may be read: vectors of columns are longer than its rows.
+inline constexpr int kPanelPadding = 8;
+
 /// Rows of descriptors whose products are formed are padded to a multiple of this, and aligned to 64 bytes.
 inline constexpr int kProductStride = 8;
 

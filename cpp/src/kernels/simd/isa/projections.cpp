@@ -42,9 +42,57 @@ MLIUQ_INLINE void for_vectors_of(int n_atoms, Run&& run) {
   run(Count<2>());
 }
 
+/// Panels of the same rows that are summed side by side for one atom, whose sums would wait for each other.
+constexpr int kPanelsTogether = 4;
+
+/// Sums of one atom over Count panels of the same rows. Lanes are columns here: with atoms in them, all but one of
+/// eight would be idle. Each sum takes its rows in the order of those of many atoms.
+template <int Count, class Use>
+MLIUQ_INLINE void project_one_atom(const Panel* panels, const double* features, Use&& use) {
+  constexpr int n_vectors = (kPanelColumns + kLanes<double> - 1) / kLanes<double>;
+  union {
+    V vectors[n_vectors];
+    double columns[n_vectors * kLanes<double>];
+  } sums[Count] = {};
+  const double* d = features + static_cast<long>(kGroup) * panels->first;
+  for (long row = 0; row < panels->n_rows; ++row, d += kGroup) {
+    const V atom = broadcast_from(d);
+    MLIUQ_UNROLL
+    for (int p = 0; p < Count; ++p) {
+      MLIUQ_UNROLL
+      for (int v = 0; v < n_vectors; ++v) {
+        V entries;
+        __builtin_memcpy(&entries, panels[p].entries + row * kPanelColumns + v * kLanes<double>, sizeof entries);
+        sums[p].vectors[v] += atom * entries;
+      }
+    }
+  }
+  for (int p = 0; p < Count; ++p) {
+    V of_panel[kPanelColumns][1];
+    for (int c = 0; c < kPanelColumns; ++c) of_panel[c][0] = broadcast(sums[p].columns[c]);
+    use(of_panel);
+  }
+}
+
+template <class Use>
+MLIUQ_INLINE void project_one_atom(const Panel* panels, int n_panels, const double* features, Use&& use) {
+  const Panel* const end = panels + n_panels;
+  const auto alike = [&](const Panel* last) { return panels->first == last->first && panels->n_rows == last->n_rows; };
+  while (panels != end)
+    if (const Panel* last = panels + kPanelsTogether - 1;
+        last < end && alike(panels + 1) && alike(panels + 2) && alike(last)) {
+      project_one_atom<kPanelsTogether>(panels, features, use);
+      panels += kPanelsTogether;
+    } else {
+      project_one_atom<1>(panels++, features, use);
+    }
+}
+
 /// Calls use(sums [kPanelColumns][Vectors]) for every panel.
 template <int Vectors, class Use>
-MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* features, Use&& use) {
+MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* features, int n_atoms, Use&& use) {
+  if constexpr (Vectors == 1)
+    if (n_atoms == 1) return project_one_atom(panels, n_panels, features, use);
   for (const Panel* panel = panels; panel != panels + n_panels; ++panel) {
     V sums[kPanelColumns][Vectors] = {};
     const V* d = vectors_of(features) + kVectors * panel->first;
@@ -68,7 +116,7 @@ void squared_norms(const Panel* panels, int n_panels, const double* features, in
   for_vectors_of(n_atoms, [&](auto count) {
     constexpr int N = decltype(count)::value;
     V total[N] = {};
-    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+    project<N>(panels, n_panels, features, n_atoms, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c) {
         MLIUQ_UNROLL
@@ -87,7 +135,7 @@ void extremes(const Panel* panels, int n_panels, const double* features, int n_a
       low[v] = broadcast(__builtin_inf());
       high[v] = -low[v];
     }
-    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+    project<N>(panels, n_panels, features, n_atoms, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c) {
         MLIUQ_UNROLL
@@ -108,7 +156,7 @@ void products(const Panel* panels, int n_panels, const double* features, int n_a
   for_vectors_of(n_atoms, [&](auto count) {
     constexpr int N = decltype(count)::value;
     V* next = vectors(out);
-    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+    project<N>(panels, n_panels, features, n_atoms, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c, next += kVectors) {
         MLIUQ_UNROLL
@@ -122,7 +170,7 @@ void absolute_sums(const Panel* panels, int n_panels, const double* features, in
   for_vectors_of(n_atoms, [&](auto count) {
     constexpr int N = decltype(count)::value;
     V total[N] = {};
-    project<N>(panels, n_panels, features, [&](const V(&sums)[kPanelColumns][N]) {
+    project<N>(panels, n_panels, features, n_atoms, [&](const V(&sums)[kPanelColumns][N]) {
       MLIUQ_UNROLL
       for (int c = 0; c < kPanelColumns; ++c) {
         MLIUQ_UNROLL
