@@ -67,7 +67,9 @@ def predict(structures: Sequence[Atoms], arguments: argparse.Namespace) -> np.nd
     """Lines of all configurations, each by the fit without its fold."""
     fold = np.random.default_rng(0).permutation(len(structures)) % arguments.folds
     quantities = QUANTITIES if arguments.stress else QUANTITIES[:2]
-    settings = {"snap.twojmax": arguments.twojmax, "snap.rcut": arguments.rcut, "snap.quadratic": arguments.quadratic}
+    settings = {"snap.twojmax": arguments.twojmax, "snap.quadratic": arguments.quadratic}
+    if arguments.rcut:
+        settings["snap.rcut"] = arguments.rcut
     if arguments.stress:
         settings["weights.stress"] = "auto"
     lines = []
@@ -105,7 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", type=Path)
     parser.add_argument("--twojmax", type=int, default=8)
-    parser.add_argument("--rcut", type=float, default=4.7)
+    parser.add_argument("--rcut", type=float, help="Å; that of the defaults without it")
     parser.add_argument("--quadratic", action="store_true")
     parser.add_argument("--zbl", nargs=2, type=float)
     parser.add_argument("--stress", action="store_true", help="fit and judge stress too")

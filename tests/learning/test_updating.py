@@ -104,8 +104,8 @@ def test_a_state_comes_back_from_its_file(first: UpdatedFit, data: list[Atoms], 
     back = FitState.load(path)
     back.save(tmp_path / "again.state")
     assert path.read_bytes() == (tmp_path / "again.state").read_bytes()
-    assert (back.configurations, back.identity, back.constants) == (
-        first.state.configurations, first.state.identity, dict(first.state.constants)
+    assert (back.configurations, back.identity, back.constants, back.rcut) == (
+        first.state.configurations, first.state.identity, dict(first.state.constants), 4.7
     )  # fmt: skip
     quick = {**SETTINGS, "posterior.members": 0}
     one, other = (updated_fit(data[:43], quick, state=state).model for state in (first.state, back))
@@ -184,6 +184,30 @@ def test_what_does_not_begin_with_the_state_is_one_error(data: list[Atoms], firs
             updated_fit(structures, SETTINGS, state=first.state)
     with pytest.raises(MliuqError, match="or the descriptor"):
         updated_fit(data[:45], {**SETTINGS, "snap.twojmax": 4}, state=first.state)
+
+
+def test_the_cutoff_found_at_first_is_kept(
+    data: list[Atoms], first: UpdatedFit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mliuq.descriptor.settings.default_cutoff", lambda *_: 5.1)
+    quick = {**SETTINGS, "posterior.members": 0}
+    assert updated_fit(data[:43], quick, state=first.state).model.params.rcutfac == 4.7
+    anew = updated_fit(data[:40], quick)
+    assert anew.model.params.rcutfac == anew.state.rcut == 5.1
+    assert updated_fit(data[:43], quick, state=anew.state).model.params.rcutfac == 5.1
+    with pytest.raises(MliuqError, match="or the descriptor"):
+        updated_fit(data[:43], {**quick, "snap.rcut": 4.7}, state=anew.state)
+    # States written before cutoffs followed the data know none: it was 4.7 Å.
+    path = tmp_path / "fit.state"
+    first.state.save(path)
+    arrays, texts = container.unpack(path)
+    metadata = json.loads(texts["mliuq"])
+    del metadata["rcut"]
+    path.write_bytes(container.pack(arrays, json.dumps(metadata)))
+    assert FitState.load(path).rcut == 4.7
+    path.write_bytes(container.pack(arrays, json.dumps(metadata | {"rcut": "auto"})))
+    with pytest.raises(MliuqError, match="expected constants, configurations, identity and rcut"):
+        FitState.load(path)
 
 
 def test_a_file_that_is_no_state_is_one_error(first: UpdatedFit, tmp_path: Path) -> None:

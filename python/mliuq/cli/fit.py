@@ -43,7 +43,11 @@ def run(
     ] = None,
     twojmax: Annotated[int | None, typer.Option(help="2J, the angular resolution.  [default: 8]")] = None,
     rcut: Annotated[
-        float | None, typer.Option(help="SNAP's rcutfac: the cutoff in Å for elements of radius 0.5.  [default: 4.7]")
+        str | None,
+        typer.Option(
+            metavar="Å|auto",
+            help="SNAP's rcutfac: the cutoff in Å for elements of radius 0.5.  [default: auto, at least 4.7]",
+        ),
     ] = None,
     quadratic: Annotated[
         bool | None, typer.Option("--quadratic/--linear", help="Energy quadratic in the bispectrum.")
@@ -97,7 +101,8 @@ def run(
 ) -> None:
     """Fit a SNAP potential with an ensemble to energies, forces and, if asked, stress.
 
-    Without options: linear SNAP, 2J = 8, 4.7 Å, a tenth of the configurations held out for the table.
+    Without options: linear SNAP, 2J = 8, 4.7 Å or more for larger atoms, a tenth of the configurations held out for the
+    table.
     """
     from mliuq.fitting.settings import FitSettings
 
@@ -111,7 +116,7 @@ def run(
         "data.represent": None if not represent else tuple(map(str, represent)),
         "data.test_fraction": test_fraction,
         "snap.twojmax": twojmax,
-        "snap.rcut": rcut,
+        "snap.rcut": number_or_text(rcut),
         "snap.quadratic": quadratic,
         "snap.zbl": zbl,
         "weights.energy": number_or_text(energy_weight),

@@ -86,10 +86,23 @@ def pack(atoms: Atoms, params: SnapParams, cutoff: float | None = None) -> Packe
 
 def neighbour_distances(atoms: Atoms, reach: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Every atom's neighbours within reach (Å), images included, in any order: the atom and the distance, (n,) each."""
+    pairs, distances = neighbour_pairs(atoms, reach)
+    return pairs[:, 0], distances
+
+
+def neighbour_pairs(atoms: Atoms, reach: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Every atom's neighbours within reach (Å), images included, in any order: both atoms (n, 2), the distance (n,).
+
+    Raises
+    ------
+    MliuqError
+        For a structure without atoms, numbers that are not finite, a cell without a volume.
+    """
+    _check(atoms)
     positions = np.array(atoms.positions, dtype=np.float64)
     listed = listable(positions, atoms.cell.array, atoms.pbc, reach)
     pairs, distances = _within(listed, atoms.pbc, reach, "Pd", twice=True)
-    return pairs[:, 0].astype(np.int64), np.asarray(distances, dtype=np.float64)
+    return pairs.astype(np.int64), np.asarray(distances, dtype=np.float64)
 
 
 def _within(

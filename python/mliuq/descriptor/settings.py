@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
+from mliuq.descriptor.reach import default_cutoff, thinned
 from mliuq.errors import MliuqError
 
 #: Names here of what SNAP calls otherwise.
@@ -21,7 +23,7 @@ class SnapSettings:
     Attributes
     ----------
     twojmax : 2J
-    rcut : LAMMPS's rcutfac: the cutoff in Å of elements of radius 0.5
+    rcut : LAMMPS's rcutfac: the cutoff in Å of elements of radius 0.5; "auto": of the data (`mliuq.descriptor.reach`)
     elements : chemical symbols; those of the data, in alphabetical order, when empty
     radii, weights : R and w of each element; 0.5 and 1 when empty
     quadratic : energy terms quadratic in the bispectrum
@@ -30,7 +32,7 @@ class SnapSettings:
     """
 
     twojmax: int = SnapParams.twojmax
-    rcut: float = SnapParams.rcutfac
+    rcut: float | Literal["auto"] = "auto"
     elements: tuple[str, ...] = ()
     radii: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
@@ -68,13 +70,25 @@ class SnapSettings:
                 raise MliuqError(f"snap.{name} has {len(values)} entries for {len(self.elements)} elements")
 
     def params(self, structures: Iterable[Atoms]) -> SnapParams:
-        """Return the descriptor; its elements are those of the structures unless the settings name them.
+        """Return the descriptor; its elements and cutoff are those of the structures unless the settings name them.
 
         Raises
         ------
         MliuqError
             for a value out of range.
         """
-        elements = self.elements or sorted({symbol for atoms in structures for symbol in atoms.symbols})
         own = {f.name: getattr(self, _NAMES.get(f.name, f.name)) for f in fields(SnapParams)}
-        return SnapParams(**{**own, "elements": elements})
+        if not self.elements or self.rcut == "auto":
+            seen: set[str] = set()
+            sample = thinned(_noting(structures, seen))
+            own["elements"] = self.elements or sorted(seen)
+            if self.rcut == "auto":
+                own["rcutfac"] = default_cutoff(sample, dict(zip(self.elements, self.radii, strict=False)))
+        return SnapParams(**own)
+
+
+def _noting(structures: Iterable[Atoms], elements: set[str]) -> Iterator[Atoms]:
+    """The structures as they come, while their elements are noted."""
+    for atoms in structures:
+        elements.update(atoms.symbols)
+        yield atoms

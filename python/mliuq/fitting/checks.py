@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
 
 from mliuq.descriptor.params import SnapParams
+from mliuq.descriptor.reach import clear_cutoff, shell_at
 from mliuq.errors import MliuqError
 from mliuq.fitting.data import FitData
 from mliuq.fitting.settings import FitSettings
+from mliuq.judging.metrics import informative
 from mliuq.memory import refuse_beyond_memory
+from mliuq.posterior.predict import Predictions
 from mliuq.readers.fingerprints import fingerprints
+from mliuq.regression.rows import FORCE
 from mliuq.regression.solver import Solution
 
 log = logging.getLogger(__name__)
 
+_ENVELOPE = 0.01  # of the references that may lie outside of 500 members
 _SQUARES = 8  # matrices of P × P that exist at one time during the solution (measured: 9 for P = 1500)
 _MEMBERS = 4  # arrays of M × P: drawn, moved, stored, written
 
@@ -63,6 +70,26 @@ def judge_rank(solution: Solution, params: SnapParams) -> None:
     log.warning(
         "the data determine %d of %d combinations of weights; the others are set to zero (weights that take part: %s)",
         solution.rank, total, ", ".join(names[:8]) + (", …" if len(names) > 8 else ""),
+    )  # fmt: skip
+
+
+def warn_of_shell(left_out: Predictions, params: SnapParams, structures: Sequence[Atoms]) -> None:
+    """Warn of forces outside of all members where the cutoff ends on a shell of neighbours (`mliuq.descriptor.reach`).
+
+    Parameters
+    ----------
+    left_out : rows of these structures, predicted without their configuration
+    """
+    forces = left_out.where(informative(left_out.kind, left_out.size)).of_kind(FORCE)
+    outside = float(np.mean((forces.y < forces.low) | (forces.y > forces.high))) if len(forces) else 0.0
+    cutoff, radii = params.rcutfac, dict(zip(params.elements, params.radii, strict=True))
+    if outside <= _ENVELOPE or not shell_at(structures, cutoff, radii):
+        return
+    clear = clear_cutoff(structures, cutoff, radii)
+    log.warning(
+        "%.1f %% of the force components lie outside of all members, and a shell of neighbours lies at the cutoff "
+        "(rcut %g Å), where no weights can follow its forces: expected %s",
+        100 * outside, cutoff, f"{clear:g} Å or more" if clear > cutoff else "another cutoff",
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from ase import Atoms
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.calibrating import calibration_of, refit_errors
-from mliuq.fitting.checks import refuse_impossible, warn_of_leaks
+from mliuq.fitting.checks import refuse_impossible, warn_of_leaks, warn_of_shell
 from mliuq.fitting.classes_out import class_out_lines
 from mliuq.fitting.data import (
     choose_data,
@@ -206,6 +206,8 @@ def _fit(
         trained = predict(rows, solution.theta, posterior.moves, team=team, progress=progress).of_first(n)
         left_out = predict_left_out(rows, solution, statistics.loco, posterior.moves, team=team, progress=progress)
         left_out = left_out.of_first(n)
+        if team.rank == 0 and len(posterior.moves):
+            warn_of_shell(left_out, params, data.train)
         unseen = refit_errors(rows, settings, protection, n, team, progress) or posterior.held_out
         statistics = statistics.first(len(trained))
         calibration = calibration_of(

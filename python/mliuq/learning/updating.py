@@ -7,8 +7,8 @@ What an update does and what it takes over:
 - Anew are outliers, the prior on what the data leave open, left-out residuals, posterior, members, noise floors,
   calibration, active sets, errors: they need every row once more, and so its descriptor (`solver.cache` keeps the rows
   of one fit, not those of the next).
-- Taken over (frozen) are the constants of energies, forces and stress that the first fit chose under "auto", so that
-  rows keep their weights.  `rebalance` chooses them anew.
+- Taken over (frozen) are the cutoff that the first fit found under "auto", and the constants of energies, forces and
+  stress that it chose, so that rows keep their descriptor and their weights.  `rebalance` chooses constants anew.
 
 Where old rows have other weights than before all the same (constants chosen anew, the near-equilibrium weighting, whose
 scales follow the data, what each configuration stands for, outliers left out under `solver.robust`), all are folded in
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.fit import run_fit
 from mliuq.fitting.past import Past
@@ -51,12 +52,14 @@ class FitState:
     configurations : how many they are
     identity : a hash of these configurations and the descriptor
     constants : of the weights, by kind, that the first fit chose
+    rcut : LAMMPS's rcutfac of the fits
     """
 
     past: Past
     configurations: int
     identity: str
     constants: Mapping[str, float]
+    rcut: float
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, whole or not at all; equal states give equal bytes."""
@@ -66,6 +69,7 @@ class FitState:
             "configurations": self.configurations,
             "identity": self.identity,
             "constants": dict(self.constants),
+            "rcut": self.rcut,
         }
         write_files({Path(path): container.pack(arrays, json.dumps(text, sort_keys=True))})
 
@@ -94,15 +98,19 @@ class FitState:
         if shapes != {"triangle": (p, p), "y": (n,), "w": (n,), "kind": (n,)}:
             raise MliuqError(f"{source}: arrays have shapes {shapes}, expected (P + 1, P + 1) and three of (n,)")
         constants, count, identity = (text.get(key) for key in ("constants", "configurations", "identity"))
+        rcut = text.get("rcut", SnapParams.rcutfac)  # of every fit that named none, before the data were asked
         if (
             not isinstance(constants, dict)
             or not all(k in KINDS and isinstance(c, int | float) and c >= 0.0 for k, c in constants.items())
             or type(count) is not int
             or not isinstance(identity, str)
+            or type(rcut) is not float
         ):
-            raise MliuqError(f"{source}: metadata is {text!r:.200}, expected constants, configurations and identity")
+            raise MliuqError(
+                f"{source}: metadata is {text!r:.200}, expected constants, configurations, identity and rcut"
+            )
         past = Past(arrays["triangle"], arrays["y"], arrays["w"], arrays["kind"].astype(np.int8))
-        return cls(past, count, identity, constants)
+        return cls(past, count, identity, constants, rcut)
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,8 @@ def updated_fit(
     for kind, constant in constants.items():
         if getattr(wanted.weights, kind) == "auto":
             changes[f"weights.{kind}"] = float(constant)
+    if state is not None and wanted.snap.rcut == "auto":
+        changes["snap.rcut"] = state.rcut
     used = wanted.updated(changes)
     params = used.snap.params([*structures, *test])
     descriptor = params.to_metadata()
@@ -169,6 +179,7 @@ def updated_fit(
     past = None if state is None else state.past
     result = run_fit(structures, params, used, test=test, represent=represent, progress=progress, past=past)
     kept = constants or result.balance.constants
-    left = FitState(result.past, len(structures), fingerprint(structures, params.elements, descriptor), dict(kept))
+    identity = fingerprint(structures, params.elements, descriptor)
+    left = FitState(result.past, len(structures), identity, dict(kept), params.rcutfac)
     reused = state is not None and state.past.begins(result.past, len(result.solution.theta))
     return UpdatedFit(result.model, left, len(state.past.y) if state is not None and reused else 0)

@@ -8,13 +8,12 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from vesin import NeighborList
 
+from mliuq.descriptor.reach import nearest_distance
 from mliuq.errors import MliuqError, in_range
 
 #: Cutoffs tried, in distances to the nearest neighbour (median of the data): from the first shell to beyond the third.
 REACH = (1.4, 1.55, 1.7, 1.85, 2.0, 2.15, 2.3)
-_FAR = 12.0  # Å within which the nearest neighbour is looked for
 
 
 @dataclass(frozen=True)
@@ -62,25 +61,3 @@ class TuneSettings:
             return self.rcut
         nearest = nearest_distance(structures)
         return tuple(round(nearest * reach, 1) for reach in REACH)
-
-
-def nearest_distance(structures: Sequence[Atoms]) -> float:
-    """Return the median over atoms of the distance to the nearest neighbour, Å.
-
-    Raises
-    ------
-    MliuqError
-        if no atom has a neighbour.
-    """
-    found = []
-    for atoms in structures[:: max(1, len(structures) // 100)]:
-        i, d = NeighborList(cutoff=_FAR / 2, full_list=True).compute(
-            atoms.positions, atoms.cell.array, atoms.pbc, "id", copy=True
-        )
-        nearest = np.full(len(atoms), np.inf)
-        np.minimum.at(nearest, i.astype(np.int64), d)
-        found.append(nearest[np.isfinite(nearest)])
-    distances = np.concatenate(found)
-    if not len(distances):
-        raise MliuqError(f"no atom of the data has a neighbour within {_FAR / 2:g} Å: there is no cutoff to tune")
-    return float(np.median(distances))
