@@ -46,7 +46,7 @@ MLIUQ_INLINE void for_vectors_of(int n_atoms, Run&& run) {
 constexpr int kPanelsTogether = 4;
 
 /// Sums of one atom over Count panels of the same rows. Lanes are columns here: with atoms in them, all but one of
-/// eight would be idle. Each sum takes its rows in the order of those of many atoms.
+/// eight would be idle.
 template <int Count, class Use>
 MLIUQ_INLINE void project_one_atom(const Panel* panels, const double* features, Use&& use) {
   constexpr int n_vectors = (kPanelColumns + kLanes<double> - 1) / kLanes<double>;
