@@ -66,14 +66,26 @@ def test_a_shell_at_a_cutoff(cutoff: float, is_there: bool) -> None:
     assert (clear_cutoff([TANTALUM], cutoff) > cutoff) == is_there
 
 
-def test_where_shells_are_all_the_way_the_least_cutoff_is_left() -> None:
-    pair = Atoms("W2", positions=[[0, 0, 0], [0, 0, 4.0]])
-    assert clear_cutoff([pair], 4.0) == 4.2  # 0.965 · 4.2 = 4.05
-    lengths = [3.8 * 1.02**k for k in range(22) for _ in range(int(4 * 1.3**k))]  # of pairs, ever more of them
+def pairs_of(lengths: list[float]) -> list[Atoms]:
+    """Pairs of atoms, each alone."""
     ends = [[100.0 * n, 0.0, z] for n, length in enumerate(lengths) for z in (0.0, length)]
-    crowd = Atoms(f"W{len(ends)}", positions=ends)
-    assert shell_at([crowd], 4.0)
-    assert clear_cutoff([crowd], 4.0) == 4.0
+    return [Atoms(f"W{len(ends)}", positions=ends)]
+
+
+def test_where_shells_are_all_the_way_the_least_cutoff_is_left() -> None:
+    assert clear_cutoff(pairs_of([4.0]), 4.0) == 4.2  # 0.965 · 4.2 = 4.05
+    ever_more = [3.8 * 1.02**k for k in range(22) for _ in range(int(4 * 1.3**k))]  # to 5.8 Å
+    assert shell_at(pairs_of(ever_more), 4.0)
+    assert clear_cutoff(pairs_of(ever_more), 4.0) == 4.0
+    up_to = [length for length in ever_more if length < 4.5]
+    assert clear_cutoff(pairs_of(up_to), 4.0) == 4.7  # 0.965 · 4.7 = 4.54
+
+
+def test_half_as_many_again_as_on_average_make_a_shell() -> None:
+    share = 1.5 * (1.02**3 - 0.965**3)  # of all inside
+    least = int(np.ceil(100 * share / (1 - share)))  # beside a hundred further in
+    assert shell_at(pairs_of([2.0] * 100 + [3.95] * least), 4.0)
+    assert not shell_at(pairs_of([2.0] * 100 + [3.95] * (least - 1)), 4.0)
 
 
 def test_distances_are_counted_in_radii() -> None:
@@ -82,6 +94,8 @@ def test_distances_are_counted_in_radii() -> None:
     # With R = 0.6 a cutoff of 4.7 reaches 5.64 Å, 1.97 distances of nearest neighbours.
     widened = default_cutoff([small], {"Ta": 0.6})
     assert widened == pytest.approx(default_cutoff([bulk("Ta", "bcc", a=3.30 / 1.2)]))
+    assert shell_at([small], 4.7 / 1.2, {"Ta": 0.6})
+    assert not shell_at([small], 4.9 / 1.2, {"Ta": 0.6})
     params = SnapSettings(elements=("Ta",), radii=(0.6,)).params([small])
     assert (params.rcutfac, params.radii) == (widened, (0.6,))
 
