@@ -435,15 +435,15 @@ void test_projections(InstructionSet set) {
   const int group = project.group;
   std::vector<double> F(P * C);
   for (double& entry : F) entry = normal(random);
-  // Four panels of the same rows, one that begins later, one that ends earlier among others, and one that is not full.
+  // Four panels of the same rows, one of the last five rows, three of the first five, and one that is not full.
   for (int p = 0; p < 4; ++p) std::fill_n(F.begin() + p * C + 4 * kPanelColumns, kPanelColumns, 0.0);
-  for (int p = 6; p < P; ++p) std::fill_n(F.begin() + p * C + 6 * kPanelColumns, kPanelColumns, 0.0);
+  for (int p = 5; p < P; ++p) std::fill_n(F.begin() + p * C + 5 * kPanelColumns, 3 * kPanelColumns, 0.0);
   const PanelledFactor sums(F, P, C, PanelledFactor::Padding::zeros);
   const PanelledFactor bounds(F, P, C, PanelledFactor::Padding::last_column);
   AlignedVector<double> features(static_cast<std::size_t>(P) * group);
   for (double& feature : features) feature = normal(random);
   const int n_panels = static_cast<int>(sums.panels().size());
-  check(sums.panels()[3].first == 0 && sums.panels()[4].first == 4 && sums.panels()[6].n_rows == 6);
+  check(sums.panels()[3].n_rows == P && sums.panels()[4].first == 4 && sums.panels()[7].n_rows == 5);
   for (int n = 1; n <= group; ++n) {
     AlignedVector<double> norms(group), absolute(group), least(group), most(group);
     AlignedVector<double> products(static_cast<std::size_t>(n_panels) * kPanelColumns * group);
