@@ -1,4 +1,4 @@
-"""`mliuq fit` says which cutoff it found where the data ask for another than the usual."""
+"""`mliuq fit` says which cutoff it found in the data where it was given none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ase.io import write
 from mliuq import Model
 from mliuq.cli import main
 
-SAID = "cutoff 4.9 Å, by the distances of neighbours in the data"
+SAID = "Å, by the distances of neighbours in the data"
 
 
 def crystal(symbol: str, a: float, seed: int) -> Atoms:
@@ -31,7 +31,7 @@ def crystal(symbol: str, a: float, seed: int) -> Atoms:
         ("Ta", 3.30, [], 4.9, True),
         ("Ta", 3.30, ["--rcut", "auto"], 4.9, True),
         ("Ta", 3.30, ["--rcut", "5.2"], 5.2, False),
-        ("W", 3.18, [], 4.7, False),
+        ("W", 3.18, [], 4.7, True),
     ],
 )
 def test_what_a_fit_says(
@@ -46,7 +46,7 @@ def test_what_a_fit_says(
     write(tmp_path / "data.xyz", [crystal(symbol, a, seed) for seed in range(8)])
     few = ["--twojmax", "2", "--members", "10", "--energy-weight", "1"]
     assert main(["fit", str(tmp_path / "data.xyz"), "-o", str(tmp_path / "X.mliuq"), *few, *options]) == 0
-    assert (SAID in " ".join(capfd.readouterr().out.split())) == said
+    assert (f"cutoff {cutoff:g} {SAID}" in " ".join(capfd.readouterr().out.split())) == said
     assert Model.load(tmp_path / "X.mliuq").params.rcutfac == cutoff
 
 

@@ -109,6 +109,7 @@ def test_distances_are_counted_in_radii() -> None:
         Atoms("W", cell=[0, 0, 0], pbc=True),
         Atoms("W2", positions=[[0, 0, 0], [1e12, 0, 0]]),
         Atoms("W", cell=[30, 30, 30], pbc=True),
+        Atoms(numbers=[500]),
     ],
 )
 def test_what_cannot_be_fitted_is_passed_over(broken: Atoms) -> None:
@@ -120,6 +121,8 @@ def test_what_cannot_be_fitted_is_passed_over(broken: Atoms) -> None:
 def test_settings_that_name_a_cutoff_keep_it() -> None:
     assert SnapSettings(rcut=4.1).params([TANTALUM]).rcutfac == 4.1
     assert SnapSettings(rcut=4.1, elements=("W",)).params(iter(())).elements == ("W",)
+    with pytest.raises(MliuqError, match=r"^an atomic number is 500, expected a number from 0 to 118$"):
+        SnapSettings().params([Atoms(numbers=[500])])
     both = SnapSettings().params(iter([TUNGSTEN, TANTALUM]))  # gone through once
     assert both.elements == ("Ta", "W")
     assert SnapSettings(elements=("W", "Ta")).params([TUNGSTEN, TANTALUM]).elements == ("W", "Ta")

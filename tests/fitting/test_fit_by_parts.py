@@ -443,6 +443,11 @@ def test_what_is_no_list_of_structures() -> None:
             data.configurations(value, "test")  # type: ignore[arg-type]
     atoms = [Atoms("W"), Atoms("Be")]
     assert data.configurations(iter(atoms), "test") == atoms
+    for number in (-3, 119, 500):
+        with pytest.raises(
+            MliuqError, match=rf"^test\[1\]: an atomic number is {number}, expected a number from 0 to 118"
+        ):
+            data.configurations([Atoms("W"), Atoms(numbers=[number])], "test")
 
 
 def test_constants_of_given_energies_go_with_the_others() -> None:

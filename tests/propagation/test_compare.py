@@ -198,6 +198,9 @@ class TestRefusals:
         b.symbols[1] = "Mo"
         with pytest.raises(MliuqError, match=r"structure 2 of 2: atom 1 .* is Mo"):
             compare(a, b, model=model)
+        nowhere = Atoms(numbers=[500])
+        with pytest.raises(MliuqError, match=r"^structure 2 of 2: an atomic number is 500, expected a number from 0"):
+            compare(*cells("cube"), reference=nowhere, model=model)
 
 
 class TestCommand:

@@ -200,7 +200,6 @@ def _fit(settings: FitSettings, output: Path, save_held_out: Path | None, *, jso
 
 
 def _report(result: FitResult, output: Path, seconds: float) -> None:
-    from mliuq.descriptor.reach import SHORTEST
     from mliuq.fitting.classes_out import CLASS_OUT
 
     lines = []
@@ -229,7 +228,8 @@ def _report(result: FitResult, output: Path, seconds: float) -> None:
     held = f", {result.protection.lent:.1f} weights held by a prior" if result.protection.triangle is not None else ""
     say(f"rank {solution.rank} of {len(solution.theta)}, condition number {solution.condition:.2g}{held}")
     model = result.model
-    if model.metadata["fit"]["settings"]["snap"]["rcut"] == "auto" and model.params.rcutfac != SHORTEST:
+    settings = model.metadata.get("fit", {}).get("settings", {})
+    if settings.get("snap", {}).get("rcut") == "auto":
         say(f"cutoff {model.params.rcutfac:g} Å, by the distances of neighbours in the data")
     kind = model.metadata.get("posterior", {}).get("kind")
     posterior = f"{model.n_members} members of the {kind} posterior" if model.n_members else "no ensemble"

@@ -131,11 +131,22 @@ def _pairs(listed: Listable, pbc: NDArray[np.bool_], reach: float) -> tuple[NDAr
     return pairs, shifts
 
 
+def refuse_unknown_elements(atoms: Atoms) -> None:
+    """Refuse atomic numbers that no element has.
+
+    Raises
+    ------
+    MliuqError
+        naming the number.
+    """
+    for number in (atoms.numbers.min(initial=0), atoms.numbers.max(initial=0)):
+        in_range("an atomic number", number, 0, _LARGEST_NUMBER)  # ASE takes −90 for the 90th symbol from the end
+
+
 def _check(atoms: Atoms) -> None:
     if len(atoms) == 0:
         raise MliuqError("the structure has no atoms, expected at least one")
-    for number in (atoms.numbers.min(), atoms.numbers.max()):  # ASE takes −90 for the 90th symbol from the end
-        in_range("an atomic number", number, 0, _LARGEST_NUMBER)
+    refuse_unknown_elements(atoms)
     if not float(np.abs(atoms.positions).max()) <= _FARTHEST:  # half precision does not reach the bound
         _refuse_positions(atoms.positions)
     cell = atoms.cell.array

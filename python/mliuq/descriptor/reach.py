@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mliuq.descriptor.neighbours import neighbour_pairs
+from mliuq.descriptor.neighbours import neighbour_pairs, refuse_unknown_elements
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 
@@ -122,9 +122,10 @@ def _neighbours(
 ) -> Iterable[tuple[Atoms, NDArray[np.int64], NDArray[np.float64]]]:
     """Neighbours of every atom within reach, distances divided by R_a + R_b; structures that have none are left out."""
     for atoms in structures:
-        symbols, of_atom = np.unique(atoms.get_chemical_symbols(), return_inverse=True)
-        radius = np.array([radii.get(symbol, _RADIUS) for symbol in symbols.tolist()])
         try:
+            refuse_unknown_elements(atoms)
+            symbols, of_atom = np.unique(atoms.get_chemical_symbols(), return_inverse=True)
+            radius = np.array([radii.get(symbol, _RADIUS) for symbol in symbols.tolist()])
             pairs, distances = neighbour_pairs(atoms, 2.0 * reach * float(radius.max(initial=0.0)))
         except MliuqError:
             continue  # the fit refuses it and says where it is

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ase import Atoms
 
+from mliuq.descriptor.neighbours import refuse_unknown_elements
 from mliuq.descriptor.params import SnapParams
 from mliuq.descriptor.reach import default_cutoff, thinned
 from mliuq.errors import MliuqError
@@ -90,5 +91,6 @@ class SnapSettings:
 def _noting(structures: Iterable[Atoms], elements: set[str]) -> Iterator[Atoms]:
     """The structures as they come, while their elements are noted."""
     for atoms in structures:
+        refuse_unknown_elements(atoms)
         elements.update(atoms.symbols)
         yield atoms

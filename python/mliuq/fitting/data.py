@@ -10,6 +10,7 @@ from itertools import chain
 import numpy as np
 from ase import Atoms
 
+from mliuq.descriptor.neighbours import refuse_unknown_elements
 from mliuq.descriptor.params import SnapParams
 from mliuq.errors import MliuqError
 from mliuq.fitting.settings import FitSettings
@@ -67,6 +68,10 @@ def configurations(structures: Iterable[Atoms], what: str) -> Sequence[Atoms]:
     for index, atoms in enumerate(listed):
         if not isinstance(atoms, Atoms):
             raise MliuqError(f"{what}[{index}] is {type(atoms).__name__}, expected Atoms")
+        try:
+            refuse_unknown_elements(atoms)
+        except MliuqError as error:
+            raise MliuqError(f"{what}[{index}]: {error}") from error
     return listed
 
 

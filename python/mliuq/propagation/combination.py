@@ -20,6 +20,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from mliuq.core import PackedStructure
 from mliuq.descriptor.identity import identical
 from mliuq.descriptor.neighbours import pack
 from mliuq.errors import MliuqError
@@ -115,20 +116,17 @@ def compare(
             f"the fit took the reference potential {model.reference!r} off its data: the model's energies are a part "
             "of the whole, and are not compared without the rest"
         )
+    potential = model.potential()
+    packed = [_packed(everything, i, model, potential.cutoff) for i in range(len(everything))]
     given = _checked(coefficients, len(structures))
     if per_atom:
         given = given / [max(len(atoms), 1) for atoms in structures]
     c = np.concatenate([given, _balance(structures, given, references)])
 
-    potential = model.potential()
     energies = np.empty(len(everything))
     comm = np.empty((len(everything), model.n_members))
     own_err = np.empty(len(everything))
-    for i, atoms in enumerate(everything):
-        try:
-            structure = pack(atoms, model.params, potential.cutoff)
-        except MliuqError as error:
-            raise MliuqError(f"structure {i + 1} of {len(everything)}: {error}") from error
+    for i, structure in enumerate(packed):
         found = potential.evaluate(
             structure, forces=False, virial=False, spreads=True, committee=True, threads=threads or 0
         )
@@ -195,6 +193,13 @@ def _checked(coefficients: Sequence[Coefficient] | None, n: int) -> Array:
     if not np.all(np.isfinite(values)):
         raise MliuqError(f"coefficients are {values.tolist()}, expected finite numbers")
     return values
+
+
+def _packed(structures: Sequence[Atoms], i: int, model: Model, cutoff: float) -> PackedStructure:
+    try:
+        return pack(structures[i], model.params, cutoff)
+    except MliuqError as error:
+        raise MliuqError(f"structure {i + 1} of {len(structures)}: {error}") from error
 
 
 def _balance(structures: Sequence[Atoms], given: Array, references: Sequence[Atoms]) -> Array:

@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 
 from mliuq.errors import MliuqError
-from mliuq.fitting.data import FitData, choose_data
+from mliuq.fitting.data import FitData, choose_data, configurations
 from mliuq.fitting.settings import FitSettings
 from mliuq.regression.computed import fingerprint
 from mliuq.regression.distributed import Progress
@@ -91,7 +91,7 @@ def tune(
     settings.validate()
     if settings.data.represent:
         raise MliuqError("data.represent is given, but tune lets every configuration stand for itself: expected none")
-    train, held_out = list(structures), list(test or ())
+    train, held_out = list(configurations(structures, "structures")), list(configurations(test or (), "test"))
     elements = elements_of(settings, [*train, *held_out])
     data = choose_data(train, held_out, settings.snap.params([*train, *held_out]), settings)
     search = _Search(data, elements, settings, options, journal, progress)
