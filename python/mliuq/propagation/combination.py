@@ -12,7 +12,8 @@ cancel. Structures that are identical (same elements, positions, cell) are one: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -20,9 +21,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from mliuq.core import PackedStructure
 from mliuq.descriptor.identity import identical
-from mliuq.descriptor.neighbours import pack
+from mliuq.descriptor.neighbours import pack, refuse_unknown_elements
 from mliuq.errors import MliuqError
 from mliuq.model import Model
 
@@ -116,17 +116,21 @@ def compare(
             f"the fit took the reference potential {model.reference!r} off its data: the model's energies are a part "
             "of the whole, and are not compared without the rest"
         )
-    potential = model.potential()
-    packed = [_packed(everything, i, model, potential.cutoff) for i in range(len(everything))]
+    for i, atoms in enumerate(everything):
+        with _named(i, everything):
+            refuse_unknown_elements(atoms)
     given = _checked(coefficients, len(structures))
     if per_atom:
         given = given / [max(len(atoms), 1) for atoms in structures]
     c = np.concatenate([given, _balance(structures, given, references)])
 
+    potential = model.potential()
     energies = np.empty(len(everything))
     comm = np.empty((len(everything), model.n_members))
     own_err = np.empty(len(everything))
-    for i, structure in enumerate(packed):
+    for i, atoms in enumerate(everything):
+        with _named(i, everything):
+            structure = pack(atoms, model.params, potential.cutoff)
         found = potential.evaluate(
             structure, forces=False, virial=False, spreads=True, committee=True, threads=threads or 0
         )
@@ -195,9 +199,11 @@ def _checked(coefficients: Sequence[Coefficient] | None, n: int) -> Array:
     return values
 
 
-def _packed(structures: Sequence[Atoms], i: int, model: Model, cutoff: float) -> PackedStructure:
+@contextmanager
+def _named(i: int, structures: Sequence[Atoms]) -> Iterator[None]:
+    """Say of which structure an error is."""
     try:
-        return pack(structures[i], model.params, cutoff)
+        yield
     except MliuqError as error:
         raise MliuqError(f"structure {i + 1} of {len(structures)}: {error}") from error
 
