@@ -13,7 +13,7 @@ from mliuq.descriptor.reach import clear_cutoff, shell_at
 from mliuq.errors import MliuqError
 from mliuq.fitting.data import FitData
 from mliuq.fitting.settings import FitSettings
-from mliuq.judging.metrics import informative
+from mliuq.judging.metrics import envelope_violation, informative
 from mliuq.memory import refuse_beyond_memory
 from mliuq.posterior.predict import Predictions
 from mliuq.readers.fingerprints import fingerprints
@@ -81,7 +81,7 @@ def warn_of_shell(left_out: Predictions, params: SnapParams, structures: Sequenc
     left_out : rows of these structures, predicted without their configuration
     """
     forces = left_out.where(informative(left_out.kind, left_out.size)).of_kind(FORCE)
-    outside = float(np.mean((forces.y < forces.low) | (forces.y > forces.high))) if len(forces) else 0.0
+    outside = envelope_violation(forces.y, forces.low, forces.high) if len(forces) else 0.0
     cutoff, radii = params.rcutfac, dict(zip(params.elements, params.radii, strict=True))
     if outside <= _ENVELOPE or not shell_at(structures, cutoff, radii):
         return
