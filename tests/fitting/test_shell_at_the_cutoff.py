@@ -50,6 +50,13 @@ def test_what_is_said(predictions: Predictions, cutoff: float, said: bool, caplo
     ] * said
 
 
+def test_cutoffs_are_those_of_radii(caplog: pytest.LogCaptureFixture) -> None:
+    """Radii of 0.6 Å bring the shell of 4.7 Å to 3.9."""
+    warn_of_shell(left_out(30), SnapParams(("Ta",), rcutfac=3.9, radii=(0.6,)), TANTALUM)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("(rcut 3.9 Å), where no weights can follow its forces: expected 4.1 Å or more")
+
+
 def shaken(n: int) -> list[Atoms]:
     found = []
     for k in range(n):
