@@ -7,6 +7,7 @@
 
 #include "mliuq/error.hpp"
 #include "row_accumulator.hpp"
+#include "scaled_sums.hpp"
 #include "threads.hpp"
 
 namespace mliuq {
@@ -94,14 +95,14 @@ namespace {
 class GatheredGradients {
  public:
   GatheredGradients(const PackedStructure& structure, std::size_t K)
-      : owners_(structure.owners()), width_(3 * K), place_of_atom_(structure.n_owned(), -1) {}
+      : owners_(structure.owners()), K_(K), place_of_atom_(structure.n_owned(), -1) {}
 
   /// Adds the c-th centre of a block, atom i, to the end of `out`: its own derivatives first.
   void add(const GradientBlock& block, std::size_t c, int i, DescriptorDerivatives& out) {
     const std::size_t first = out.atom.size();
-    put(owners_[i], -1.0, block.total.data() + c * width_, out);
+    put(owners_[i], -1.0, block.total.data() + c * 3 * padded_row(K_), out);
     for (int n = block.first[c]; n < block.first[c + 1]; ++n)
-      put(owners_[block.neighbour[n]], 1.0, block.dB.data() + n * width_, out);
+      put(owners_[block.neighbour[n]], 1.0, block.dB.data() + n * 3 * padded_row(K_), out);
     for (std::size_t place = first; place < out.atom.size(); ++place) place_of_atom_[out.atom[place]] = -1;
     out.centre.insert(out.centre.end(), out.atom.size() - first, i);
   }
@@ -112,14 +113,14 @@ class GatheredGradients {
     if (place < 0) {
       place = static_cast<std::ptrdiff_t>(out.atom.size());
       out.atom.push_back(atom);
-      out.dB.resize(out.dB.size() + width_, 0.0);
+      out.dB.resize(out.dB.size() + 3 * K_, 0.0);
     }
-    double* const sums = out.dB.data() + place * static_cast<std::ptrdiff_t>(width_);
-    for (std::size_t k = 0; k < width_; ++k) sums[k] += sign * dB[k];
+    double* const sums = out.dB.data() + place * static_cast<std::ptrdiff_t>(3 * K_);
+    add_rows(3, static_cast<int>(K_), sign, dB + 1, padded_row(K_), sums, K_);
   }
 
   std::span<const int> owners_;
-  std::size_t width_;
+  std::size_t K_;
   std::vector<std::ptrdiff_t> place_of_atom_;  ///< among the pairs of `out`, −1 between centres
 };
 

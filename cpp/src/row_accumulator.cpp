@@ -25,16 +25,11 @@ MLIUQ_CLONES void add_feature_change(int K, bool quadratic, const double* B, con
 
 }  // namespace
 
-std::size_t RowAccumulator::stride_of_products() const {
-  const std::size_t n = 1 + model_.n_components();
-  return (n + simd::kProductStride - 1) / simd::kProductStride * simd::kProductStride;
-}
-
 void RowAccumulator::derive(const Neighbourhood& atoms, const RowTargets& targets, RowChunk& chunk) const {
   if (!chunk.workspace) chunk.workspace = kernel_.make_workspace();
   const std::size_t K = model_.n_components(), n = chunk.centres.size();
   const bool with_B = targets.features || model_.quadratic();
-  const std::size_t stride = stride_of_products();
+  const std::size_t stride = padded_row(K);
   chunk.B.resize(with_B ? n * stride : 0);
   const auto keep = [&](const std::vector<double>& B, std::size_t begin) {
     for (std::size_t c = 0; c < B.size() / K; ++c) {
@@ -66,7 +61,7 @@ void RowAccumulator::add_sums(const Neighbourhood& atoms, const RowTargets& targ
   const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   for (std::size_t c = 0; c < chunk.centres.size(); ++c) {
-    const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * stride_of_products() + 1;
+    const double* B = chunk.B.empty() ? nullptr : chunk.B.data() + c * padded_row(K) + 1;
     const std::size_t column = atoms.species(chunk.centres[c]) * P;
     if (targets.features && thread == 0)
       model_.add_features({B, static_cast<std::size_t>(K)}, {targets.features + column, P});
@@ -86,15 +81,15 @@ void RowAccumulator::add_pairs(const Neighbourhood& atoms, const RowTargets& tar
     double* const of_element = targets.forces + atoms.species(i) * P + 1;
     const auto mine = [&](int row) { return row >= 0 && row % n_threads == thread; };
     const auto add = [&](int row, double sign, const double* dB) {
-      add_rows(3, K, sign, dB, of_element + 3 * static_cast<std::size_t>(row) * width, width);
+      add_rows(3, K, sign, dB + 1, padded_row(K), of_element + 3 * static_cast<std::size_t>(row) * width, width);
     };
     const bool kept = !chunk.block.subtracted_from.rows;
     for (int n = kept ? chunk.block.first[c] : 0; kept && n < chunk.block.first[c + 1]; ++n) {
-      const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * K;
+      const double* const dB = chunk.block.dB.data() + 3 * static_cast<std::size_t>(n) * padded_row(K);
       const int row = targets.row_of_atom[chunk.block.neighbour[n]];
       if (mine(row)) add(row, -1.0, dB);
     }
-    if (mine(own_row)) add(own_row, 1.0, chunk.block.total.data() + c * 3 * K);
+    if (mine(own_row)) add(own_row, 1.0, chunk.block.total.data() + c * 3 * padded_row(K));
   }
 }
 
@@ -129,40 +124,42 @@ void RowAccumulator::queue_entries(const RowTargets& targets, std::span<const Ro
   for_each_entry([&](int row, const RowQueue::Entry& entry) { queue.entries[queue.next[row]++] = entry; });
 }
 
+const double* RowQueue::Entry::change(std::span<const RowChunk> chunks, std::size_t size) const {
+  const GradientBlock& block = chunks[chunk].block;
+  return pair < 0 ? block.total.data() + centre * size : block.dB.data() + pair * size;
+}
+
 // begun: of the row, by element
 void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks,
-                                         std::span<const RowQueue::Entry> entries, char* begun, double* of_row,
+                                         std::size_t first, std::size_t end, char* begun, double* of_row,
                                          RowQueue& queue) const {
-  const int K = model_.n_components();
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
-  const std::size_t stride = stride_of_products();
-  queue.B.resize(entries.size());
-  for (std::size_t e = 0, next = 0; e < entries.size(); e = next) {
+  const std::size_t stride = padded_row(model_.n_components()), size = 3 * stride;
+  queue.B.resize(end - first);
+  for (std::size_t e = first; e < end;) {
     // A run of centres of one element: their weights are the same columns. Images of one atom move together.
-    const int element = atoms.species(chunks[entries[e].chunk].centres[entries[e].centre]);
+    const int element = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]);
     std::size_t n = 0;
     const RowQueue::Entry* last = nullptr;
-    for (next = e; next < entries.size(); ++next) {
-      const RowQueue::Entry& entry = entries[next];
+    for (; e < end; ++e) {
+      const RowQueue::Entry& entry = queue.entries[e];
       const RowChunk& chunk = chunks[entry.chunk];
       if (atoms.species(chunk.centres[entry.centre]) != element) break;
-      const double* const dB = entry.pair < 0
-                                   ? chunk.block.total.data() + 3 * static_cast<std::size_t>(entry.centre) * K
-                                   : chunk.block.dB.data() + 3 * static_cast<std::size_t>(entry.pair) * K;
+      const double* const change = entry.change(chunks, size);
       const double sign = entry.pair < 0 ? -1.0 : 1.0;
       if (last && last->chunk == entry.chunk && last->centre == entry.centre) {
-        for (int x = 0; x < 3; ++x) add_scaled(queue.dB[x].data() + (n - 1) * stride + 1, sign, dB + x * K, K);
+        add_scaled(queue.dB.data() + (n - 1) * size, sign, change, static_cast<int>(size));
       } else {
-        queue.make_room(n + 1, stride);
+        queue.make_room((n + 1) * size);
         queue.B[n] = chunk.B.data() + entry.centre * stride;
-        for (int x = 0; x < 3; ++x) set_scaled(queue.dB[x].data() + n * stride + 1, sign, dB + x * K, K);
+        set_scaled(queue.dB.data() + n * size, sign, change, static_cast<int>(size));
         ++n;
       }
       last = &entry;
     }
-    const double* const dB[3] = {queue.dB[0].data(), queue.dB[1].data(), queue.dB[2].data()};
-    project_.subtract_products(K + 1, static_cast<int>(n), queue.B.data(), dB, static_cast<long>(stride),
-                               std::exchange(begun[element], true), of_row + element * P, static_cast<long>(width));
+    project_.subtract_products(model_.n_components() + 1, static_cast<int>(n), queue.B.data(), queue.dB.data(),
+                               static_cast<long>(stride), std::exchange(begun[element], true), of_row + element * P,
+                               static_cast<long>(width));
   }
 }
 
@@ -179,18 +176,18 @@ void RowAccumulator::add_products(const Neighbourhood& atoms, const RowTargets& 
                                   RowQueue& queue) const {
   queue_entries(targets, chunks, thread, queue);
   const int P = model_.n_weights();
-  std::size_t done = 0;
+  std::size_t first = 0;
   for (const int row : queue.rows) {
-    const auto entries = std::span(queue.entries).subspan(done, queue.count[row]);
-    done += entries.size();
+    const std::size_t end = first + queue.count[row];
     char* const begun = queue.begun.data() + static_cast<std::size_t>(row) * model_.n_elements();
     double* const kept = targets.forces + row * row_size();
     const bool finished = finishing(row);
     double* const of_row = finished ? targets.sink->room(thread) : kept;
-    if (finished) for_columns(begun, true, [&](std::size_t first) { std::copy_n(kept + first, P, of_row + first); });
-    add_products_of_row(atoms, chunks, entries, begun, of_row, queue);
+    if (finished) for_columns(begun, true, [&](std::size_t at) { std::copy_n(kept + at, P, of_row + at); });
+    add_products_of_row(atoms, chunks, first, end, begun, of_row, queue);
+    first = end;
     if (!finished) continue;
-    for_columns(begun, false, [&](std::size_t first) { std::fill_n(of_row + first, P, 0.0); });
+    for_columns(begun, false, [&](std::size_t at) { std::fill_n(of_row + at, P, 0.0); });
     targets.sink->take(thread, row);
     queue.given[row] = true;
   }

@@ -16,12 +16,17 @@
 
 namespace mliuq {
 
+struct RowChunk;
+
 /// Contributions of a batch to the rows of one thread of a quadratic model, row after row: a row is larger than the
 /// nearest cache, and is read and written once for all centres of the batch that see its atom.
 struct RowQueue {
   struct Entry {
     int chunk, centre;
     int pair;  ///< of the block; −1: the centre itself
+
+    /// What moving the row's atom does to the centre, [3][padded_row(K)] of `size` numbers; minus that for the centre.
+    const double* change(std::span<const RowChunk> chunks, std::size_t size) const;
   };
   std::vector<int> rows;         ///< that have entries
   std::vector<int> count;        ///< [n_rows] of entries, 0 of rows that have none
@@ -30,11 +35,10 @@ struct RowQueue {
   std::vector<char> begun;       ///< [n_rows][n_elements], holds sums already: the first are put there, not added
   std::vector<char> given;       ///< [n_rows], to the sink
   std::vector<const double*> B;  ///< of the centres of a row
-  AlignedVector<double> dB[3];   ///< [centre of a row][stride_of_products]
+  AlignedVector<double> dB;      ///< [centre of a row][3][padded_row(K)]
 
-  void make_room(std::size_t n, std::size_t stride) {
-    for (AlignedVector<double>& array : dB)
-      if (n * stride > array.size()) array.resize(2 * n * stride, 0.0);
+  void make_room(std::size_t n) {
+    if (n > dB.size()) dB.resize(2 * n);
   }
 };
 
@@ -44,7 +48,7 @@ struct RowChunk {
   GradientBlock block;
   std::span<const int> centres;
   std::vector<double> strain;  ///< [n_centres][6][K], ∂B_k(centre)/∂strain
-  AlignedVector<double> B;     ///< [n_centres][stride_of_products], a constant and the components
+  AlignedVector<double> B;     ///< [n_centres][padded_row(K)]: with the constant, components are products, too
   RowQueue queue;              ///< of the thread that this chunk belongs to
 };
 
@@ -89,13 +93,11 @@ class RowAccumulator {
   void queue_entries(const RowTargets& targets, std::span<const RowChunk> chunks, int thread, RowQueue& queue) const;
   void add_products(const Neighbourhood& atoms, const RowTargets& targets, std::span<const RowChunk> chunks, int thread,
                     const Finishing& finishing, RowQueue& queue) const;
-  void add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks,
-                           std::span<const RowQueue::Entry> entries, char* begun, double* of_row,
-                           RowQueue& queue) const;
+  /// Of the entries of the row, first … end − 1.
+  void add_products_of_row(const Neighbourhood& atoms, std::span<const RowChunk> chunks, std::size_t first,
+                           std::size_t end, char* begun, double* of_row, RowQueue& queue) const;
   void finish_rows(const RowTargets& targets, int thread, int n_threads, const RowQueue& queue) const;
 
-  /// Of a constant and the components of B, padded: with it before them, the components are products, too.
-  std::size_t stride_of_products() const;
   std::size_t row_size() const { return 3 * static_cast<std::size_t>(model_.n_elements()) * model_.n_weights(); }
   /// use(first column of an element in each of an atom's rows) of what is begun, or of what is not.
   template <class Use>

@@ -12,8 +12,9 @@ typedef double Tile __attribute__((vector_size(kTile * sizeof(double)), aligned(
 }  // namespace
 
 // In tiles; the last of a row overlaps the one before, so it is formed first.
-MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, double* y, std::size_t y_stride) {
-  for (int row = 0; row < n_rows; ++row, x += n, y += y_stride) {
+MLIUQ_CLONES void add_rows(int n_rows, int n, double s, const double* x, std::size_t x_stride, double* y,
+                           std::size_t y_stride) {
+  for (int row = 0; row < n_rows; ++row, x += x_stride, y += y_stride) {
     if (n < kTile) {
       for (int i = 0; i < n; ++i) y[i] += s * x[i];
       continue;

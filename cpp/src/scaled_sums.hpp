@@ -4,11 +4,11 @@
 
 namespace mliuq {
 
-/// y [n_rows][y_stride] += s x [n_rows][n].
-void add_rows(int n_rows, int n, double s, const double* x, double* y, std::size_t y_stride);
+/// y += s x for n numbers of each row, y [n_rows][y_stride], x [n_rows][x_stride].
+void add_rows(int n_rows, int n, double s, const double* x, std::size_t x_stride, double* y, std::size_t y_stride);
 
 /// y [n] += s x.
-inline void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, y, n); }
+inline void add_scaled(double* y, double s, const double* x, int n) { add_rows(1, n, s, x, n, y, n); }
 
 /// y [n] = s x.
 void set_scaled(double* y, double s, const double* x, int n);

@@ -125,7 +125,7 @@ TEST(kernels, contract_is_the_product_of_slopes_and_gradients) {
   for (const SnapParams& p : descriptors()) {
     const Scene scene(13, {0, 1, 17, 40, 7}, p.n_elements(), 11);
     const EnergyModel model = scenes::random_model(p, 12);
-    const std::size_t K = p.n_components(), n = scene.centres.size();
+    const std::size_t K = p.n_components(), stride = padded_row(K), n = scene.centres.size();
     std::mt19937 random(13);
     std::normal_distribution<double> normal;
     std::vector<double> beta(n * K);
@@ -142,7 +142,7 @@ TEST(kernels, contract_is_the_product_of_slopes_and_gradients) {
         for (int pair = block.first[c]; pair < block.first[c + 1]; ++pair)
           for (int x = 0; x < 3; ++x) {
             double slope = 0.0;
-            for (std::size_t k = 0; k < K; ++k) slope += beta[c * K + k] * block.dB[(3 * pair + x) * K + k];
+            for (std::size_t k = 0; k < K; ++k) slope += beta[c * K + k] * block.dB[(3 * pair + x) * stride + 1 + k];
             expected[3 * block.neighbour[pair] + x] -= slope;
             expected[3 * scene.centres[c] + x] += slope;
           }
@@ -211,6 +211,7 @@ TEST(kernels, order_and_subsets_of_centres) {
 TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
   for (const SnapParams& p : {scenes::params(1, 3), scenes::params(2, 2, true)}) {
     const int K = p.n_components();
+    const std::size_t stride = padded_row(K);
     const EnergyModel model = scenes::random_model(p, 11);
     Scene scene(7, {14, 0, 5}, p.n_elements(), 12);
     for (InstructionSet set : available_instruction_sets()) {
@@ -219,8 +220,11 @@ TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
       GradientBlock block;
       kernel->gradients(scene.view(), scene.centres, block, *workspace);
       CHECK(block.first.size() == scene.centres.size() + 1);
-      CHECK(block.dB.size() == 3 * K * block.neighbour.size());
+      CHECK(block.dB.size() == 3 * stride * block.neighbour.size());
       CHECK(!block.neighbour.empty());
+      for (const auto* rows : {&block.dB, &block.total})
+        for (std::size_t i = 0; i < rows->size(); ++i)
+          if (i % stride == 0 || i % stride > static_cast<std::size_t>(K)) CHECK((*rows)[i] == 0.0);
       // A neighbour of the first centre moves.
       const int moved = block.neighbour[1];
       const double h = 1e-4;
@@ -234,7 +238,8 @@ TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
         scene.positions[3 * moved + x] += h;
         double scale = 1.0;
         for (int k = 0; k < K; ++k) scale = std::max(scale, std::abs(up[k]));
-        for (int k = 0; k < K; ++k) CHECK_NEAR(block.dB[(3 + x) * K + k], (up[k] - down[k]) / (2 * h), 1e-5 * scale);
+        for (int k = 0; k < K; ++k)
+          CHECK_NEAR(block.dB[(3 + x) * stride + 1 + k], (up[k] - down[k]) / (2 * h), 1e-5 * scale);
       }
     }
   }
@@ -243,7 +248,7 @@ TEST(kernels, gradients_are_differences_of_descriptors_and_add_up_to_forces) {
 TEST(kernels, gradients_add_up_to_totals_strain_and_rows) {
   constexpr int voigt[6][2] = {{0, 0}, {1, 1}, {2, 2}, {1, 2}, {0, 2}, {0, 1}};
   for (const SnapParams& p : {scenes::params(1, 3), scenes::params(2, 2, true), scenes::params(1, 8)}) {
-    const std::size_t K = p.n_components(), width = p.n_elements() * (K + 1);
+    const std::size_t K = p.n_components(), stride = padded_row(K), width = p.n_elements() * (K + 1);
     Scene scene(7, {14, 0, 43}, p.n_elements(), 15);  // more neighbours than are derived together
     const Neighbourhood atoms = scene.view();
     std::vector<std::size_t> of_element;
@@ -259,18 +264,18 @@ TEST(kernels, gradients_add_up_to_totals_strain_and_rows) {
       std::vector<double> total(kept.total.size()), strain(kept.strain.size()), rows(9 * width);
       for (std::size_t c = 0; c < scene.centres.size(); ++c)
         for (int n = kept.first[c]; n < kept.first[c + 1]; ++n) {
-          const double* dB = kept.dB.data() + 3 * K * n;
+          const double* dB = kept.dB.data() + 3 * stride * n + 1;
           const int i = scene.centres[c], j = kept.neighbour[n];
           for (std::size_t k = 0; k < K; ++k) {
             for (int x = 0; x < 3; ++x) {
-              total[(3 * c + x) * K + k] += dB[x * K + k];
+              total[(3 * c + x) * stride + 1 + k] += dB[x * stride + k];
               if (row_of_atom[j] >= 0)
-                rows[(3 * row_of_atom[j] + x) * width + of_element[atoms.species(i)] + k] -= dB[x * K + k];
+                rows[(3 * row_of_atom[j] + x) * width + of_element[atoms.species(i)] + k] -= dB[x * stride + k];
             }
             for (int v = 0; v < 6; ++v)
               strain[(6 * c + v) * K + k] +=
                   (atoms.positions[3 * j + voigt[v][0]] - atoms.positions[3 * i + voigt[v][0]]) *
-                  dB[voigt[v][1] * K + k];
+                  dB[voigt[v][1] * stride + k];
           }
         }
       GradientBlock subtracted;
@@ -278,7 +283,7 @@ TEST(kernels, gradients_add_up_to_totals_strain_and_rows) {
       subtracted.with_B = false;
       subtracted.subtracted_from = {row_of_atom.data(), into.data(), width, of_element.data()};
       kernel->gradients(atoms, scene.centres, subtracted, *workspace);
-      const auto equal = [](const std::vector<double>& a, const std::vector<double>& b) {
+      const auto equal = [](const auto& a, const std::vector<double>& b) {
         CHECK(a.size() == b.size() && largest(b) > 0.0);
         for (std::size_t i = 0; i < a.size(); ++i) CHECK_NEAR(a[i], b[i], 1e-12 * largest(b));
       };

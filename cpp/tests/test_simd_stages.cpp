@@ -321,6 +321,7 @@ void test_plans_agree(Fixture f) {
 void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
   f.run_to_density(kind);
   const int L = f.lanes, K = f.plan.n_components;
+  const std::size_t stride = padded_row(K);
   f.stages.store(f.plan, f.w.block);
   f.stages.describe(f.plan, f.w.block);
   f.stages.respond(f.plan, f.w.block);
@@ -331,7 +332,7 @@ void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
   const SummationTable<double> sums = summation_table<double>(f.set, kind);
   sums.ladder(f.plan, f.w.block);
   sums.force(f.plan, f.w.block);
-  std::fill_n(f.w.block.total, 3 * K * L, 0.0);
+  std::fill_n(f.w.block.total, 3 * stride * L, 0.0);
   std::fill_n(f.w.block.strain, 6 * K * L, 0.0);
 
   const auto reference = make_reference_kernel(f.params, f.model);
@@ -353,19 +354,20 @@ void test_forces_and_derivatives(Fixture f, KernelPlan kind) {
           const int atom = f.w.slot_atom[slot * L + lane];
           if (atom < 0) continue;
           const auto pair = std::find(plain.neighbour.begin(), plain.neighbour.end(), atom) - plain.neighbour.begin();
-          const double* derived = f.w.block.dB + static_cast<std::size_t>(slot - first) * 3 * K * L + lane;
+          const double* derived = f.w.block.dB + ((slot - first) * 3 * stride + 1) * L + lane;
           for (int x = 0; x < 3; ++x) {
             for (int k = 0; k < K; ++k)
-              check_close(derived[(x * K + k) * L], plain.dB[(pair * 3 + x) * K + k], 1e-12 * scale);
-            check_close(f.w.block.forces[(slot * 3 + x) * L + lane], plain.dB[(pair * 3 + x) * K], 1e-12 * scale);
+              check_close(derived[(x * stride + k) * L], plain.dB[(pair * 3 + x) * stride + 1 + k], 1e-12 * scale);
+            check_close(f.w.block.forces[(slot * 3 + x) * L + lane], plain.dB[(pair * 3 + x) * stride + 1],
+                        1e-12 * scale);
           }
         }
     }
-  const auto check_sums = [&](const double* lanes, const std::vector<double>& expected, int n) {
+  const auto check_sums = [&](const double* lanes, const auto& expected, int n) {
     for (int lane = 0; lane < f.n; ++lane)
       for (int i = 0; i < n; ++i) check_close(lanes[i * L + lane], expected[lane * n + i], 1e-11 * scale);
   };
-  check_sums(f.w.block.total, plain.total, 3 * K);
+  check_sums(f.w.block.total, plain.total, static_cast<int>(3 * stride));
   check_sums(f.w.block.strain, plain.strain, 6 * K);
 }
 
@@ -475,22 +477,23 @@ void test_products(InstructionSet set) {
   std::normal_distribution<double> normal;
   for (int K : {1, 5, 8, 13, 30, 55})
     for (int n : {1, 4, 27}) {
-      const int stride = (K + kProductStride - 1) / kProductStride * kProductStride;
+      const int stride = static_cast<int>(padded_row(K - 1));
       const std::size_t size = static_cast<std::size_t>(K) * (K + 1) / 2, distance = size + 3;
       AlignedVector<double> B(static_cast<std::size_t>(n) * stride, std::nan(""));
-      std::vector<AlignedVector<double>> dB(3, B);
+      AlignedVector<double> dB(3 * B.size(), std::nan(""));
       for (int i = 0; i < n; ++i)
         for (int k = 0; k < K; ++k) {
           B[i * stride + k] = normal(random);
-          for (auto& d : dB) d[i * stride + k] = normal(random);
+          for (int x = 0; x < 3; ++x) dB[(3 * i + x) * stride + k] = normal(random);
         }
-      const double* const directions[3] = {dB[0].data(), dB[1].data(), dB[2].data()};
       std::vector<const double*> of_change;
-      for (int i = 0; i < n; ++i) of_change.push_back(B.data() + i * stride);
+      for (int i = 0; i < n; ++i) {
+        of_change.push_back(B.data() + i * stride);
+      }
       for (const bool add : {true, false}) {
         const double before = add ? 2.0 : std::nan("");
         std::vector<double> found(3 * distance, before);
-        projection_table(set).subtract_products(K, n, of_change.data(), directions, stride, add, found.data(),
+        projection_table(set).subtract_products(K, n, of_change.data(), dB.data(), stride, add, found.data(),
                                                 static_cast<long>(distance));
         for (int x = 0; x < 3; ++x) {
           const double* at = found.data() + x * distance;
@@ -498,7 +501,7 @@ void test_products(InstructionSet set) {
             for (int l = k; l < K; ++l, ++at) {
               double expected = add ? 2.0 : 0.0;
               for (int i = 0; i < n; ++i) {
-                const double *b = B.data() + i * stride, *d = directions[x] + i * stride;
+                const double *b = B.data() + i * stride, *d = dB.data() + (3 * i + x) * stride;
                 expected -= k == l ? b[k] * d[k] : b[k] * d[l] + d[k] * b[l];
               }
               check_close(*at, expected, 1e-13 * (n + 10));

@@ -32,18 +32,22 @@ struct GradientRows {
   const std::size_t* of_element = nullptr;
 };
 
-/// Derivatives of the descriptors of a run of centres, one entry per neighbour inside the cutoff.
+/// Numbers from one row (1, B_1 … B_K) of an atom to the next: whole lines of the cache.
+static constexpr std::size_t padded_row(std::size_t K) { return (1 + K + 7) / 8 * 8; }
+
+/// Derivatives of the descriptors of a run of centres, one entry per neighbour inside the cutoff. Those of (1, B) lie
+/// in rows of padded_row(K) numbers: the constant's, which is zero, the components', and zeros.
 struct GradientBlock {
   // What the caller wants.
   bool with_B = true, with_strain = false;
   GradientRows subtracted_from;  ///< with rows, first, neighbour and dB say nothing: no pair is kept
 
-  std::vector<double> B;       ///< [n_centres][K]
-  std::vector<int> first;      ///< [n_centres + 1], range of pairs of each centre
-  std::vector<int> neighbour;  ///< [n_pairs], atom index
-  AlignedVector<double> dB;    ///< [n_pairs][3][K], ∂B_k(centre)/∂r(neighbour), 1/Å
-  std::vector<double> total;   ///< [n_centres][3][K], Σ over the neighbours; the centre's own ∂B/∂r is minus this
-  std::vector<double> strain;  ///< [n_centres][6][K], ∂B_k(centre)/∂strain = Σ (r_j − r_i) ⊗ ∂B_k/∂r_j, Voigt
+  std::vector<double> B;        ///< [n_centres][K]
+  std::vector<int> first;       ///< [n_centres + 1], range of pairs of each centre
+  std::vector<int> neighbour;   ///< [n_pairs], atom index
+  AlignedVector<double> dB;     ///< [n_pairs][3][padded_row(K)], ∂B_k(centre)/∂r(neighbour), 1/Å
+  AlignedVector<double> total;  ///< [n_centres][3][padded_row(K)], Σ over neighbours; the centre's own is minus this
+  std::vector<double> strain;   ///< [n_centres][6][K], ∂B_k(centre)/∂strain = Σ (r_j − r_i) ⊗ ∂B_k/∂r_j, Voigt
 };
 
 /// How sums over neighbours are made, the density and the forces: by the recursion through all levels, or by moments

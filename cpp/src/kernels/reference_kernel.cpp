@@ -88,7 +88,7 @@ class ReferenceKernel final : public Kernel {
   void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
                  Workspace& workspace) const override {
     auto& w = static_cast<ReferenceWorkspace&>(workspace);
-    const std::size_t K = params_.n_components();
+    const std::size_t K = params_.n_components(), stride = padded_row(K);
     out.B.resize(centres.size() * K);
     out.first.assign(1, 0);
     out.neighbour.clear();
@@ -100,14 +100,14 @@ class ReferenceKernel final : public Kernel {
       const std::size_t base = out.neighbour.size();
       for (const Neighbour& n : w.neighbours) out.neighbour.push_back(n.atom);
       out.first.push_back(static_cast<int>(out.neighbour.size()));
-      out.dB.resize(out.neighbour.size() * 3 * K);
+      out.dB.resize(out.neighbour.size() * 3 * stride);
       for (std::size_t k = 0; k < K; ++k) {
         unit[k] = 1.0;
         contract_weights(unit, w.U, w.Y, WeightRule::exact);
         unit[k] = 0.0;
         for (std::size_t n = 0; n < w.neighbours.size(); ++n)
           for (int x = 0; x < 3; ++x)
-            out.dB[((base + n) * 3 + x) * K + k] =
+            out.dB[((base + n) * 3 + x) * stride + 1 + k] =
                 inner(w.Y.data() + w.neighbours[n].channel * level_.back(), w.neighbours[n].du[x]);
       }
     }
@@ -118,14 +118,14 @@ class ReferenceKernel final : public Kernel {
  private:
   void subtract_gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
     const GradientRows& to = out.subtracted_from;
-    const std::size_t K = params_.n_components();
+    const std::size_t K = params_.n_components(), stride = padded_row(K);
     for (std::size_t c = 0; c < centres.size(); ++c)
       for (int n = out.first[c]; n < out.first[c + 1]; ++n)
         if (const int row = to.row_of_atom[out.neighbour[n]]; row >= 0)
           for (std::size_t x = 0; x < 3; ++x)
             for (std::size_t k = 0; k < K; ++k)
               to.rows[(3 * row + x) * to.stride + to.of_element[atoms.species(centres[c])] + k] -=
-                  out.dB[(3 * static_cast<std::size_t>(n) + x) * K + k];
+                  out.dB[(3 * static_cast<std::size_t>(n) + x) * stride + 1 + k];
     out.first.assign(1, 0);
     out.neighbour.clear();
     out.dB.clear();
@@ -133,17 +133,17 @@ class ReferenceKernel final : public Kernel {
 
   void sum_gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out) const {
     constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
-    const std::size_t K = params_.n_components();
-    out.total.assign(centres.size() * 3 * K, 0.0);
+    const std::size_t K = params_.n_components(), stride = padded_row(K);
+    out.total.assign(centres.size() * 3 * stride, 0.0);
     out.strain.assign(out.with_strain ? centres.size() * 6 * K : 0, 0.0);
     for (std::size_t c = 0; c < centres.size(); ++c)
       for (int n = out.first[c]; n < out.first[c + 1]; ++n) {
-        const double* const dB = out.dB.data() + static_cast<std::size_t>(n) * 3 * K;
-        for (std::size_t i = 0; i < 3 * K; ++i) out.total[c * 3 * K + i] += dB[i];
+        const double* const dB = out.dB.data() + static_cast<std::size_t>(n) * 3 * stride;
+        for (std::size_t i = 0; i < 3 * stride; ++i) out.total[c * 3 * stride + i] += dB[i];
         for (int v = 0; v < 6 && out.with_strain; ++v) {
           const double r = atoms.positions[3 * static_cast<std::size_t>(out.neighbour[n]) + first[v]] -
                            atoms.positions[3 * static_cast<std::size_t>(centres[c]) + first[v]];
-          for (std::size_t k = 0; k < K; ++k) out.strain[(c * 6 + v) * K + k] += r * dB[second[v] * K + k];
+          for (std::size_t k = 0; k < K; ++k) out.strain[(c * 6 + v) * K + k] += r * dB[second[v] * stride + 1 + k];
         }
       }
   }

@@ -17,9 +17,6 @@ inline constexpr int kPanelColumns = 6;
 /// Numbers behind the last panel that may be read: vectors of columns are longer than its rows.
 inline constexpr int kPanelPadding = 8;
 
-/// Rows of descriptors whose products are formed are padded to a multiple of this, and aligned to 64 bytes.
-inline constexpr int kProductStride = 8;
-
 /// Neighbouring columns of a factor between its first and its last row that is not zero.
 struct Panel {
   int first, n_rows;
@@ -42,11 +39,11 @@ struct ProjectionTable {
   /// Σ_c |Σ_p d_p F_pc| of every atom.
   void (*absolute_sums)(const Panel* panels, int n_panels, const double* features, int n_atoms, double* sums);
   /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B[change][component]
-  /// along three directions, dB[direction][change·stride + component]: all aligned to 64 bytes, stride a multiple of
-  /// kProductStride, as far as which there may be any numbers. Triangles [k][l ≥ k], `distance` apart: added to, or
+  /// along three directions, dB [change][direction][stride]: both in rows of padded_row(n_components − 1) numbers,
+  /// aligned to 64 bytes, of any value behind the last component. Triangles [k][l ≥ k], `distance` apart: added to, or
   /// overwritten.
-  void (*subtract_products)(int n_components, int n, const double* const* B, const double* const* dB, long stride,
-                            bool add, double* triangle, long distance);
+  void (*subtract_products)(int n_components, int n, const double* const* B, const double* dB, long stride, bool add,
+                            double* triangle, long distance);
   /// Rows [count][width], at most `square` of them, side by side into lanes [width][group] from lane `first` on, a
   /// multiple of `square`; lanes without a row are zero.
   void (*pack_rows)(const double* rows, int count, int width, int first, double* lanes);

@@ -81,7 +81,7 @@ class SimdKernel final : public Kernel {
   void gradients(const Neighbourhood& atoms, std::span<const int> centres, GradientBlock& out,
                  Workspace& workspace) const override {
     const Plan<Real>& plan = storage_.view();
-    const std::size_t K = plan.n_components;
+    const std::size_t K = plan.n_components, stride = padded_row(K);
     auto& w = static_cast<SimdWorkspace<Real>&>(workspace);
     w.reserve_products(true);
     const GradientRows& rows = out.subtracted_from;
@@ -89,8 +89,8 @@ class SimdKernel final : public Kernel {
     if (!rows.rows) count_pairs(atoms, centres, out);
     out.B.resize(out.with_B ? centres.size() * K : 0);
     out.neighbour.resize(out.first.back());
-    out.dB.resize(static_cast<std::size_t>(out.first.back()) * 3 * K);
-    out.total.resize(centres.size() * 3 * K);
+    out.dB.resize(static_cast<std::size_t>(out.first.back()) * 3 * stride);
+    out.total.resize(centres.size() * 3 * stride);
     out.strain.resize(out.with_strain ? centres.size() * 6 * K : 0);
     for_each_block(atoms, centres, w, [&](const Places& block) {
       stages_.store(plan, w.block);
@@ -98,7 +98,7 @@ class SimdKernel final : public Kernel {
         stages_.describe(plan, w.block);
         copy_rows(block, w, w.block.B, K, out.B.data());
       }
-      std::fill_n(w.block.total, 3 * K * w.lanes, Real(0));
+      std::fill_n(w.block.total, 3 * stride * w.lanes, Real(0));
       std::fill_n(w.block.strain, 6 * K * w.lanes, Real(0));
       std::vector<int>& next = w.pair_cursor;
       next.resize(block.n);
@@ -113,7 +113,7 @@ class SimdKernel final : public Kernel {
           else
             copy_derivatives(slot, count, block.n, next, w, out);
         }
-      copy_rows(block, w, w.block.total, 3 * K, out.total.data());
+      copy_rows(block, w, w.block.total, 3 * stride, out.total.data());
       if (out.with_strain) copy_rows(block, w, w.block.strain, 6 * K, out.strain.data());
     });
   }
@@ -192,41 +192,42 @@ class SimdKernel final : public Kernel {
     stages_.unpack(from, static_cast<int>(size), w.lane_target.data());
   }
 
-  /// Takes derived slots out of the lanes: to(lane, atom) is where the x-components of a pair go, null for none; those
-  /// of y and z follow at `stride`.
-  template <class Unpack, class To>
-  void unpack_derivatives(int slot, int count, int n, std::size_t stride, SimdWorkspace<Real>& w, Unpack&& unpack,
-                          To&& to) const {
-    const int K = storage_.view().n_components;
-    for (int s = 0; s < count; ++s) {
-      w.lane_target.assign(w.lanes, nullptr);
-      for (int lane = 0; lane < n; ++lane)
-        if (const int atom = w.slot_atom[static_cast<std::size_t>(slot + s) * w.lanes + lane]; atom >= 0)
-          w.lane_target[lane] = to(lane, atom);
-      for (int x = 0; x < 3; ++x) {
-        unpack(w.block.dB + static_cast<std::size_t>(3 * s + x) * K * w.lanes, K, w.lane_target.data());
-        for (double*& target : w.lane_target)
-          if (target) target += stride;
-      }
-    }
+  /// Sets lane_target to where the neighbours in a slot go, to(lane, atom).
+  template <class To>
+  void aim(int slot, int n, SimdWorkspace<Real>& w, To&& to) const {
+    w.lane_target.assign(w.lanes, nullptr);
+    for (int lane = 0; lane < n; ++lane)
+      if (const int atom = w.slot_atom[static_cast<std::size_t>(slot) * w.lanes + lane]; atom >= 0)
+        w.lane_target[lane] = to(lane, atom);
   }
 
   void copy_derivatives(int slot, int count, int n, std::vector<int>& next, SimdWorkspace<Real>& w,
                         GradientBlock& out) const {
-    const std::size_t K = storage_.view().n_components;
-    unpack_derivatives(slot, count, n, K, w, stages_.unpack, [&](int lane, int atom) {
-      const std::size_t pair = next[lane]++;
-      out.neighbour[pair] = atom;
-      return out.dB.data() + pair * 3 * K;
-    });
+    const std::size_t size = 3 * padded_row(storage_.view().n_components);
+    for (int s = 0; s < count; ++s) {
+      aim(slot + s, n, w, [&](int lane, int atom) {
+        const std::size_t pair = next[lane]++;
+        out.neighbour[pair] = atom;
+        return out.dB.data() + pair * size;
+      });
+      stages_.unpack(w.block.dB + s * size * w.lanes, static_cast<int>(size), w.lane_target.data());
+    }
   }
 
   void subtract_derivatives(int slot, int count, int n, const GradientRows& rows, SimdWorkspace<Real>& w) const {
+    const int K = storage_.view().n_components;
     double* const of_element = rows.rows + rows.of_element[w.block.species];
-    unpack_derivatives(slot, count, n, rows.stride, w, stages_.unpack_and_subtract, [&](int, int atom) -> double* {
-      const int row = rows.row_of_atom[atom];
-      return row < 0 ? nullptr : of_element + 3 * static_cast<std::size_t>(row) * rows.stride;
-    });
+    for (int s = 0; s < count; ++s) {
+      aim(slot + s, n, w, [&](int, int atom) -> double* {
+        const int row = rows.row_of_atom[atom];
+        return row < 0 ? nullptr : of_element + 3 * static_cast<std::size_t>(row) * rows.stride;
+      });
+      for (std::size_t x = 0; x < 3; ++x) {
+        stages_.unpack_and_subtract(w.block.dB + ((3 * s + x) * padded_row(K) + 1) * w.lanes, K, w.lane_target.data());
+        for (double*& target : w.lane_target)
+          if (target) target += rows.stride;
+      }
+    }
   }
 
   /// Forces from Y, added pair by pair, lane after lane, in the order of the lists: the same sums on every run.

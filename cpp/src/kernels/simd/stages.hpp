@@ -61,8 +61,8 @@ struct Block {
   Real* lowered;          ///< [n_lowered][2][4], gradients of the products of a component in SU(2)
   Real* coefficients;     ///< [half_used(twojmax − 1)][8], not lanes: of one product
   Real* v;                ///< [kDeriveSlots][half_level(twojmax)] complex, tile by tile
-  Real* dB;               ///< [kDeriveSlots][3][n_components]
-  Real* total;            ///< [3][n_components], Σ ∂B/∂r over the slots derived so far
+  Real* dB;               ///< [kDeriveSlots][3][padded_row(n_components)], component k in place 1 + k, zero around them
+  Real* total;            ///< [3][padded_row(n_components)], Σ ∂B/∂r over the slots derived so far
   Real* strain;           ///< [6][n_components], Σ r ⊗ ∂B/∂r, Voigt
   double* energies;       ///< [lanes]
 };

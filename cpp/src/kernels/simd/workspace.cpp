@@ -84,8 +84,8 @@ void SimdWorkspace<Real>::reserve_products(bool with_derivatives) {
       block.lowered = pieces.take(8 * static_cast<std::size_t>(plan_.n_lowered));
       block.coefficients = pieces.take(plan_.twojmax > 0 ? 8 * half_used(plan_.twojmax - 1) / lanes + 1 : 0);
       block.v = pieces.take(slots * 2 * half_level(plan_.twojmax));
-      block.dB = pieces.take(slots * 3 * plan_.n_components);
-      block.total = pieces.take(3 * static_cast<std::size_t>(plan_.n_components));
+      block.dB = pieces.take(slots * 3 * padded_row(plan_.n_components));
+      block.total = pieces.take(3 * padded_row(plan_.n_components));
       block.strain = pieces.take(6 * static_cast<std::size_t>(plan_.n_components));
     });
 }

@@ -142,9 +142,9 @@ MLIUQ_INLINE Pass<Real> lower_pass(const Plan<Real>& plan, const Block<Real>& bl
 /// Where the derivatives of a component at the slots of a tile go.
 template <class Real>
 struct DerivativeTarget {
-  long n_components;
-  Vector<Real>* dB;     ///< [slot][3][n_components]
-  Vector<Real>* total;  ///< [3][n_components], sums over slots are added
+  long stride;
+  Vector<Real>* dB;     ///< [slot][3][stride]
+  Vector<Real>* total;  ///< [3][stride], sums over slots are added
 };
 
 /// Turns gradients and values of a component at the slots of a tile into its derivatives.
@@ -152,7 +152,6 @@ template <int Slots, class Real>
 MLIUQ_INLINE void put_derivatives(const SlotFrame<Real>* frames, const Vector<Real> (&gradients)[Slots][kGradientParts],
                                   const SlotSums<Real>* kept, const DerivativeTarget<Real>& target) {
   using V = Vector<Real>;
-  const long K = target.n_components;
   V total[3] = {};
   MLIUQ_UNROLL
   for (int s = 0; s < Slots; ++s) {
@@ -162,11 +161,11 @@ MLIUQ_INLINE void put_derivatives(const SlotFrame<Real>* frames, const Vector<Re
     MLIUQ_UNROLL
     for (int x = 0; x < 3; ++x) {
       const V d = frame.across * G[x] + frame.n[x] * along;
-      target.dB[(3 * s + x) * K] = d;
+      target.dB[(3 * s + x) * target.stride] = d;
       total[x] += d;
     }
   }
-  for (int x = 0; x < 3; ++x) target.total[x * K] += total[x];
+  for (int x = 0; x < 3; ++x) target.total[x * target.stride] += total[x];
 }
 
 /// Adds the gradients of the lowered products of a pass at the slots of a tile to their sums, and their shares to the
@@ -220,19 +219,19 @@ template <int Slots, class Real>
   }
 }
 
-/// Adds Σ r ⊗ ∂B/∂r over slots by Voigt component; r [slot][kPackedFields], dB [slot][3][component].
+/// Adds Σ r ⊗ ∂B/∂r over slots by Voigt component; r [slot][kPackedFields], dB [slot][3][stride].
 template <class Real>
 [[gnu::noinline]] void add_strain(int n_components, int n_slots, const Vector<Real>* packed, const Vector<Real>* dB,
-                                  Vector<Real>* strain) {
+                                  long stride, Vector<Real>* strain) {
   using V = Vector<Real>;
   constexpr int first[6] = {0, 1, 2, 1, 0, 0}, second[6] = {0, 1, 2, 2, 2, 1};
   const long K = n_components;
   for (int k = 0; k < n_components; ++k) {
     V sum[6] = {};
     for (int s = 0; s < n_slots; ++s) {
-      const V *r = packed + kPackedFields * s + kDx, *d = dB + 3 * s * K + k;
+      const V *r = packed + kPackedFields * s + kDx, *d = dB + 3 * s * stride + k;
       MLIUQ_UNROLL
-      for (int c = 0; c < 6; ++c) sum[c] += r[first[c]] * d[second[c] * K];
+      for (int c = 0; c < 6; ++c) sum[c] += r[first[c]] * d[second[c] * stride];
     }
     MLIUQ_UNROLL
     for (int c = 0; c < 6; ++c) strain[c * K + k] += sum[c];
@@ -254,7 +253,8 @@ void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int f
     walk(plan, block, plan.twojmax - 1, first_slot, first_slot + n_slots,
          KeepRows<Real>{vectors(block.v), tiles.place, first_slot});
   const int* terms = plan.first_gradient_term + static_cast<long>(channel) * plan.n_components;
-  const long K = plan.n_components;
+  const long K = plan.n_components, stride = padded_row(K);
+  V* const dB = vectors(block.dB) + 1;  // behind the constant's
   SlotSums<Real> kept[kDeriveSlots];
   for (int k = 0; k < K; ++k) {
     int first = terms[k];
@@ -263,7 +263,7 @@ void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int f
       for (int tile = 0; tile < tiles.n; ++tile) {
         const int slot = tiles.first[tile], count = tiles.first[tile + 1] - slot;
         const DerivativeTarget<Real> target{
-            .n_components = K, .dB = vectors(block.dB) + 3 * slot * K + k, .total = vectors(block.total) + k};
+            .stride = stride, .dB = dB + 3 * slot * stride + k, .total = vectors(block.total) + 1 + k};
         const auto run = [&](auto add) {
           add(plan, block, pass, vectors(block.v) + tiles.place[slot], frames + slot, kept + slot, target);
         };
@@ -279,7 +279,7 @@ void derive(const Plan<Real>& plan, const Block<Real>& block, int channel, int f
       first = pass.last;
     } while (first < terms[k + 1]);
   }
-  if (strain) add_strain<Real>(plan.n_components, n_slots, packed, vectors(block.dB), vectors(block.strain));
+  if (strain) add_strain<Real>(plan.n_components, n_slots, packed, dB, stride, vectors(block.strain));
 }
 
 }  // namespace mliuq::simd::MLIUQ_SIMD_ISA

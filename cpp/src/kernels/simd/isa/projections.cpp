@@ -188,7 +188,7 @@ constexpr int kDirections = kRegisters == 32 ? 3 : 1;
 
 /// Where sums over pairs of components are formed: [kProductRows] from k0 on, with the lanes from l0 on.
 struct ProductTile {
-  int n_components, k0, l0;
+  int n_components, k0 = 0, l0 = 0;
   /// Both run over the same components: the products of two of them are found on either side of the diagonal.
   bool square() const { return kLanes<double> == kProductRows && k0 == l0; }
   bool ends_inside() const { return l0 + kLanes<double> <= n_components; }
@@ -198,24 +198,31 @@ struct ProductTile {
 
 using ProductSums = V[kDirections][kProductRows];
 
-/// Σ B_k dB_l + dB_k B_l over n changes, or in a square Σ B_k dB_l.
+/// Changes of descriptors B [change] along three directions.
+struct Changes {
+  int n;
+  const double* const* B;
+  const double* dB;  ///< [change][direction][stride]
+  long stride;
+};
+
+/// Σ B_k dB_l + dB_k B_l over changes along directions x, …, or in a square Σ B_k dB_l.
 template <bool Square>
-MLIUQ_INLINE void sum_products(const ProductTile& tile, int n, const double* const* B, const double* const* dB,
-                               long stride, ProductSums& sums) {
-  long at = 0;
-  for (int i = 0; i < n; ++i, at += stride) {
-    const double* const b = B[i];
+MLIUQ_INLINE void sum_products(const ProductTile& tile, const Changes& changes, int x0, ProductSums& sums) {
+  const double* d = changes.dB + x0 * changes.stride;
+  for (int i = 0; i < changes.n; ++i, d += 3 * changes.stride) {
+    const double* const b = changes.B[i];
     V bl, dl[kDirections];
     if constexpr (!Square) bl = in_register(*vectors_of(b + tile.l0));
     MLIUQ_UNROLL
-    for (int x = 0; x < kDirections; ++x) dl[x] = in_register(*vectors_of(dB[x] + at + tile.l0));
+    for (int x = 0; x < kDirections; ++x) dl[x] = in_register(*vectors_of(d + x * changes.stride + tile.l0));
     MLIUQ_UNROLL
     for (int k = 0; k < kProductRows; ++k) {
       const V bk = broadcast_from(b + tile.k0 + k);
       MLIUQ_UNROLL
       for (int x = 0; x < kDirections; ++x) {
         sums[x][k] += bk * dl[x];
-        if constexpr (!Square) sums[x][k] += dB[x][at + tile.k0 + k] * bl;
+        if constexpr (!Square) sums[x][k] += d[x * changes.stride + tile.k0 + k] * bl;
       }
     }
   }
@@ -255,34 +262,34 @@ MLIUQ_INLINE void put_tile(const ProductTile& tile, const V (&sums)[kProductRows
 }
 
 template <bool Add>
-MLIUQ_INLINE void subtract_products_of(int n_components, int n, const double* const* B, const double* const* dB,
-                                       long stride, double* const* triangles) {
+MLIUQ_INLINE void subtract_products_of(int n_components, const Changes& changes, int x0, double* const* triangles) {
   constexpr int L = kLanes<double>;
-  ProductTile tile{.n_components = n_components, .k0 = 0, .l0 = 0};
+  ProductTile tile{.n_components = n_components};
   for (; tile.k0 < n_components; tile.k0 += kProductRows)
     for (tile.l0 = tile.k0 / L * L; tile.l0 < n_components; tile.l0 += L) {
       ProductSums sums = {};
       if (tile.square()) {
-        sum_products<true>(tile, n, B, dB, stride, sums);
+        sum_products<true>(tile, changes, x0, sums);
         MLIUQ_UNROLL
         for (int x = 0; x < kDirections; ++x) put_square<Add>(tile, sums[x], triangles[x]);
       } else {
-        sum_products<false>(tile, n, B, dB, stride, sums);
+        sum_products<false>(tile, changes, x0, sums);
         MLIUQ_UNROLL
         for (int x = 0; x < kDirections; ++x) put_tile<Add>(tile, sums[x], triangles[x]);
       }
     }
 }
 
-void subtract_products(int n_components, int n, const double* const* B, const double* const* dB, long stride, bool add,
+void subtract_products(int n_components, int n, const double* const* B, const double* dB, long stride, bool add,
                        double* triangle, long distance) {
+  const Changes changes{.n = n, .B = B, .dB = dB, .stride = stride};
   for (int x = 0; x < 3; x += kDirections) {
     double* triangles[kDirections];
     for (int d = 0; d < kDirections; ++d) triangles[d] = triangle + (x + d) * distance;
     if (add)
-      subtract_products_of<true>(n_components, n, B, dB + x, stride, triangles);
+      subtract_products_of<true>(n_components, changes, x, triangles);
     else
-      subtract_products_of<false>(n_components, n, B, dB + x, stride, triangles);
+      subtract_products_of<false>(n_components, changes, x, triangles);
   }
 }
 
