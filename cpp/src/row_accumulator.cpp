@@ -136,6 +136,7 @@ void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<c
   const std::size_t P = model_.n_weights(), width = model_.n_elements() * P;
   const std::size_t stride = padded_row(model_.n_components()), size = 3 * stride;
   queue.B.resize(end - first);
+  queue.soon.resize(end - first);
   for (std::size_t e = first; e < end;) {
     // A run of centres of one element: their weights are the same columns. Images of one atom move together.
     const int element = atoms.species(chunks[queue.entries[e].chunk].centres[queue.entries[e].centre]);
@@ -157,9 +158,11 @@ void RowAccumulator::add_products_of_row(const Neighbourhood& atoms, std::span<c
       }
       last = &entry;
     }
+    for (std::size_t i = 0; i < n; ++i)
+      queue.soon[i] = queue.entries[std::min(e + i, queue.entries.size() - 1)].change(chunks, size);
     project_.subtract_products(model_.n_components() + 1, static_cast<int>(n), queue.B.data(), queue.dB.data(),
                                static_cast<long>(stride), std::exchange(begun[element], true), of_row + element * P,
-                               static_cast<long>(width));
+                               static_cast<long>(width), queue.soon.data());
   }
 }
 

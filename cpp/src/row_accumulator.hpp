@@ -28,14 +28,15 @@ struct RowQueue {
     /// What moving the row's atom does to the centre, [3][padded_row(K)] of `size` numbers; minus that for the centre.
     const double* change(std::span<const RowChunk> chunks, std::size_t size) const;
   };
-  std::vector<int> rows;         ///< that have entries
-  std::vector<int> count;        ///< [n_rows] of entries, 0 of rows that have none
-  std::vector<Entry> entries;    ///< of one row after the other as in `rows`, each in the order of the centres
-  std::vector<int> next;         ///< [n_rows], where the next entry of a row goes
-  std::vector<char> begun;       ///< [n_rows][n_elements], holds sums already: the first are put there, not added
-  std::vector<char> given;       ///< [n_rows], to the sink
-  std::vector<const double*> B;  ///< of the centres of a row
-  AlignedVector<double> dB;      ///< [centre of a row][3][padded_row(K)]
+  std::vector<int> rows;            ///< that have entries
+  std::vector<int> count;           ///< [n_rows] of entries, 0 of rows that have none
+  std::vector<Entry> entries;       ///< of one row after the other as in `rows`, each in the order of the centres
+  std::vector<int> next;            ///< [n_rows], where the next entry of a row goes
+  std::vector<char> begun;          ///< [n_rows][n_elements], holds sums already: the first are put there, not added
+  std::vector<char> given;          ///< [n_rows], to the sink
+  std::vector<const double*> B;     ///< of the centres of a row
+  AlignedVector<double> dB;         ///< [centre of a row][3][padded_row(K)]
+  std::vector<const double*> soon;  ///< changes that follow those of a row
 
   void make_room(std::size_t n) {
     if (n > dB.size()) dB.resize(2 * n);

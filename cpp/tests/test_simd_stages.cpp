@@ -487,14 +487,16 @@ void test_products(InstructionSet set) {
           for (int x = 0; x < 3; ++x) dB[(3 * i + x) * stride + k] = normal(random);
         }
       std::vector<const double*> of_change;
+      std::vector<const double*> soon;
       for (int i = 0; i < n; ++i) {
         of_change.push_back(B.data() + i * stride);
+        soon.push_back(dB.data() + 3 * (n - 1 - i) * stride);
       }
       for (const bool add : {true, false}) {
         const double before = add ? 2.0 : std::nan("");
         std::vector<double> found(3 * distance, before);
         projection_table(set).subtract_products(K, n, of_change.data(), dB.data(), stride, add, found.data(),
-                                                static_cast<long>(distance));
+                                                static_cast<long>(distance), soon.data());
         for (int x = 0; x < 3; ++x) {
           const double* at = found.data() + x * distance;
           for (int k = 0; k < K; ++k)

@@ -41,9 +41,9 @@ struct ProjectionTable {
   /// Minus the change of all products B_k B_l (k < l) and ½B_k² for n changes of n descriptors B[change][component]
   /// along three directions, dB [change][direction][stride]: both in rows of padded_row(n_components − 1) numbers,
   /// aligned to 64 bytes, of any value behind the last component. Triangles [k][l ≥ k], `distance` apart: added to, or
-  /// overwritten.
+  /// overwritten. Meanwhile soon[change], a dB that comes next, is fetched into the nearest cache.
   void (*subtract_products)(int n_components, int n, const double* const* B, const double* dB, long stride, bool add,
-                            double* triangle, long distance);
+                            double* triangle, long distance, const double* const* soon);
   /// Rows [count][width], at most `square` of them, side by side into lanes [width][group] from lane `first` on, a
   /// multiple of `square`; lanes without a row are zero.
   void (*pack_rows)(const double* rows, int count, int width, int first, double* lanes);

@@ -88,6 +88,10 @@ MLIUQ_INLINE void project_one_atom(const Panel* panels, int n_panels, const doub
     }
 }
 
+/// How far ahead of those in use numbers of a factor are fetched: it is read from end to end and larger than the near
+/// caches, whose own foresight ends with every 4 KiB.
+constexpr int kFetchedAhead = 768;
+
 /// Calls use(sums [kPanelColumns][Vectors]) for every panel.
 template <int Vectors, class Use>
 MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* features, int n_atoms, Use&& use) {
@@ -98,6 +102,7 @@ MLIUQ_INLINE void project(const Panel* panels, int n_panels, const double* featu
     const V* d = vectors_of(features) + kVectors * panel->first;
     const double* F = panel->entries;
     for (int row = 0; row < panel->n_rows; ++row, d += kVectors, F += kPanelColumns) {
+      __builtin_prefetch(F + kFetchedAhead);
       V atoms[Vectors];
       MLIUQ_UNROLL
       for (int v = 0; v < Vectors; ++v) atoms[v] = in_register(d[v]);
@@ -186,9 +191,13 @@ void absolute_sums(const Panel* panels, int n_panels, const double* features, in
 constexpr int kProductRows = 8;
 constexpr int kDirections = kRegisters == 32 ? 3 : 1;
 
+/// Numbers in a line of the cache.
+constexpr int kLineNumbers = 8;
+
 /// Where sums over pairs of components are formed: [kProductRows] from k0 on, with the lanes from l0 on.
 struct ProductTile {
   int n_components, k0 = 0, l0 = 0;
+  int number = 0;  ///< of those before it
   /// Both run over the same components: the products of two of them are found on either side of the diagonal.
   bool square() const { return kLanes<double> == kProductRows && k0 == l0; }
   bool ends_inside() const { return l0 + kLanes<double> <= n_components; }
@@ -198,19 +207,26 @@ struct ProductTile {
 
 using ProductSums = V[kDirections][kProductRows];
 
-/// Changes of descriptors B [change] along three directions.
+/// Changes of descriptors B [change] along three directions, and those that follow them.
 struct Changes {
   int n;
   const double* const* B;
   const double* dB;  ///< [change][direction][stride]
   long stride;
+  const double* const* soon;  ///< [change] → [direction][stride]
+
+  MLIUQ_INLINE void fetch_line_of_next(int change, long line) const {
+    if (line * kLineNumbers < 3 * stride) __builtin_prefetch(soon[change] + line * kLineNumbers);
+  }
 };
 
-/// Σ B_k dB_l + dB_k B_l over changes along directions x, …, or in a square Σ B_k dB_l.
+/// Σ B_k dB_l + dB_k B_l over changes along directions x, …, or in a square Σ B_k dB_l. With every change
+/// a line of what follows is fetched: one by one they come from afar while sums go on, many at once hold these up.
 template <bool Square>
 MLIUQ_INLINE void sum_products(const ProductTile& tile, const Changes& changes, int x0, ProductSums& sums) {
   const double* d = changes.dB + x0 * changes.stride;
   for (int i = 0; i < changes.n; ++i, d += 3 * changes.stride) {
+    changes.fetch_line_of_next(i, tile.number);
     const double* const b = changes.B[i];
     V bl, dl[kDirections];
     if constexpr (!Square) bl = in_register(*vectors_of(b + tile.l0));
@@ -266,7 +282,7 @@ MLIUQ_INLINE void subtract_products_of(int n_components, const Changes& changes,
   constexpr int L = kLanes<double>;
   ProductTile tile{.n_components = n_components};
   for (; tile.k0 < n_components; tile.k0 += kProductRows)
-    for (tile.l0 = tile.k0 / L * L; tile.l0 < n_components; tile.l0 += L) {
+    for (tile.l0 = tile.k0 / L * L; tile.l0 < n_components; tile.l0 += L, ++tile.number) {
       ProductSums sums = {};
       if (tile.square()) {
         sum_products<true>(tile, changes, x0, sums);
@@ -281,8 +297,8 @@ MLIUQ_INLINE void subtract_products_of(int n_components, const Changes& changes,
 }
 
 void subtract_products(int n_components, int n, const double* const* B, const double* dB, long stride, bool add,
-                       double* triangle, long distance) {
-  const Changes changes{.n = n, .B = B, .dB = dB, .stride = stride};
+                       double* triangle, long distance, const double* const* soon) {
+  const Changes changes{.n = n, .B = B, .dB = dB, .stride = stride, .soon = soon};
   for (int x = 0; x < 3; x += kDirections) {
     double* triangles[kDirections];
     for (int d = 0; d < kDirections; ++d) triangles[d] = triangle + (x + d) * distance;
