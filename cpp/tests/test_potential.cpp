@@ -306,6 +306,19 @@ TEST(potential, design_rows_times_weights) {
       for (std::size_t k = 0; k < numbers; ++k)
         CHECK_NEAR(derivatives.dB[2 * c * numbers + k], -derivatives.dB[(2 * c + 1) * numbers + k], 1e-11);
     CHECK(*std::max_element(derivatives.dB.begin(), derivatives.dB.end()) > 1e-3);
+    // The rows of forces hold minus their sums over the centres of an element; atom e is of element e.
+    const std::size_t K = p.n_components(), P = columns / p.n_elements();
+    std::vector<double> sums(rows.size(), 0.0);
+    const auto column = [&](int element, std::size_t k) { return element * P + 1 + k; };
+    for (std::size_t pair = 0; pair < derivatives.atom.size(); ++pair)
+      for (std::size_t x = 0; x < 3; ++x)
+        for (std::size_t k = 0; k < K; ++k)
+          sums[(1 + 3 * derivatives.atom[pair] + x) * columns + column(derivatives.centre[pair], k)] -=
+              derivatives.dB[(3 * pair + x) * K + k];
+    for (std::size_t row = 1; row < 7; ++row)
+      for (int element = 0; element < p.n_elements(); ++element)
+        for (std::size_t k = 0; k < K; ++k)
+          CHECK_NEAR(rows[row * columns + column(element, k)], sums[row * columns + column(element, k)], 1e-11);
   }
   PackedStructure empty({}, {}, {}, {0}, {}, 2, 0.0), flat({0, 0, 0}, {0}, {0}, {0, 0}, {}, 2, 0.0),
       foreign({0, 0, 0}, {-1}, {0}, {0, 0}, {}, 2, 1.0);
